@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import re
+import uuid
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from bcadv.errors import BcadvError
+
+BENIGN_SUBTYPES = ("A", "F", "PT", "TA")
+"""Adenosis, fibroadenoma, phyllodes tumour, tubular adenoma."""
+
+MALIGNANT_SUBTYPES = ("DC", "LC", "MC", "PC")
+"""Ductal, lobular, mucinous and papillary carcinoma."""
+
+SUBTYPES = BENIGN_SUBTYPES + MALIGNANT_SUBTYPES
+"""The order in which subtypes are numbered when they are the classes."""
+
+MAGNIFICATIONS = (40, 100, 200, 400)
+
+PARTS = ("train", "val", "test")
+"""The names of the parts of a split, in the order in which they are listed everywhere."""
+
+_PATTERN = re.compile(
+    r"SOB_(?P<tumour>[BM])_(?P<subtype>[A-Z]+)-(?P<year>\d+)-(?P<number>\d+)(?P<letters>[A-Z]*)"
+    r"-(?P<magnification>\d+)-(?P<sequence>\d+)(?:\.png)?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +46,7 @@ class Record:
         slide: full slide id with letters, e.g. ``14-21998AB``; ``None`` where unknown.
         subtype: e.g. ``DC``; ``None`` where unknown.
         magnification: 40, 100, 200 or 400; ``None`` where unknown.
-        part: ``train`` or ``test`` where the source itself fixes it; else ``None``.
+        part: ``train``, ``val`` or ``test`` where the source itself fixes it; else ``None``.
     """
 
     path: Path
@@ -31,3 +57,141 @@ class Record:
     subtype: str | None = None
     magnification: int | None = None
     part: str | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The images chosen from a source.
+
+    Attributes:
+        records: one per image, ordered by ``image_id``.
+        classes: class names; a class's number is its place here.
+        positive: numbers of the classes that count as positive (disease); may be empty.
+        found: number of images per class name.
+        expected: number of images per class name in the complete data set; ``None`` where the
+            source has no official counts.
+        notes: what a reader of the results must know about this selection.
+    """
+
+    records: tuple[Record, ...]
+    classes: tuple[str, ...]
+    positive: tuple[int, ...]
+    found: Mapping[str, int]
+    expected: Mapping[str, int] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BreakhisName:
+    """What a BreakHis file name says.
+
+    Attributes:
+        image_id: the file name without ending.
+        malignant: whether the tumour class is ``M``.
+        subtype: one of :data:`SUBTYPES`.
+        year: two digits, e.g. ``14``.
+        number: the case number, digits only, e.g. ``21998``.
+        letters: the letters behind the case number; they tell slides of one case apart.
+        magnification: one of :data:`MAGNIFICATIONS`.
+        sequence: number of the image within its slide and magnification.
+    """
+
+    image_id: str
+    malignant: bool
+    subtype: str
+    year: str
+    number: str
+    letters: str
+    magnification: int
+    sequence: int
+
+    @property
+    def patient(self) -> str:
+        """Year and case number without letters, e.g. ``14-21998``."""
+        return f"{self.year}-{self.number}"
+
+    @property
+    def slide(self) -> str:
+        """Full slide id, e.g. ``14-21998AB``."""
+        return f"{self.patient}{self.letters}"
+
+
+def parse_name(name: str) -> BreakhisName:
+    """Reads a BreakHis file name, with or without its ``.png``.
+
+    The form is ``SOB_<B|M>_<subtype>-<year>-<case number><letters>-<magnification>-<sequence>``
+    (Spanhol et al. 2016, "A Dataset for Breast Cancer Histopathological Image Classification").
+
+    Args:
+        name: a file name without folder, e.g. ``SOB_M_DC-14-2523-100-001.png``.
+
+    Raises:
+        BcadvError: the name does not have that form; the message says which piece is wrong.
+    """
+    match = _PATTERN.fullmatch(name)
+    if match is None:
+        raise BcadvError(
+            f"'{name}' is not a BreakHis file name: expected "
+            "SOB_<B|M>_<subtype>-<year>-<case>[letters]-<magnification>-<sequence>.png, "
+            "for instance SOB_M_DC-14-2523-100-001.png"
+        )
+    tumour, subtype = match["tumour"], match["subtype"]
+    allowed = MALIGNANT_SUBTYPES if tumour == "M" else BENIGN_SUBTYPES
+    if subtype not in allowed:
+        raise BcadvError(
+            f"'{name}' is not a BreakHis file name: subtype '{subtype}' is none of "
+            f"{', '.join(allowed)}, the subtypes of class {tumour}"
+        )
+    magnification = int(match["magnification"])
+    if magnification not in MAGNIFICATIONS:
+        raise BcadvError(
+            f"'{name}' is not a BreakHis file name: magnification {magnification} is none of "
+            f"{', '.join(map(str, MAGNIFICATIONS))}"
+        )
+    return BreakhisName(
+        image_id=name.removesuffix(".png"),
+        malignant=tumour == "M",
+        subtype=subtype,
+        year=match["year"],
+        number=match["number"],
+        letters=match["letters"],
+        magnification=magnification,
+        sequence=int(match["sequence"]),
+    )
+
+
+def image_files(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """Yields the image files anywhere below a folder, in no particular order.
+
+    Links to folders are followed, each real folder once. Hidden files and folders and the
+    ``__MACOSX`` folder are left out: macOS archives carry a ``._`` twin of every image.
+
+    Args:
+        root: the folder.
+        suffixes: lower-case endings with their dot; compared without regard to case.
+    """
+    seen: set[str] = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122
+                yield Path(folder, name)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file so that a reader sees the old content or the new, never a part of it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

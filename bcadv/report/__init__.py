@@ -1,0 +1,1 @@
+"""Result files -> tables and figures. Reads files only; imports neither torch nor the tracker."""

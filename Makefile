@@ -1,0 +1,86 @@
+# Everything runs in the project's own virtual environment; `make setup` makes it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DONE := $(VENV)/.installed
+# More options for any job: make defense ARGS="sigma=0.05 seed=1"
+ARGS ?=
+DATA ?= data/breakhis
+RUN := $(BIN)/python -m bcadv.run
+
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo data baseline defense paper sweep-epsilon sweep-sigma report ui test \
+	format lint types bench lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(DONE)  ## install everything into .venv, from the lock
+
+# uv installs the locked set in seconds; pip would take minutes.
+$(DONE): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "bcadv needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5,<1'
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $(DONE)
+
+demo: setup  ## the main job on synthetic tissue: train, attack, defend, compare (minutes)
+	$(RUN) +experiment=baseline $(ARGS)
+	$(RUN) +experiment=defense $(ARGS)
+	$(BIN)/python -m bcadv.report
+
+data: setup  ## fetch BreakHis (4 GB) into DATA=data/breakhis, or go on fetching it
+	$(BIN)/python -m bcadv.data.download --root $(DATA)
+
+baseline: setup  ## train on clean images, attack with FGSM
+	$(RUN) +experiment=baseline $(ARGS)
+
+defense: setup  ## train on Gaussian noise, attack with FGSM
+	$(RUN) +experiment=defense $(ARGS)
+
+paper: setup  ## both, with the paper's settings on BreakHis (400 epochs: wants a GPU)
+	$(RUN) +experiment=baseline data=breakhis data.root=$(DATA) $(ARGS)
+	$(RUN) +experiment=defense data=breakhis data.root=$(DATA) $(ARGS)
+	$(BIN)/python -m bcadv.report
+
+sweep-epsilon: setup  ## a job per epsilon
+	$(RUN) +experiment=defense +sweep=epsilon $(ARGS)
+
+sweep-sigma: setup  ## a job per sigma
+	$(RUN) +experiment=defense +sweep=sigma $(ARGS)
+
+report: setup  ## compare the newest job of each experiment: outputs/report
+	$(BIN)/python -m bcadv.report
+
+ui: setup  ## the MLflow UI on this machine, http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db --host 127.0.0.1 --port 5000
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+format: setup  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup  ## check style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup  ## check types, strictly
+	$(BIN)/mypy
+
+bench: setup  ## measure speed and memory against other libraries
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+lock: setup  ## renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+		--generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+
+clean:  ## remove caches and build products; keeps outputs and data
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find bcadv tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,291 @@
+"""What a job may be asked for: the schema of the conf tree, checked before anything heavy loads.
+
+Hydra composes, this module judges. It imports neither torch nor Lightning, so that a mistake is
+answered in a moment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from bcadv.errors import BcadvError
+
+BatchNormChoice = Literal["as_trained", "clean", "noisy"]
+Part = Literal["train", "val", "test"]
+
+
+def _as_list(value: object) -> object:
+    """One value may stand for a list of one, so that a sweep can set it."""
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _number_as_text(value: object) -> object:
+    """YAML and the command line read `2` as a number; the norm is a name."""
+    if isinstance(value, float) and math.isinf(value):
+        return "inf"
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Which images, how they are split, and what the model sees of them."""
+
+    source: Literal["synthetic", "breakhis", "folder"] = Field(
+        description="Give synthetic, breakhis or folder."
+    )
+    root: Path | None = Field(default=None, description="Give the folder that holds the images.")
+    magnification: Literal[40, 100, 200, 400] | None = Field(
+        default=None, description="Give 40, 100, 200, 400, or null for all."
+    )
+    subtypes: Literal["paper", "all"] | tuple[str, ...] = Field(
+        default="paper", description="Give paper, all, or a list such as [A,F,DC]."
+    )
+    target: Literal["malignancy", "subtype"] = Field(
+        default="malignancy", description="Give malignancy or subtype."
+    )
+    split: Literal["paper", "patient", "official", "parts"] = Field(
+        description="Give paper (by image), patient, official (with data.fold) or parts."
+    )
+    fold: Annotated[int, Field(ge=1, le=5)] | None = Field(
+        default=None, description="Give a fold from 1 to 5."
+    )
+    folds_dir: Path | None = Field(
+        default=None, description="Give the folder of the authors' fold lists."
+    )
+    group_regex: str | None = Field(
+        default=None, description="Give a regular expression with one group."
+    )
+    positive: tuple[str, ...] | None = Field(default=None, description="Give class names.")
+    per_class: dict[Part, dict[str, Annotated[int, Field(ge=1)]]] | None = Field(
+        default=None, description="Give {part: {class: images}}."
+    )
+    patients: int = Field(default=40, ge=8, le=500, description="Give 8 to 500 patients.")
+    images_per_patient: int = Field(default=12, ge=1, le=200, description="Give 1 to 200 images.")
+    height: int = Field(default=92, ge=32, le=2000, description="Give 32 to 2000 pixels.")
+    width: int = Field(default=140, ge=32, le=2000, description="Give 32 to 2000 pixels.")
+    crop: int = Field(default=224, ge=32, le=2000, description="Give 32 to 2000 pixels.")
+    resize: Annotated[int, Field(ge=32, le=4000)] | None = Field(
+        default=None, description="Give the shorter side in pixels, 32 to 4000, or null."
+    )
+    augment: tuple[Literal["crop", "hflip", "vflip", "rot90"], ...] = Field(
+        default=("crop",), description="Give a list of crop, hflip, vflip, rot90."
+    )
+    batch_size: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
+    on_bad_image: Literal["raise", "skip"] = Field(
+        default="raise", description="Give raise or skip."
+    )
+    workers: int = Field(default=0, ge=0, le=64, description="Give 0 to 64 processes.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> DataConfig:
+        if self.split == "official" and self.fold is None:
+            raise ValueError("data.split=official needs a fold: add data.fold=1 (to 5)")
+        if self.split == "official" and self.source != "breakhis":
+            raise ValueError(
+                "data.split=official exists for data=breakhis alone: take patient or paper"
+            )
+        if self.split == "parts" and self.source != "folder":
+            raise ValueError("data.split=parts exists for data=folder alone: take patient or paper")
+        if self.resize is not None and self.resize < self.crop:
+            raise ValueError(
+                f"data.resize={self.resize} leaves less than data.crop={self.crop}: "
+                "raise the one or lower the other"
+            )
+        return self
+
+
+class ModelConfig(Section):
+    """The network and where its weights come from."""
+
+    weights: str | None = Field(description="Give the name of a set of weights, or null.")
+    weights_sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="Give 64 hexadecimal digits (sha256sum FILE prints them).",
+    )
+    weights_url: str | None = None
+    growth_rate: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
+    block_config: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(6, 12, 24, 16), min_length=1, description="Give layers per block."
+    )
+    init_features: int = Field(default=64, ge=1, description="Give a whole number of at least 1.")
+    compile: bool = Field(default=False, description="Give true or false.")
+
+
+class InjectionConfig(Section):
+    """What is mixed into the training images."""
+
+    perturbation: Literal["gaussian", "gaussian_clipped"] | None = Field(
+        description="Give gaussian, gaussian_clipped or null."
+    )
+    probability: float = Field(default=1.0, ge=0, le=1, description="Give a share from 0 to 1.")
+
+
+class EvaluationConfig(Section):
+    """What the test images are attacked with."""
+
+    attack: Literal["fgsm"] = Field(default="fgsm", description="Give fgsm.")
+    norm: Annotated[Literal["inf", "2"], BeforeValidator(_number_as_text)] = Field(
+        default="inf", description="Give inf or 2."
+    )
+    noise: bool = Field(default=False, description="Give true or false.")
+    batch_size: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
+    n_boot: int = Field(default=1000, ge=100, le=100_000, description="Give 100 to 100000 draws.")
+    examples: int = Field(default=4, ge=1, le=16, description="Give 1 to 16 images.")
+
+
+class OptimizerConfig(Section):
+    """Adam, as in the paper; a schedule only on demand."""
+
+    lr: float = Field(gt=0, description="Give a number above 0.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Give a number of at least 0.")
+    scheduler: Literal["cosine"] | None = Field(default=None, description="Give cosine or null.")
+
+
+class TrainerConfig(Section):
+    """How long, how exact, and on what."""
+
+    max_epochs: int = Field(ge=1, description="Give a whole number of at least 1.")
+    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_number_as_text)] = Field(
+        default="auto", description="Give auto, 32 or bf16."
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto", description="Give auto, cpu or gpu."
+    )
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Give a number of threads, or null."
+    )
+    checkpoint: Literal["best", "last"] = Field(default="best", description="Give best or last.")
+    early_stopping: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Give epochs of patience, or null."
+    )
+    weight_averaging: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="Give a decay between 0 and 1, or null."
+    )
+
+
+class TrackingConfig(Section):
+    """Where runs are logged besides their result files."""
+
+    enabled: bool = Field(default=True, description="Give true or false.")
+    uri: str | None = None
+    experiment: str = "baseline"
+
+
+class PathsConfig(Section):
+    """Where things are written."""
+
+    outputs: Path
+    cache: Path
+
+
+class Config(Section):
+    """One job: train a classifier, attack it, write down what happened."""
+
+    experiment: str = Field(pattern=r"^[\w.-]+$", description="Give letters, digits, . _ or -.")
+    seed: int = Field(ge=0, lt=2**31, description="Give a whole number from 0 to 2147483647.")
+    sigma: float = Field(ge=0, le=10, description="Give a number from 0 to 10, for example 0.1.")
+    eps_px: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=255)], ...], BeforeValidator(_as_list)
+    ] = Field(min_length=1, description="Give grey levels from 0 to 255, for example [0,1,2,4].")
+    batchnorm: Annotated[tuple[BatchNormChoice, ...], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="Give as_trained, clean, noisy, or a list of them."
+    )
+    resume: bool = Field(default=False, description="Give true or false.")
+    data: DataConfig
+    model: ModelConfig
+    injection: InjectionConfig
+    evaluation: EvaluationConfig
+    optimizer: OptimizerConfig
+    trainer: TrainerConfig
+    tracking: TrackingConfig
+    paths: PathsConfig
+
+    @model_validator(mode="after")
+    def _agree(self) -> Config:
+        if self.injection.perturbation is None and "noisy" in self.batchnorm:
+            raise ValueError(
+                "batchnorm=noisy needs noise to be injected: use +experiment=defense "
+                "or injection=gaussian"
+            )
+        if self.trainer.early_stopping and self.trainer.weight_averaging:
+            raise ValueError(
+                "trainer.early_stopping and trainer.weight_averaging exclude each other: "
+                "set one of them to null"
+            )
+        return self
+
+
+def _sentence(error: Any) -> str:
+    """Turns one of pydantic's findings into: value, place, what is wrong, remedy."""
+    location = [part for part in error["loc"] if isinstance(part, str)]
+    model: Any = Config
+    names: list[str] = []
+    remedy = ""
+    # Pydantic's location goes on into unions and items; only the option's own name helps a person.
+    for part in location:
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            if error["type"] == "extra_forbidden":
+                near = get_close_matches(part, list(fields), n=1)
+                name = ".".join([*names, part])
+                hint = f"did you mean {'.'.join([*names, near[0]])}?" if near else "remove it."
+                return f"unknown option {name}: {hint}"
+            break
+        names.append(part)
+        remedy = fields[part].description or ""
+        model = fields[part].annotation
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{message}."
+    message = message[0].lower() + message[1:]
+    return f"{'.'.join(names)}={error['input']} cannot be used: {message}. {remedy}".strip()
+
+
+def validate(raw: Mapping[str, Any]) -> Config:
+    """Checks a composed and resolved configuration.
+
+    Args:
+        raw: plain containers, as ``OmegaConf.to_container(cfg, resolve=True)`` gives.
+
+    Returns:
+        The typed configuration.
+
+    Raises:
+        BcadvError: in a sentence per mistake, with the value, the option's name and the remedy.
+    """
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        # A union reports each of its branches; one sentence per option is enough.
+        sentences = list(dict.fromkeys(_sentence(finding) for finding in error.errors()))
+        by_option = {sentence.split("=")[0]: sentence for sentence in sentences[::-1]}
+        raise BcadvError("\n".join(list(by_option.values())[::-1])) from None
+    _check_root(config.data)
+    return config
+
+
+def _check_root(data: DataConfig) -> None:
+    """Missing images are said before torch is loaded, not after."""
+    if data.source == "folder" and data.root is None:
+        raise BcadvError(
+            "data=folder needs to know where the images lie: add data.root=FOLDER, "
+            "a folder per class (optionally below train/, val/ and test/)."
+        )
+    if data.source == "breakhis" and (data.root is None or not data.root.is_dir()):
+        from bcadv.data.download import missing_data_message
+
+        raise BcadvError(missing_data_message(data.root or Path("data/breakhis")))
+    if data.source == "folder" and data.root is not None and not data.root.is_dir():
+        raise BcadvError(f"data.root={data.root} is not a folder: give one that exists.")

@@ -1,0 +1,141 @@
+"""Cached uint8 images -> batches: crops and flips that depend on (seed, epoch, image) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from bcadv.typing import Batch
+
+Key = tuple[int, int]
+"""(epoch, position): what a loader asks for. The epoch travels with the request, so that workers
+need no state of their own."""
+
+
+class Images(Protocol):
+    """Decoded images of several sizes, each in the top left corner of its place."""
+
+    @property
+    def images(self) -> npt.NDArray[np.uint8]:
+        """Shape (n, height, width, 3); usually a memory map."""
+        ...
+
+    @property
+    def heights(self) -> npt.NDArray[np.int64]:
+        """Rows that are each image's own, shape (n,)."""
+        ...
+
+    @property
+    def widths(self) -> npt.NDArray[np.int64]:
+        """Columns that are each image's own, shape (n,)."""
+        ...
+
+
+@lru_cache(maxsize=4)
+def _draws(seed: int, epoch: int, n: int) -> npt.NDArray[np.float64]:
+    """Five uniform numbers per image; row i does not depend on how many images there are."""
+    return np.random.default_rng([seed, epoch, 0]).random((n, 5))
+
+
+class Crops(Dataset[Batch]):
+    """Square crops of cached images, fetched a batch at a time.
+
+    Args:
+        images: the decoded images.
+        targets: class of each image, shape (n,).
+        crop: side of the square in pixels.
+        augment: any of ``crop`` (random position), ``hflip``, ``vflip``, ``rot90``; empty for the
+            centre crop.
+        seed: names the family of augmentations.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        targets: npt.NDArray[np.int64],
+        crop: int,
+        augment: Sequence[str] = (),
+        seed: int = 0,
+    ) -> None:
+        self.images, self.targets, self.crop = images, targets, crop
+        self.augment, self.seed = frozenset(augment), seed
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, key: Key) -> Batch:
+        """One image as a batch of one."""
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        """The images of several keys, still uint8: the device scales them after the transfer."""
+        out = np.empty((len(keys), self.crop, self.crop, 3), np.uint8)
+        for row, (epoch, i) in zip(out, keys, strict=True):
+            row[:] = self._crop(epoch, i)
+        numbers = torch.tensor([i for _, i in keys])
+        return Batch(
+            image=torch.from_numpy(out).permute(0, 3, 1, 2),
+            target=torch.from_numpy(self.targets[numbers.numpy()]),
+            index=numbers,
+        )
+
+    def _crop(self, epoch: int, i: int) -> npt.NDArray[np.uint8]:
+        free_rows = int(self.images.heights[i]) - self.crop
+        free_columns = int(self.images.widths[i]) - self.crop
+        top, left = free_rows // 2, free_columns // 2
+        flips: Sequence[float] = (1.0, 1.0, 0.0)
+        if self.augment:
+            down, right, *flips = _draws(self.seed, epoch, len(self))[i]
+            if "crop" in self.augment:
+                # Each of the free + 1 positions is equally likely.
+                top, left = int(down * (free_rows + 1)), int(right * (free_columns + 1))
+        tile = self.images.images[i, top : top + self.crop, left : left + self.crop]
+        if "hflip" in self.augment and flips[0] < 0.5:
+            tile = tile[:, ::-1]
+        if "vflip" in self.augment and flips[1] < 0.5:
+            tile = tile[::-1]
+        if "rot90" in self.augment:
+            tile = np.rot90(tile, int(flips[2] * 4))
+        return tile
+
+
+class EpochSampler(Sampler[Key]):
+    """Images in an order that depends on (seed, epoch) alone.
+
+    Lightning calls `set_epoch` before each epoch, also after a resume, so that a resumed training
+    goes on with the order that an uninterrupted one would have had.
+
+    Args:
+        members: numbers of the images.
+        shuffle: whether to draw a new order each epoch.
+        seed: names the family of orders.
+    """
+
+    def __init__(self, members: Sequence[int], *, shuffle: bool, seed: int = 0) -> None:
+        self.members, self.shuffle, self.seed = tuple(members), shuffle, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch the next iteration belongs to."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __iter__(self) -> Iterator[Key]:
+        order = np.asarray(self.members)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch, 2]).permutation(order)
+        return iter([(self.epoch, int(i)) for i in order])
+
+
+def scale(batch: Batch) -> Batch:
+    """uint8 -> float32 in [0, 1], on the batch's device."""
+    batch.image = batch.image.float().div_(255)
+    return batch

@@ -1,0 +1,193 @@
+"""The LightningDataModule: whatever the source, images in [0, 1] with their class and number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from bcadv.config import DataConfig
+from bcadv.data import breakhis, cache, folder, splits
+from bcadv.data.audit import Audit, audit
+from bcadv.data.batches import Crops, EpochSampler, Images, scale
+from bcadv.data.records import Record, Selection
+from bcadv.errors import BcadvError
+from bcadv.typing import Batch
+
+
+def select(config: DataConfig, *, seed: int) -> Selection:
+    """Finds the images that a configuration names; writes the synthetic ones if they are missing.
+
+    Raises:
+        BcadvError: there are no such images, with the ways forward.
+    """
+    root = config.root
+    if root is None:
+        raise BcadvError(f"data={config.source} needs data.root=FOLDER.")
+    if config.source == "folder":
+        return folder.find(root, group_regex=config.group_regex, positive=config.positive)
+    if config.source == "synthetic":
+        from bcadv.data import synthetic
+
+        root = synthetic.write_tree(
+            root,
+            n_patients=config.patients,
+            images_per_patient=config.images_per_patient,
+            seed=seed,
+            height=config.height,
+            width=config.width,
+        )
+    return breakhis.find(
+        root,
+        magnification=config.magnification,
+        subtypes=config.subtypes,
+        target=config.target,
+    )
+
+
+def _folds_dir(config: DataConfig) -> Path:
+    """The authors' lists: where the user says, else below the root."""
+    if config.folds_dir is not None:
+        return config.folds_dir
+    found = sorted(config.root.rglob("dsfold1.txt")) if config.root else []
+    if not found:
+        raise BcadvError(
+            f"data.split=official needs the authors' lists dsfold1.txt to dsfold5.txt, which are "
+            f"not below {config.root}: add data.folds_dir=FOLDER, or fetch them with make data."
+        )
+    return found[0].parent
+
+
+def split(config: DataConfig, records: tuple[Record, ...], *, seed: int) -> splits.Split:
+    """Splits records as a configuration says."""
+    if config.split == "official":
+        assert config.fold is not None  # the configuration was validated
+        drawn = splits.official(records, _folds_dir(config), fold=config.fold, seed=seed)
+    else:
+        rule = {"paper": splits.paper, "patient": splits.patient, "parts": splits.parts}
+        drawn = rule[config.split](records, seed=seed)
+    if config.per_class:
+        limits = {str(part): counts for part, counts in config.per_class.items()}
+        drawn = splits.limit(records, drawn, limits, seed=seed)
+    return drawn
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """BreakHis, synthetic tissue or a folder per class, decoded once and cropped on the way.
+
+    After `prepare` these are known: ``records`` (one per image; an image's number is its place),
+    ``classes``, ``positive``, ``split``, ``audit``, ``notes`` (what a reader must know) and
+    ``skipped`` (unreadable images that were left out).
+
+    Args:
+        config: source, split, crop, augmentation, batch size.
+        cache_dir: where decoded images are kept.
+        seed: of the split, the order of the images and their augmentation.
+        eval_batch_size: of validation and test; ``None`` is the training batch size.
+    """
+
+    records: tuple[Record, ...]
+    classes: tuple[str, ...]
+    positive: tuple[int, ...]
+    notes: tuple[str, ...]
+    skipped: tuple[str, ...]
+    split: splits.Split
+    audit: Audit
+    images: Images
+
+    def __init__(
+        self,
+        config: DataConfig,
+        cache_dir: Path,
+        seed: int = 0,
+        eval_batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.cache_dir, self.seed = config, cache_dir, seed
+        self.eval_batch_size = eval_batch_size or config.batch_size
+        self.prepared = False
+
+    def setup(self, stage: str | None = None) -> None:
+        """Lightning's hook; everything happens in `prepare`, once."""
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Finds, decodes and splits the images.
+
+        Raises:
+            BcadvError: no images, an unreadable one, a split that cannot be made, or a crop that
+                is larger than the smallest image.
+        """
+        if self.prepared:
+            return
+        selection = select(self.config, seed=self.seed)
+        cached = cache.build(
+            selection.records,
+            self.cache_dir,
+            resize=self.config.resize,
+            on_bad_image=self.config.on_bad_image,
+        )
+        self.images, self.records = cached, cached.records
+        self.classes, self.positive = selection.classes, selection.positive
+        self.notes = selection.notes
+        self.skipped = tuple(f"{record.path}: {why}" for record, why in cached.skipped)
+        smallest = int(min(self.images.heights.min(), self.images.widths.min()))
+        if smallest < self.config.crop:
+            raise BcadvError(
+                f"data.crop={self.config.crop} is larger than the smallest image "
+                f"({smallest} pixels): lower data.crop or set data.resize."
+            )
+        self.split = split(self.config, self.records, seed=self.seed)
+        self.audit = audit(self.records, self.split, cached.digests)
+        self.targets = np.array([self.classes.index(r.label) for r in self.records])
+        self.prepared = True
+
+    def _loader(self, part: str, *, augment: bool, shuffle: bool, **options: Any) -> Any:
+        crops = Crops(
+            self.images,
+            self.targets,
+            self.config.crop,
+            self.config.augment if augment else (),
+            self.seed,
+        )
+        members = self.split.by_part()[part]
+        return DataLoader(
+            crops,
+            sampler=EpochSampler(members, shuffle=shuffle, seed=self.seed),
+            collate_fn=_as_it_is,
+            num_workers=self.config.workers,
+            **options,
+        )
+
+    def train_dataloader(self) -> Any:
+        """Augmented training images in a new order each epoch."""
+        size = min(self.config.batch_size, len(self.split.train))
+        # A last batch of a few images would give BatchNorm statistics of a few images.
+        ragged = 0 < len(self.split.train) % size < min(8, size)
+        return self._loader(
+            "train", augment=True, shuffle=True, batch_size=size, drop_last=ragged
+        )
+
+    def plain_train_dataloader(self) -> Any:
+        """Training images as the evaluation sees them: centre crops, full batches."""
+        size = min(self.config.batch_size, len(self.split.train))
+        return self._loader("train", augment=False, shuffle=True, batch_size=size, drop_last=True)
+
+    def val_dataloader(self) -> Any:
+        """Validation images, centre crops."""
+        return self._loader("val", augment=False, shuffle=False, batch_size=self.eval_batch_size)
+
+    def test_dataloader(self) -> Any:
+        """Test images, centre crops."""
+        return self._loader("test", augment=False, shuffle=False, batch_size=self.eval_batch_size)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Scales to [0, 1] on the device: a byte per value travels, not four."""
+        return scale(batch)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

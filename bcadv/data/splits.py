@@ -1,0 +1,477 @@
+"""Which image is trained on, validated on, tested on: seeded, checked, written down.
+
+Whatever is drawn depends on the seed and on the names of the images alone: not on the order of the
+records, the platform or the version of a library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bcadv.data.records import PARTS, Record, write_atomically
+from bcadv.errors import BcadvError
+
+FOLDS = (1, 2, 3, 4, 5)
+
+COLUMNS = ("image_id", "path", "label", "patient", "slide", "subtype", "magnification", "split")
+"""The columns of a split's CSV file."""
+
+# A grouped draw is good enough when no class's share of validation or test is off by more than
+# this (and by what rounding to whole images costs). Stopping there, rather than at the best of all
+# draws, is what lets different seeds give different splits of a few large patients.
+_TOLERANCE = 0.02
+
+# Draws of the grouped search: many where there are few groups and luck decides, few where there
+# are thousands and every draw comes out even.
+_MAX_DRAWS = 500
+_MIN_DRAWS = 25
+_PLACEMENTS = 50_000
+
+_UNUSED = "unused"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions in the list of records, ascending, per part."""
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def by_part(self) -> dict[str, tuple[int, ...]]:
+        """The three parts under their names, in the order of :data:`PARTS`."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+def paper_counts(n: int) -> tuple[int, int, int]:
+    """How the paper cuts a class of ``n`` images into training, validation and test.
+
+    Li & Liu 2023 print 515/64/65 for 644 and 722/90/91 for 903 images and name no rule. Eight
+    tenths and one tenth, both rounded down, and the rest for the test gives exactly these. Below
+    ten images, validation and test still get one each.
+
+    Raises:
+        ValueError: ``n`` is less than 3.
+    """
+    if n < 3:
+        raise ValueError(f"{n} images cannot be cut into three parts")
+    val = max(1, n // 10)
+    train = min(8 * n // 10, n - val - 1)
+    return train, val, n - train - val
+
+
+def paper(records: Sequence[Record], *, seed: int) -> Split:
+    """Splits by image, class by class, into the paper's proportions.
+
+    One patient's images stand in several parts: that is what the paper did, and what the audit
+    measures. See :func:`paper_counts`.
+
+    Raises:
+        BcadvError: a class has fewer than three images.
+    """
+    placed: list[list[int]] = [[], [], []]
+    for label, members in sorted(_by(records, range(len(records)), lambda r: r.label).items()):
+        if len(members) < 3:
+            raise BcadvError(
+                f"class '{label}' has {len(members)} image(s): data.split=paper needs at least "
+                "three per class, one for each part"
+            )
+        members.sort(key=lambda i: _lot(seed, records[i].image_id))
+        train, val, _ = paper_counts(len(members))
+        placed[0] += members[:train]
+        placed[1] += members[train : train + val]
+        placed[2] += members[train + val :]
+    return _checked(records, *placed)
+
+
+def patient(
+    records: Sequence[Record],
+    *,
+    seed: int,
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+) -> Split:
+    """Splits by patient: all images of a patient stand in one part.
+
+    Among seeded random assignments of whole patients it takes the first in which every class's
+    share of validation and of test is within two percentage points of the fraction asked for, else
+    the one whose worst share is nearest. Images without a known patient each count as a patient.
+    Parts that the source fixes are ignored.
+
+    Args:
+        records: the images.
+        seed: of the draw.
+        fractions: share of each class's images for training, validation and test; positive, sum 1.
+
+    Raises:
+        BcadvError: the fractions are out of range, or a class has too few patients to stand in
+            all three parts.
+    """
+    if min(fractions) <= 0 or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
+        raise BcadvError(f"fractions={list(fractions)} must be three positive shares that sum to 1")
+    return _checked(records, *_assign(records, range(len(records)), fractions, seed))
+
+
+def official(
+    records: Sequence[Record],
+    folds_dir: Path,
+    *,
+    fold: int,
+    seed: int,
+    val_fraction: float = 0.1,
+) -> Split:
+    """Splits as one of the five lists published with BreakHis, validation drawn by patient.
+
+    The lists name all magnifications, so any selection of BreakHis can be split by them. They
+    have no validation part; it is taken from the list's training images.
+
+    Args:
+        records: BreakHis images.
+        folds_dir: folder of ``dsfold1.txt`` to ``dsfold5.txt``.
+        fold: 1 to 5.
+        seed: of the validation draw.
+        val_fraction: share of each class's training images that becomes validation.
+
+    Raises:
+        BcadvError: no such fold or list, a malformed list, or images that it does not name.
+    """
+    listed = read_fold(folds_dir, fold)
+    unlisted = [r.image_id for r in records if r.image_id not in listed]
+    if unlisted:
+        raise BcadvError(
+            f"{len(unlisted)} of {len(records)} images are not in the official list of fold "
+            f"{fold} in {folds_dir}, the first is {unlisted[0]}: data.split=official is for "
+            "original BreakHis images alone"
+        )
+    train = [i for i, r in enumerate(records) if listed[r.image_id] == "train"]
+    test = [i for i, r in enumerate(records) if listed[r.image_id] == "test"]
+    train, val = _carve(records, train, seed, val_fraction)
+    return _checked(records, train, val, test)
+
+
+def read_fold(folds_dir: Path, fold: int) -> dict[str, str]:
+    """Reads an official BreakHis list with rows ``name|magnification|fold|train or test``.
+
+    Returns:
+        ``train`` or ``test`` per image id, in the order of the list.
+
+    Raises:
+        BcadvError: no such fold or list, or a malformed row.
+    """
+    if fold not in FOLDS:
+        raise BcadvError(f"data.fold={fold} does not exist: BreakHis has the folds 1 to 5")
+    path = folds_dir / f"dsfold{fold}.txt"
+    try:
+        rows = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BcadvError(
+            f"cannot read the official list {path} ({error}): set data.folds_dir to the folder "
+            "of dsfold1.txt to dsfold5.txt"
+        ) from None
+    listed: dict[str, str] = {}
+    for line, row in enumerate(rows, start=1):
+        match row.strip().split("|"):
+            case [name, _, number, ("train" | "test") as part] if number == str(fold):
+                image_id = name.removesuffix(".png")
+            case _:
+                raise BcadvError(
+                    f"{path}, line {line}: '{row}' is not name|magnification|{fold}|train or test"
+                )
+        if image_id in listed:
+            raise BcadvError(f"{path}, line {line}: {image_id} stands in the list twice")
+        listed[image_id] = part
+    return listed
+
+
+def parts(records: Sequence[Record], *, seed: int, val_fraction: float = 0.1) -> Split:
+    """Splits as the source itself does; draws validation from its training part if it has none.
+
+    Args:
+        records: images with their ``part`` set.
+        seed: of the validation draw.
+        val_fraction: share of each class's training images that becomes validation, taken by
+            whole patients, where the source has no validation part.
+
+    Raises:
+        BcadvError: an image has no part, or there is no training or no test part.
+    """
+    members = _by(records, range(len(records)), lambda r: r.part or "none")
+    missing = [part for part in ("train", "test") if part not in members]
+    if "none" in members or missing:
+        what = (
+            f"{len(members['none'])} images stand in no part"
+            if "none" in members
+            else f"there is no {missing[0]} part"
+        )
+        raise BcadvError(
+            f"data.split=parts needs a source with its own train and test folders, but {what}: "
+            "choose data.split=patient or data.split=paper"
+        )
+    if "val" in members:
+        return _checked(records, members["train"], members["val"], members["test"])
+    train, val = _carve(records, members["train"], seed, val_fraction)
+    return _checked(records, train, val, members["test"])
+
+
+def limit(
+    records: Sequence[Record],
+    split: Split,
+    per_class: Mapping[str, Mapping[str, int]],
+    *,
+    seed: int,
+) -> Split:
+    """Cuts the parts of a split to given numbers of images per class.
+
+    Patients are taken whole, in seeded order, until the number is reached; the last one may be
+    cut short, and what is cut off stands in no part. So a split by patient stays one.
+
+    Args:
+        records: the images.
+        split: the split to cut.
+        per_class: part -> class -> number of images, e.g.
+            ``{"train": {"NORMAL": 515, "PNEUMONIA": 722}}``. Parts and classes not named stay
+            whole.
+        seed: of the draw.
+
+    Raises:
+        BcadvError: an unknown part or class, or more images asked for than there are.
+    """
+    labels = {record.label for record in records}
+    cut = {part: list(members) for part, members in split.by_part().items()}
+    for part, wanted in per_class.items():
+        if part not in cut:
+            raise BcadvError(f"data.per_class names the part '{part}': choose {', '.join(PARTS)}")
+        for label, n in wanted.items():
+            members = [i for i in cut[part] if records[i].label == label]
+            if label not in labels:
+                raise BcadvError(
+                    f"data.per_class names the class '{label}' in {part}, but the classes are "
+                    f"{', '.join(sorted(labels))}"
+                )
+            if not 1 <= n <= len(members):
+                raise BcadvError(
+                    f"data.per_class asks for {n} images of '{label}' in {part}, where there are "
+                    f"{len(members)}: ask for a number from 1 to that"
+                )
+            members.sort(
+                key=lambda i: (_lot(seed, _group(records[i])), _lot(seed, records[i].image_id))
+            )
+            dropped = set(members[n:])
+            cut[part] = [i for i in cut[part] if i not in dropped]
+    return _checked(records, cut["train"], cut["val"], cut["test"])
+
+
+def to_csv(records: Sequence[Record], split: Split, path: Path) -> None:
+    """Writes a row per record with the columns :data:`COLUMNS`, all at once or not at all.
+
+    Unknown values are empty; a record in no part has the split ``unused``.
+
+    Raises:
+        BcadvError: the file cannot be written.
+    """
+    part_of = {i: part for part, members in split.by_part().items() for i in members}
+    table = pd.DataFrame(
+        [
+            (
+                r.image_id,
+                r.path,
+                r.label,
+                r.patient,
+                r.slide,
+                r.subtype,
+                None if r.magnification is None else str(r.magnification),
+                part_of.get(i, _UNUSED),
+            )
+            for i, r in enumerate(records)
+        ],
+        columns=pd.Index(COLUMNS),
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, table.to_csv(index=False, lineterminator="\n"))
+    except OSError as error:
+        raise BcadvError(
+            f"cannot write the split to {path} ({error}): choose another folder"
+        ) from (error)
+
+
+def from_csv(records: Sequence[Record], path: Path) -> Split:
+    """Reads a split that :func:`to_csv` wrote, for the same images, in whatever order.
+
+    Images are matched by ``image_id``, so the file is good on any machine.
+
+    Raises:
+        BcadvError: the file cannot be read, or names other images, labels or parts.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise BcadvError(f"cannot read the split {path}: {error}") from None
+    missing = [column for column in ("image_id", "label", "split") if column not in table]
+    if missing:
+        raise BcadvError(f"the split {path} has no column '{missing[0]}'")
+    rows = {
+        image_id: (label, part)
+        for image_id, label, part in zip(
+            table["image_id"], table["label"], table["split"], strict=True
+        )
+    }
+    if len(rows) != len(table):
+        raise BcadvError(f"the split {path} names {len(table) - len(rows)} image(s) twice")
+    known = {record.image_id for record in records}
+    for strangers, problem in (
+        ([i for i in rows if i not in known], "names {n} image(s) that data.root does not hold"),
+        ([r.image_id for r in records if r.image_id not in rows], "lacks {n} of the images"),
+    ):
+        if strangers:
+            raise BcadvError(
+                f"the split {path} {problem.format(n=len(strangers))}, the first is "
+                f"{strangers[0]}: it belongs to another selection of images"
+            )
+    placed: dict[str, list[int]] = {part: [] for part in (*PARTS, _UNUSED)}
+    for i, record in enumerate(records):
+        label, part = rows[record.image_id]
+        if label != record.label or part not in placed:
+            raise BcadvError(
+                f"the split {path} says '{label}' in part '{part}' of {record.image_id}, whose "
+                f"class is '{record.label}'; parts are {', '.join(placed)}"
+            )
+        placed[part].append(i)
+    return _checked(records, placed["train"], placed["val"], placed["test"])
+
+
+def _lot(seed: int, key: str, draw: int = 0) -> bytes:
+    """A place in a seeded random order."""
+    return hashlib.blake2b(f"{seed}:{draw}:{key}".encode(), digest_size=8).digest()
+
+
+def _group(record: Record) -> str:
+    """The key of what must stay together; an image without a known patient stands alone."""
+    return f"image {record.image_id}" if record.patient is None else f"patient {record.patient}"
+
+
+def _by(
+    records: Sequence[Record], members: Iterable[int], key: Callable[[Record], str]
+) -> dict[str, list[int]]:
+    grouped: dict[str, list[int]] = defaultdict(list)
+    for i in members:
+        grouped[key(records[i])].append(i)
+    return dict(grouped)
+
+
+def _carve(
+    records: Sequence[Record], members: Sequence[int], seed: int, val_fraction: float
+) -> list[list[int]]:
+    """Divides training images into training and validation, by patient."""
+    if not 0 < val_fraction < 1:
+        raise BcadvError(f"val_fraction={val_fraction} must lie between 0 and 1")
+    return _assign(records, members, (1 - val_fraction, val_fraction), seed)
+
+
+def _assign(
+    records: Sequence[Record], members: Iterable[int], fractions: Sequence[float], seed: int
+) -> list[list[int]]:
+    """Assigns whole groups to parts, each class as near to the fractions as groups allow."""
+    groups = _by(records, members, _group)
+    totals = Counter(records[i].label for group in groups.values() for i in group)
+    labels = sorted(totals)
+    sizes = {
+        key: sorted(Counter(labels.index(records[i].label) for i in group).items())
+        for key, group in groups.items()
+    }
+    patients = Counter(c for size in sizes.values() for c, _ in size)
+    for c, label in enumerate(labels):
+        n_groups = patients[c]
+        if n_groups < len(fractions):
+            raise BcadvError(
+                f"class '{label}' has {n_groups} patient(s), too few to stand in "
+                f"{len(fractions)} parts with no patient in two: choose data.split=paper, or "
+                "classes with more patients"
+            )
+    ceiling = _TOLERANCE + 0.5 / min(totals.values(), default=1)
+    draws = min(_MAX_DRAWS, max(_MIN_DRAWS, _PLACEMENTS // max(1, len(groups))))
+    best: list[list[str]] | None = None
+    best_cost = math.inf
+    for draw in range(draws):
+        order = sorted(groups, key=lambda key: _lot(seed, key, draw))
+        placed, cost = _place(order, sizes, [totals[label] for label in labels], fractions)
+        if cost < best_cost:
+            best, best_cost = placed, cost
+        if best_cost <= ceiling:
+            break
+    if best is None:
+        raise BcadvError(
+            f"none of {draws} draws put every class into every part with no patient in two: "
+            "choose data.split=paper, other fractions, or classes with more patients"
+        )
+    return [[i for key in part for i in groups[key]] for part in best]
+
+
+def _place(
+    order: Sequence[str],
+    sizes: Mapping[str, Sequence[tuple[int, int]]],
+    totals: Sequence[int],
+    fractions: Sequence[float],
+) -> tuple[list[list[str]], float]:
+    """Deals groups out in the given order; the first part takes what the others do not.
+
+    Args:
+        order: the groups.
+        sizes: per group, (class, images) of the classes it has.
+        totals: images per class.
+        fractions: share of every class due to each part.
+
+    Returns:
+        The groups per part, and the largest distance of a class's share of a part, the first part
+        aside, from the fraction asked for: infinite where any part lacks a class.
+    """
+    placed: list[list[str]] = [[] for _ in fractions]
+    counts = [[0] * len(totals) for _ in fractions]
+    due = [[fraction * total for total in totals] for fraction in fractions]
+    for key in order:
+        size = sizes[key]
+        into = 0
+        for part in range(len(fractions) - 1, 0, -1):
+            have, goal = counts[part], due[part]
+            # The change in squared distance from the goals, each class relative to its total.
+            change = sum(s * (s + 2 * (have[c] - goal[c])) / totals[c] ** 2 for c, s in size)
+            if change < 0 or any(not have[c] for c, _ in size):
+                into = part
+                break
+        placed[into].append(key)
+        for c, s in size:
+            counts[into][c] += s
+    if not all(map(all, counts)):
+        return placed, math.inf
+    return placed, max(
+        abs(have - goal) / total
+        for part in range(1, len(fractions))
+        for have, goal, total in zip(counts[part], due[part], totals, strict=True)
+    )
+
+
+def _checked(
+    records: Sequence[Record], train: Iterable[int], val: Iterable[int], test: Iterable[int]
+) -> Split:
+    """Makes the split and holds it to what every split must satisfy.
+
+    Raises:
+        BcadvError: a part lacks a class.
+    """
+    split = Split(tuple(sorted(train)), tuple(sorted(val)), tuple(sorted(test)))
+    labels = sorted({record.label for record in records})
+    for part, members in split.by_part().items():
+        have = {records[i].label for i in members}
+        lacking = [label for label in labels if label not in have]
+        if lacking:
+            raise BcadvError(
+                f"the {part} part ({len(members)} images) has no image of class '{lacking[0]}': "
+                "choose another data.split or seed, or add images"
+            )
+    return split

@@ -1,0 +1,100 @@
+"""The LightningModule: trains a classifier; knows no attack and no noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from bcadv.models.densenet import DenseNet121
+from bcadv.typing import Batch, Logits
+
+
+class Classifier(pl.LightningModule):
+    """DenseNet121 fine-tuned in all its layers with Adam (Li & Liu 2023).
+
+    Its hyperparameters are plain numbers, so that a checkpoint loads without executing code:
+    ``Classifier.load_from_checkpoint(path)``.
+
+    Args:
+        classes: number of classes.
+        lr: Adam's learning rate; the paper's is 0.001.
+        weight_decay: Adam's L2 penalty.
+        cosine_epochs: with a number, the learning rate falls to zero over so many epochs.
+        growth_rate: see `DenseNet121`.
+        block_config: see `DenseNet121`.
+        init_features: see `DenseNet121`.
+    """
+
+    def __init__(
+        self,
+        classes: int = 2,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        cosine_epochs: int | None = None,
+        growth_rate: int = 32,
+        block_config: Sequence[int] = (6, 12, 24, 16),
+        init_features: int = 64,
+    ) -> None:
+        super().__init__()
+        block_config = list(block_config)
+        self.save_hyperparameters()
+        self.lr, self.weight_decay, self.cosine_epochs = lr, weight_decay, cosine_epochs
+        self.net = DenseNet121(classes, growth_rate, block_config, init_features)
+        # Channels-last is the layout that convolutions are fastest in, on CPUs and GPUs alike.
+        self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.train_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.val_accuracy = MulticlassAccuracy(classes, average="micro")
+
+    def forward(self, image: Tensor) -> Logits:
+        """Images in [0, 1], shape (batch, 3, height, width) -> logits (batch, classes)."""
+        logits: Tensor = self.net(image.contiguous(memory_format=torch.channels_last))
+        return logits
+
+    def _step(self, batch: Batch, part: str) -> Tensor:
+        logits = self(batch.image)
+        loss = functional.cross_entropy(logits, batch.target)
+        mean, accuracy = getattr(self, f"{part}_loss"), getattr(self, f"{part}_accuracy")
+        mean.update(loss.detach(), weight=len(batch.target))
+        accuracy.update(logits.detach(), batch.target)
+        for name, metric in ((f"{part}_loss", mean), (f"{part}_accuracy", accuracy)):
+            self.log(name, metric, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross entropy of a batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and accuracy on validation images; selection looks at nothing else."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Logits | None:
+        """Clean logits, unless a callback computes them anyway on the way to its attack."""
+        if any(getattr(c, "computes_clean_logits", False) for c in self.trainer.callbacks):
+            return None
+        logits: Tensor = self(batch.image)
+        loss = functional.cross_entropy(logits, batch.target)
+        self.log("test_loss", loss, batch_size=len(batch.target))
+        accuracy = (logits.argmax(1) == batch.target).float().mean()
+        self.log("test_accuracy", accuracy, batch_size=len(batch.target))
+        return logits
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities, shape (batch, classes)."""
+        return functional.softmax(self(batch.image), dim=1)
+
+    def configure_optimizers(self) -> Any:
+        """Adam over all layers; a cosine schedule where asked for."""
+        adam = torch.optim.Adam(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        if self.cosine_epochs is None:
+            return adam
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.cosine_epochs)
+        return {"optimizer": adam, "lr_scheduler": schedule}

@@ -1,0 +1,181 @@
+"""Image figures: what noise and attack look like, beside the original (Li & Liu 2023, fig. 4, 6).
+
+Both read ``examples.npz``, k test images and m epsilons:
+
+==================  =====================  =====================================================
+array               shape, type            meaning
+==================  =====================  =====================================================
+image               (k, 3, H, W) uint8     the clean image exactly as the model saw it, times 255
+noisy               (k, 3, H, W) float32   the image with training noise, in [0, 1]
+sigma               () float               standard deviation of that noise, in [0, 1] units
+adversarial         (m, k, 3, H, W) f32    the attacked image, in [0, 1]
+eps_px              (m,) float             its epsilon in grey levels of 255, ascending
+target              (k,) int               true class
+index               (k,) int               number of the image in the data set
+prob_clean          (k, K) float           the model's probabilities for the clean image
+prob_adversarial    (m, k, K) float        the same for the attacked images
+==================  =====================  =====================================================
+
+The perturbation is shown as ``adversarial - image / 255``; an ``image`` rounded to grey levels
+after cropping would show rounding instead of attack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from bcadv.errors import BcadvError
+from bcadv.report.style import BLUE, ORANGE, VERMILLION, new_figure
+
+Examples: TypeAlias = dict[str, NDArray[Any]]
+
+ARRAYS = (
+    "image",
+    "noisy",
+    "sigma",
+    "adversarial",
+    "eps_px",
+    "target",
+    "index",
+    "prob_clean",
+    "prob_adversarial",
+)
+_SHOWN_IMAGES = 3
+_SHOWN_EPSILONS = 3
+_FRAME = ORANGE  # stands out from the pink and violet of stained tissue
+
+
+def load_examples(path: Path) -> Examples:
+    """Reads ``examples.npz``.
+
+    Raises:
+        BcadvError: if the file cannot be read or lacks an array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            examples = dict(file)
+    except (OSError, ValueError) as error:
+        raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
+    absent = [name for name in ARRAYS if name not in examples]
+    if absent:
+        raise BcadvError(f"{path} lacks the array(s) {', '.join(absent)}; run the job again.")
+    return examples
+
+
+def noise_figure(
+    examples: Examples, classes: Sequence[str], title: str, *, synthetic: bool
+) -> Figure:
+    """One image per class beside itself with training noise, each with a zoomed inset.
+
+    Args:
+        examples: from `load_examples`.
+        classes: class names.
+        title: title of the figure.
+        synthetic: whether the images are made up.
+    """
+    shown = _one_per_class(examples["target"])
+    sigma = float(examples["sigma"])
+    figure = new_figure(8.4, 4.2 * len(shown) + 0.5, title, synthetic=synthetic)
+    for row, i in zip(figure.subplots(len(shown), 2, squeeze=False), shown, strict=True):
+        what = f"{classes[int(examples['target'][i])]}, image {int(examples['index'][i])}"
+        clean = examples["image"][i] / 255
+        for axes, image, name in (
+            (row[0], clean, f"original\n{what}"),
+            (row[1], examples["noisy"][i], f"Gaussian noise, σ = {sigma:g} ({255 * sigma:g}/255)"),
+        ):
+            _show(axes, image)
+            axes.set_title(name, fontsize=10)
+            _zoom(axes, image)
+    return figure
+
+
+def adversarial_figure(
+    examples: Examples, classes: Sequence[str], title: str, *, synthetic: bool
+) -> Figure:
+    """Original, perturbation (amplified) and attacked image, for a few images and epsilons.
+
+    Each heading gives the likeliest class and its probability, and whether it is right.
+
+    Args:
+        examples: from `load_examples`, with at least one epsilon above 0.
+        classes: class names.
+        title: title of the figure.
+        synthetic: whether the images are made up.
+    """
+    images = _one_per_class(examples["target"])
+    attacks = _spread(np.flatnonzero(examples["eps_px"] > 0), _SHOWN_EPSILONS)
+    columns = 1 + 2 * len(attacks)
+    figure = new_figure(2.5 * columns, 3.0 * len(images) + 0.6, title, synthetic=synthetic)
+    for row, i in zip(figure.subplots(len(images), columns, squeeze=False), images, strict=True):
+        target = int(examples["target"][i])
+        clean = examples["image"][i] / 255
+        _show(row[0], clean)
+        row[0].set_title(f"original: {classes[target]}", fontsize=9)
+        _verdict(row[0], examples["prob_clean"][i], target, classes)
+        for j, a in enumerate(attacks):
+            delta = examples["adversarial"][a, i] - clean
+            largest = float(np.abs(delta).max())
+            # The largest change becomes black or white whatever epsilon is; grey is no change.
+            _show(row[1 + 2 * j], 0.5 + (delta * 0.5 / largest if largest > 0 else delta))
+            row[1 + 2 * j].set_title(
+                f"change × {0.5 / largest:.3g}" if largest > 0 else "no change", fontsize=9
+            )
+            row[1 + 2 * j].set_xlabel(f"largest: {255 * largest:.3g}/255", fontsize=9)
+            _show(row[2 + 2 * j], examples["adversarial"][a, i])
+            row[2 + 2 * j].set_title(f"attacked, ε = {examples['eps_px'][a]:g}/255", fontsize=9)
+            _verdict(row[2 + 2 * j], examples["prob_adversarial"][a, i], target, classes)
+    return figure
+
+
+def _one_per_class(target: NDArray[Any]) -> list[int]:
+    """Positions of the first image of each class, at most a few."""
+    first = np.unique(target, return_index=True)[1]
+    return [int(i) for i in first[:_SHOWN_IMAGES]]
+
+
+def _spread(values: NDArray[Any], count: int) -> list[int]:
+    """At most ``count`` of the values, from the first to the last."""
+    chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
+    return [int(values[i]) for i in chosen]
+
+
+def _show(axes: Axes, image: NDArray[Any]) -> None:
+    axes.imshow(np.clip(np.moveaxis(image, 0, -1), 0, 1), interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _zoom(axes: Axes, image: NDArray[Any]) -> None:
+    """Magnifies the middle seventh of the image into its lower right corner."""
+    height, width = image.shape[1:]
+    side = max(4, min(height, width) // 7)
+    top, left = (height - side) // 2, (width - side) // 2
+    inset = axes.inset_axes((0.57, 0.02, 0.41, 0.41))
+    _show(inset, image[:, top : top + side, left : left + side])
+    for spine in inset.spines.values():
+        spine.set(color=_FRAME, linewidth=2)
+    axes.add_patch(
+        Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=_FRAME, linewidth=2)
+    )
+
+
+def _verdict(axes: Axes, probability: NDArray[Any], target: int, classes: Sequence[str]) -> None:
+    """Writes the prediction below the image and frames the image by whether it is right."""
+    prediction = int(probability.argmax())
+    right = prediction == target
+    color = BLUE if right else VERMILLION
+    axes.set_xlabel(
+        f"{classes[prediction]} {probability[prediction]:.3f}\n{'right' if right else 'WRONG'}",
+        color=color,
+        fontsize=9,
+    )
+    for spine in axes.spines.values():
+        spine.set(color=color, linewidth=2.5)

@@ -1,0 +1,413 @@
+"""The decoded images are the files' pixels, made once, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bcadv.data import breakhis, cache
+from bcadv.data.cache import build, to_rgb
+from bcadv.data.records import Record
+from bcadv.errors import BcadvError
+
+SIZES = ((12, 20), (10, 20), (16, 8))
+
+
+def make(folder: Path, sizes: tuple[tuple[int, int], ...] = SIZES, seed: int = 0) -> list[Record]:
+    """Random PNGs of the given (height, width)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    records = []
+    for i, (h, w) in enumerate(sizes):
+        path = folder / f"{i}.png"
+        Image.fromarray(rng.integers(0, 256, (h, w, 3), np.uint8)).save(path)
+        records.append(Record(path, f"image{i}", "a"))
+    return records
+
+
+def run(records: list[Record], folder: Path, **options: Any) -> cache.ImageCache:
+    return build(records, folder, progress=False, **options)
+
+
+def pixels(record: Record) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    with Image.open(record.path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files decoded from here on."""
+    seen: list[Path] = []
+    original = cache._decode
+
+    def spy(path: Path, resize: int | None) -> cache.Pixels:
+        seen.append(path)
+        return original(path, resize)
+
+    monkeypatch.setattr(cache, "_decode", spy)
+    return seen
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files hashed from here on."""
+    seen: list[Path] = []
+    original = cache._digest
+
+    def spy(path: Path) -> str:
+        seen.append(path)
+        return original(path)
+
+    monkeypatch.setattr(cache, "_digest", spy)
+    return seen
+
+
+def test_images_of_several_sizes_are_stored_unchanged(tmp_path: Path) -> None:
+    records = make(tmp_path / "data")
+    made = run(records, tmp_path / "cache", workers=2)
+    assert made.images.shape == (3, 16, 20, 3)
+    assert made.images.dtype == np.uint8
+    assert made.records == tuple(records)
+    assert made.skipped == ()
+    for i, (h, w) in enumerate(SIZES):
+        assert (made.heights[i], made.widths[i]) == (h, w)
+        np.testing.assert_array_equal(made.image(i), pixels(records[i]))
+        assert not made.images[i, h:].any()
+        assert not made.images[i, :, w:].any()
+    with pytest.raises(ValueError, match="read-only"):
+        made.images[0] = 0
+
+
+def test_the_order_is_that_of_the_records(tmp_path: Path) -> None:
+    records = make(tmp_path / "data", ((4, 4),) * 40)
+    for order in (records, records[::-1]):
+        made = run(order, tmp_path / "cache", workers=4)
+        for i, record in enumerate(order):
+            np.testing.assert_array_equal(made.image(i), pixels(record))
+
+
+@pytest.mark.shared_data
+def test_real_images_keep_their_pixels_and_their_sizes(shared_data: Path, tmp_path: Path) -> None:
+    chosen = breakhis.find(shared_data / "breakhis_100x_original", subtypes="all")
+    records = list(chosen.records[::3])
+    made = run(records, tmp_path)
+    for i, record in enumerate(records):
+        np.testing.assert_array_equal(made.image(i), pixels(record))
+    small = run(records[:4], tmp_path, resize=224)
+    assert small.images.shape == (4, 224, 341, 3)
+    for i, record in enumerate(records[:4]):
+        with Image.open(record.path) as image:
+            h, w = small.heights[i], small.widths[i]
+            assert h == 224
+            assert abs(w / h - image.width / image.height) < 0.005
+            # Antialiased: the mean of the picture survives.
+            assert abs(small.image(i).mean() - pixels(record).mean()) < 0.5
+
+
+def test_an_unchanged_data_set_is_neither_read_nor_decoded_again(
+    tmp_path: Path, decoded: list[Path], read: list[Path]
+) -> None:
+    records = make(tmp_path / "data")
+    first = run(records, tmp_path / "cache")
+    assert len(decoded) == len(read) == 3
+    second = run(records, tmp_path / "cache")
+    assert len(decoded) == len(read) == 3
+    np.testing.assert_array_equal(first.images, second.images)
+    assert first.digests == second.digests
+
+
+def test_the_key_is_the_content(tmp_path: Path, decoded: list[Path], read: list[Path]) -> None:
+    records = make(tmp_path / "data")
+    run(records, tmp_path / "cache")
+    # Moved: read again, under the same key.
+    shutil.move(tmp_path / "data", tmp_path / "moved")
+    records = [Record(tmp_path / "moved" / r.path.name, r.image_id, r.label) for r in records]
+    os.utime(records[0].path, ns=(1, 1))
+    run(records, tmp_path / "cache")
+    assert (len(read), len(decoded)) == (6, 3)
+    # Changed: one file read, everything decoded.
+    Image.fromarray(np.zeros((12, 20, 3), np.uint8)).save(records[0].path)
+    changed = run(records, tmp_path / "cache")
+    assert (len(read), len(decoded)) == (7, 6)
+    assert not changed.image(0).any()
+    # Other options are other pixels.
+    assert run(records, tmp_path / "cache", resize=5).images.shape == (3, 10, 10, 3)
+    assert len(read) == 7
+
+
+def test_a_cache_of_another_version_is_not_used(
+    tmp_path: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = make(tmp_path / "data")
+    run(records, tmp_path / "cache")
+    monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
+    run(records, tmp_path / "cache")
+    assert len(decoded) == 6
+
+
+def test_1547_images_start_within_half_a_second(tmp_path: Path) -> None:
+    make(tmp_path / "data", ((2, 2),) * 8)
+    records = []
+    for i in range(1547):
+        path = tmp_path / "data" / f"link{i}.png"
+        os.link(tmp_path / "data" / f"{i % 8}.png", path)
+        records.append(Record(path, f"image{i}", "a"))
+    run(records, tmp_path / "cache")
+    start = time.perf_counter()
+    made = run(records, tmp_path / "cache")
+    assert time.perf_counter() - start < 0.5
+    assert len(made.records) == 1547
+    assert len(set(made.digests.values())) == 8
+
+
+def test_alike_files_have_one_digest(tmp_path: Path) -> None:
+    records = make(tmp_path / "data")
+    shutil.copy(records[0].path, records[2].path)
+    digests = run(records, tmp_path / "cache").digests
+    assert digests["image0"] == digests["image2"] != digests["image1"]
+
+
+def spoil(record: Record, how: str) -> None:
+    content = record.path.read_bytes()
+    spoilt = {
+        "truncated": content[: len(content) // 2],
+        "empty": b"",
+        "text": b"no image at all",
+        "flipped": content[:80] + bytes(b ^ 0xFF for b in content[80:120]) + content[120:],
+    }
+    record.path.write_bytes(spoilt[how])
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "text", "flipped"])
+def test_a_bad_image_is_named_or_left_out_as_asked(tmp_path: Path, how: str) -> None:
+    records = make(tmp_path / "data")
+    spoil(records[1], how)
+    for _ in range(2):
+        with pytest.raises(BcadvError, match=r"1\.png.*data\.on_bad_image=skip"):
+            run(records, tmp_path / "cache")
+        made = run(records, tmp_path / "cache", on_bad_image="skip")
+        assert made.records == (records[0], records[2])
+        assert [record for record, _ in made.skipped] == [records[1]]
+        assert made.skipped[0][1]
+        assert set(made.digests) == {"image0", "image2"}
+        for i, record in enumerate(made.records):
+            np.testing.assert_array_equal(made.image(i), pixels(record))
+
+
+def test_nothing_but_bad_images_is_an_error(tmp_path: Path) -> None:
+    records = make(tmp_path / "data")
+    for record in records:
+        spoil(record, "text")
+    with pytest.raises(BcadvError, match="none of the 3 images"):
+        run(records, tmp_path / "cache", on_bad_image="skip")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    records = make(tmp_path / "data")
+    run(records, tmp_path / "cache")
+    records[1].path.unlink()
+    with pytest.raises(BcadvError, match=r"1\.png is gone"):
+        run(records, tmp_path / "cache", on_bad_image="skip")
+
+
+@pytest.mark.parametrize(
+    ("options", "piece"),
+    [({"resize": 0}, r"data\.resize=0"), ({"on_bad_image": "ignore"}, "on_bad_image=ignore")],
+)
+def test_options_out_of_range_are_refused(
+    tmp_path: Path, options: dict[str, Any], piece: str
+) -> None:
+    with pytest.raises(BcadvError, match=piece):
+        run(make(tmp_path / "data"), tmp_path / "cache", **options)
+
+
+def test_no_records_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BcadvError, match="no images"):
+        run([], tmp_path)
+
+
+RAMP = np.arange(0, 256, dtype=np.uint8).reshape(16, 16)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I;16B"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    if mode.startswith("I;16"):
+        order = ">u2" if mode.endswith("B") else "<u2"
+        wide = (RAMP.astype(np.uint16) * 257).astype(order)
+        image = Image.frombytes(mode, (16, 16), wide.tobytes())
+        expected = RAMP
+    else:
+        grey = Image.fromarray(RAMP)
+        image = (grey if mode == "P" else grey.convert("RGB")).convert(mode)
+        expected = np.asarray(image.convert("L")) if mode == "1" else RAMP
+    if mode == "RGBA":
+        image.putalpha(0)
+    rgb = to_rgb(image)
+    assert rgb.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(rgb), np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_a_palette_with_transparency_keeps_its_colours(tmp_path: Path) -> None:
+    image = Image.fromarray(RAMP // 128).convert("P")
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.save(tmp_path / "p.png", transparency=b"\x00\xff")
+    made = run([Record(tmp_path / "p.png", "p", "a")], tmp_path / "cache")
+    colours = np.array([[10, 20, 30], [200, 100, 50]], np.uint8)
+    np.testing.assert_array_equal(made.image(0), colours[RAMP // 128])
+
+
+def test_16_bits_are_scaled_and_not_stretched(tmp_path: Path) -> None:
+    # A 12-bit scan stored in 16 bits: dark it is, and dark it stays.
+    wide = np.array([[0, 4095], [128, 129]], np.uint16)
+    Image.fromarray(wide).save(tmp_path / "w.png")
+    made = run([Record(tmp_path / "w.png", "w", "a")], tmp_path / "cache")
+    np.testing.assert_array_equal(made.image(0)[..., 0], [[0, 16], [0, 1]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_32_bits_are_refused(tmp_path: Path, dtype: type[np.generic]) -> None:
+    Image.fromarray(np.ones((4, 4), dtype)).save(tmp_path / "f.tiff")
+    with pytest.raises(BcadvError, match=r"f\.tiff.*32-bit"):
+        run([Record(tmp_path / "f.tiff", "f", "a")], tmp_path / "cache")
+
+
+def test_it_pickles_as_a_path(tmp_path: Path) -> None:
+    made = run(make(tmp_path / "data", ((200, 200),) * 5), tmp_path / "cache")
+    packed = pickle.dumps(made)
+    assert len(packed) < made.images.nbytes / 50
+    back = pickle.loads(packed)
+    assert isinstance(back.images, np.memmap)
+    np.testing.assert_array_equal(back.images, made.images)
+    assert back.records == made.records
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from bcadv.data.cache import build
+from bcadv.data.records import Record
+data, folder = map(Path, sys.argv[1:])
+records = [Record(p, p.stem, "a") for p in sorted(data.glob("*.png"))]
+print("started", flush=True)
+made = build(records, folder, workers=2, progress=False)
+print(made.folder.name, int(made.images.astype("uint64").sum()))
+"""
+
+
+def start(data: Path, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(data), str(folder)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_two_processes_build_at_once(tmp_path: Path) -> None:
+    records = make(tmp_path / "data", ((150, 150),) * 60)
+    both = [start(tmp_path / "data", tmp_path / "cache") for _ in range(2)]
+    said = [process.communicate(timeout=60)[0].split()[1:] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    total = sum(int(pixels(r).astype(np.uint64).sum()) for r in records)
+    assert said[0] == said[1]
+    assert int(said[0][1]) == total
+    assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == sorted(
+        [said[0][0], "digests.json"]
+    )
+
+
+def test_a_killed_build_does_no_harm(tmp_path: Path) -> None:
+    records = make(tmp_path / "data", ((300, 300),) * 60)
+    folder = tmp_path / "cache"
+    process = start(tmp_path / "data", folder)
+    while not list(folder.glob(".*.tmp/images.uint8")):
+        assert process.poll() is None, "the build was over before it could be killed"
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    (left,) = folder.glob(".*.tmp")
+    records = sorted(records, key=lambda r: r.path.stem)
+    made = run(records, folder)
+    for i, record in enumerate(records):
+        np.testing.assert_array_equal(made.image(i), pixels(record))
+    # It could be another process still at work; an hour without a write says that it is not.
+    assert left.exists()
+    os.utime(left / "images.uint8", (time.time() - 4000,) * 2)
+    run(records[:2], folder)
+    assert not left.exists()
+
+
+def test_a_damaged_cache_is_made_anew(
+    tmp_path: Path, decoded: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    records = make(tmp_path / "data")
+    made = run(records, tmp_path / "cache")
+    content = (made.folder / "images.uint8").read_bytes()
+    (made.folder / "images.uint8").write_bytes(content[:-1])
+    (tmp_path / "cache" / "digests.json").write_text("{")
+    again = run(records, tmp_path / "cache")
+    assert len(decoded) == 6
+    assert again.images.tobytes() == content
+    assert caplog.text.count("is damaged") == 2
+    assert len(json.loads((tmp_path / "cache" / "digests.json").read_text())) == 3
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    records = make(tmp_path / "data")
+    (tmp_path / "file").touch()
+    with pytest.raises(BcadvError, match="another cache folder"):
+        run(records, tmp_path / "file" / "cache")
+
+
+def test_too_little_space_is_told_before_the_work(
+    tmp_path: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = make(tmp_path / "data")
+    usage = shutil.disk_usage(tmp_path)._replace(free=3 * 16 * 20 * 3 - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(BcadvError, match="free some space"):
+        run(records, tmp_path / "cache")
+    assert decoded == []
+
+
+@pytest.fixture
+def files_of_a_megabyte_at_most() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("files_of_a_megabyte_at_most")
+def test_a_write_that_fails_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    records = make(tmp_path / "data", ((300, 300),) * 5)
+    with pytest.raises(BcadvError, match="cannot keep the decoded images"):
+        run(records, tmp_path / "cache")
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == ["digests.json"]
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [("1", True), ("0", False)])
+def test_the_progress_goes_to_a_terminal_on_stderr(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: str,
+    shown: bool,
+) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("TTY_COMPATIBLE", terminal)
+    build(make(tmp_path / "data"), tmp_path / "cache", progress=True)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert ("Decoding images" in said.err) == shown
+    assert bool(said.err) == shown

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from bcadv.metrics.intervals import (
+    auroc_score_interval,
+    bootstrap_interval,
+    cluster_bootstrap,
+    mcnemar,
+    mean_interval,
+    pick_interval,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"), [(10, 91, 0.061, 0.191), (25, 91, 0.194, 0.374)]
+)
+def test_wilson_gives_the_intervals_of_the_papers_table_3(
+    k: int, n: int, low: float, high: float
+) -> None:
+    assert wilson(k, n) == pytest.approx((low, high), abs=5e-4)
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 5000), share=st.floats(0, 1), level=st.floats(0.5, 0.999))
+def test_wilson_solves_the_score_equation(n: int, share: float, level: float) -> None:
+    k = round(share * n)
+    z = norm.ppf((1 + level) / 2)
+    for end in wilson(k, n, level):
+        assert abs(k / n - end) == pytest.approx(z * math.sqrt(end * (1 - end) / n), abs=1e-7)
+
+
+def test_wilson_of_nothing_is_undefined() -> None:
+    assert all(math.isnan(end) for end in wilson(0, 0))
+
+
+@settings(deadline=None)
+@given(
+    value=st.floats(0, 1),
+    n_positive=st.integers(1, 300),
+    n_negative=st.integers(1, 300),
+)
+def test_auroc_interval_solves_the_score_equation_with_the_hanley_mcneil_variance(
+    value: float, n_positive: int, n_negative: int
+) -> None:
+    low, high = auroc_score_interval(value, n_positive, n_negative)
+    assert 0 <= low <= value + 1e-9
+    assert value - 1e-9 <= high <= 1
+    others = (n_positive + n_negative) / 2 - 1
+    for end in (low, high):
+        q1, q2 = end / (2 - end), 2 * end**2 / (1 + end)
+        variance = end * (1 - end) + others * (q1 - end**2) + others * (q2 - end**2)
+        distance = 1.959964 * math.sqrt(max(0.0, variance) / (n_positive * n_negative))
+        assert abs(value - end) == pytest.approx(distance, abs=1e-5)
+
+
+def test_auroc_interval_keeps_its_width_at_one() -> None:
+    low, high = auroc_score_interval(1.0, 20, 20)
+    assert low < 0.95
+    assert high == 1
+
+
+def test_mean_interval_averages_the_ends() -> None:
+    assert mean_interval([(0.2, 0.4), (0.4, 0.8)]) == pytest.approx((0.3, 0.6))
+
+
+@settings(deadline=None)
+@given(groups=st.lists(st.integers(0, 5), min_size=1, max_size=30), seed=st.integers(0, 99))
+def test_cluster_bootstrap_keeps_patients_whole(groups: list[int], seed: int) -> None:
+    weights = cluster_bootstrap(groups, n_boot=20, seed=seed)
+    assert weights.shape == (20, len(groups))
+    code = np.array(groups)
+    names, first = np.unique(code, return_index=True)
+    for name, i in zip(names, first, strict=True):
+        assert (weights[:, code == name] == weights[:, [i]]).all()
+    assert (weights[:, first].sum(axis=1) == len(names)).all()
+
+
+def test_cluster_bootstrap_repeats_with_its_seed_only() -> None:
+    groups = np.arange(30)
+    assert (cluster_bootstrap(groups, 5, seed=1) == cluster_bootstrap(groups, 5, seed=1)).all()
+    assert (cluster_bootstrap(groups, 5, seed=1) != cluster_bootstrap(groups, 5, seed=2)).any()
+
+
+def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = (weights @ values) / weights.sum(axis=1)
+    return result
+
+
+def test_bootstrap_of_a_mean_agrees_with_the_normal_interval() -> None:
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    low, high = bootstrap_interval(
+        lambda w: _mean(values, w), cluster_bootstrap(np.arange(400), 4000)
+    )
+    half = 1.96 * values.std() / math.sqrt(400)
+    assert float(low) == pytest.approx(values.mean() - half, abs=0.03)
+    assert float(high) == pytest.approx(values.mean() + half, abs=0.03)
+
+
+def test_bootstrap_over_patients_is_wider_by_the_design_effect() -> None:
+    patient_means = np.random.default_rng(0).normal(0, 1, 50)
+    values = np.repeat(patient_means, 9)  # nine identical images of each patient
+    patient = np.repeat(np.arange(50), 9)
+    of_patients = bootstrap_interval(lambda w: _mean(values, w), cluster_bootstrap(patient))
+    of_images = bootstrap_interval(lambda w: _mean(values, w), cluster_bootstrap(np.arange(450)))
+    ratio = (of_patients[1] - of_patients[0]) / (of_images[1] - of_images[0])
+    assert float(ratio) == pytest.approx(3, rel=0.1)
+
+
+def test_bootstrap_leaves_out_undefined_resamples_and_shifts_to_a_centre() -> None:
+    weights = cluster_bootstrap(np.arange(12), 500)
+
+    def sometimes(w: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(w[:, 0] == 0, np.nan, w[:, 1])
+
+    low, high = bootstrap_interval(sometimes, weights)
+    assert 0 <= float(low) <= float(high)
+    shifted = bootstrap_interval(sometimes, weights, centre=100.0)
+    assert float(shifted[1] - shifted[0]) == pytest.approx(float(high - low))
+    assert float(shifted[0]) < 100 < float(shifted[1])
+    never = bootstrap_interval(lambda w: np.full(len(w), np.nan), weights)
+    assert math.isnan(float(never[0]))
+
+
+def test_bootstrap_does_not_depend_on_how_resamples_are_cut_into_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = np.random.default_rng(0).normal(size=40)
+    weights = cluster_bootstrap(np.arange(40), 100)
+    whole = bootstrap_interval(lambda w: _mean(values, w), weights)
+    monkeypatch.setattr("bcadv.metrics.intervals._CHUNK_BYTES", 7 * 40 * 8)
+    assert bootstrap_interval(lambda w: _mean(values, w), weights) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "clusters", "ends", "kind"),
+    [
+        ((0.85, 0.95), 40, (0.85, 0.95), "patient bootstrap"),
+        ((0.90, 0.90), 40, (0.80, 0.96), "wilson (wider than patient bootstrap)"),
+        ((math.nan, math.nan), 40, (0.80, 0.96), "wilson (wider than patient bootstrap)"),
+        ((0.85, 0.95), 9, (0.80, 0.96), "wilson (wider than patient bootstrap)"),
+        ((0.50, 0.95), 9, (0.50, 0.95), "patient bootstrap (wider than wilson)"),
+        ((0.91, 0.95), 40, (0.90, 0.95), "patient bootstrap"),
+    ],
+)
+def test_degenerate_bootstrap_gives_way_to_the_wider_interval(
+    bootstrap: tuple[float, float], clusters: int, ends: tuple[float, float], kind: str
+) -> None:
+    low, high, named = pick_interval(
+        0.9, bootstrap, (0.80, 0.96), unit="patient", formula_name="wilson", clusters=clusters
+    )
+    assert (low, high) == ends
+    assert named == kind
+
+
+def test_mcnemar_is_the_sign_test_on_the_images_where_one_model_is_right() -> None:
+    a = np.array([True] * 10 + [False] * 1 + [True] * 50)
+    b = np.array([False] * 10 + [True] * 1 + [True] * 50)
+    expected = 2 * (math.comb(11, 0) + math.comb(11, 1)) / 2**11
+    assert mcnemar(a, b) == pytest.approx(expected)
+    assert mcnemar(b, a) == pytest.approx(expected)
+    assert mcnemar(a, a) == 1
