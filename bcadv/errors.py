@@ -11,7 +11,7 @@ class BcadvError(Exception):
     """
 
 
-class ConstraintViolated(BcadvError):
+class ConstraintViolated(BcadvError):  # noqa: N818  the field's name for it
     """A perturbed image left the threat model it was made under.
 
     Raised by the final check of every perturbation. It means a bug in the perturbation, so the

@@ -26,7 +26,7 @@ PACKAGES = (
 def has_native_bf16(gpu: bool) -> bool:
     """Whether the hardware multiplies bfloat16 itself; emulation would be slower than float32."""
     if gpu:
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shlex
-import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
@@ -27,23 +24,30 @@ from pytorch_lightning.callbacks import (
 from rich.console import Console
 
 from bcadv import hardware
-from bcadv.callbacks.evaluate import RobustnessEvaluation, Trial
+from bcadv.build import build_injection, build_model, build_trials
+from bcadv.callbacks.evaluate import RobustnessEvaluation
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.callbacks.record import History
 from bcadv.config import BatchNormChoice, Config
 from bcadv.data import splits
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.errors import BcadvError
 from bcadv.metrics.robustness import summarise
 from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
-from bcadv.perturb import FGSM, GaussianNoise, ThreatModel
 from bcadv.report.figures import draw_all
-from bcadv.report.jobs import PREDICTIONS, RESULTS, SCHEMA_VERSION
+from bcadv.report.jobs import PREDICTIONS, RESULTS
 from bcadv.report.table import console_table
+from bcadv.results import example_images, results_of, save_examples, write_json
 from bcadv.tracking import Tracker
 
 log = logging.getLogger(__name__)
+
+_HARMLESS = (
+    ".*does not have many workers.*",  # images come from a memory map
+    ".*LeafSpec.*",  # between Lightning and torch
+    ".*exists and is not empty.*",  # a resumed job finds its own checkpoints
+    ".*number of training batches.*",
+)
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,9 @@ def run(config: Config, folder: Path) -> Result:
     """
     console = Console(stderr=True)
     if config.resume and (folder / RESULTS).is_file():
-        console.print(f"This job has already ended; its results are in {folder}.")
-        results = json.loads((folder / RESULTS).read_text())
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
         console.print(console_table(results))
+        console.print(f"This job had already ended; its results are in {folder}.")
         return Result(folder, results)
     started = datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,29 +93,23 @@ def run(config: Config, folder: Path) -> Result:
     data.prepare()
     splits.to_csv(data.records, data.split, folder / "split.csv")
     _announce(console, config, data)
-
     model = build_model(config, len(data.classes))
-    tracker = _tracker(config, folder)
-    params, tags = config.model_dump(mode="json"), _tags(config)
-    if tracker:
-        tracker.start(params, tags)
-    history = History(folder / "history.csv", tracker.epoch if tracker else None)
     injection = build_injection(config)
+    tracker = Tracker(folder, config.paths.outputs, config.tracking, _tags(config))
+    tracker.start(config.model_dump(mode="json"))
+    history = History(folder / "history.csv", tracker.epoch)
     try:
-        _fit(config, folder, model, data, history, injection)
-        chosen = folder / "checkpoints" / f"{config.trainer.checkpoint}.ckpt"
-        state = torch.load(chosen, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["state_dict"])
-        predictions = _evaluate(config, folder, model, data, injection)
+        extra = [history, injection] if injection else [history]
+        train(config, folder / "checkpoints", model, data, callbacks=extra)
+        epoch = load_checkpoint(model, folder / "checkpoints" / config.trainer.checkpoint)
+        predictions = evaluate(config, folder, model, data, injection=injection)
     except KeyboardInterrupt:
-        if tracker:
-            tracker.interrupt()
+        tracker.interrupt()
         console.print(
             f"Stopped after {len(history.rows)} of {config.trainer.max_epochs} epochs. What was "
             f"reached is in {folder}; the same command with resume=true goes on from there."
         )
         raise
-
     rows = summarise(
         predictions,
         data.classes,
@@ -119,79 +117,139 @@ def run(config: Config, folder: Path) -> Result:
         n_boot=config.evaluation.n_boot,
         seed=config.seed,
     )
-    results = _results(config, data, rows, history, started, int(state["epoch"]))
+    results = results_of(
+        config, data, rows=rows, history=history.rows, started=started, epoch=epoch
+    )
     predictions.to_parquet(folder / PREDICTIONS, index=False)
-    _write_json(folder / RESULTS, results)
+    write_json(folder / RESULTS, results)
     draw_all(folder)
-    if tracker:
-        tracker.finish(params, tags, history.rows, results)
+    tracker.finish(config.model_dump(mode="json"), history.rows, results)
     console.print(console_table(results))
     console.print(f"Results, predictions and figures: {folder.resolve()}", soft_wrap=True)
     return Result(folder, results)
 
 
-def build_model(config: Config, classes: int) -> Classifier:
-    """The classifier with its pre-trained features, where the configuration names some."""
-    torch.manual_seed(config.seed)
-    model = Classifier(
-        classes,
-        lr=config.optimizer.lr,
-        weight_decay=config.optimizer.weight_decay,
-        cosine_epochs=config.trainer.max_epochs if config.optimizer.scheduler else None,
-        growth_rate=config.model.growth_rate,
-        block_config=config.model.block_config,
-        init_features=config.model.init_features,
-    )
-    if config.model.weights is not None:
-        from bcadv.models.weights import fetch_weights, load_state_dict
+def train(
+    config: Config,
+    checkpoints: Path,
+    model: Classifier,
+    data: ImageDataModule,
+    *,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Trains to the last epoch, from the last finished one where there is a checkpoint.
 
-        path = fetch_weights(
-            config.model.weights,
-            sha256=config.model.weights_sha256,
-            url=config.model.weights_url,
-        )
-        model.net.load_features(load_state_dict(path))
-    return model
+    Args:
+        config: epochs, precision and options of training.
+        checkpoints: folder that gets ``best.ckpt`` (lowest validation loss) and ``last.ckpt``.
+        model: is trained in place.
+        data: prepared or not.
+        callbacks: run before the checkpoints are written.
+
+    Raises:
+        KeyboardInterrupt: stopped by a person.
+    """
+    common: dict[str, Any] = {
+        "dirpath": checkpoints,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
+    every: list[Callback] = [
+        *callbacks,
+        ModelCheckpoint(filename="best", monitor="val_loss", save_top_k=1, **common),
+        # Separate from the best one: a job goes on from the newest epoch, not from the best.
+        ModelCheckpoint(filename="last", save_top_k=1, **common),
+    ]
+    if config.trainer.early_stopping:
+        every.append(EarlyStopping("val_loss", patience=config.trainer.early_stopping))
+    if config.trainer.weight_averaging:
+        every.append(EMAWeightAveraging(decay=config.trainer.weight_averaging))
+    gpu = hardware.use_gpu(config.trainer.accelerator)
+    if config.model.compile:
+        _compile(model, config)
+    precision = hardware.training_precision(config.trainer.precision, gpu)
+    trainer = _trainer(config, every, max_epochs=config.trainer.max_epochs, precision=precision)
+    last = checkpoints / "last.ckpt"
+    resume_from = last if last.is_file() else None
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=resume_from, weights_only=True)
+    except SystemExit:  # how Lightning ends after Ctrl-C
+        raise KeyboardInterrupt from None
 
 
-def build_injection(config: Config) -> NoiseInjection | None:
-    """What is mixed into training, if anything."""
-    if config.injection.perturbation is None:
-        return None
-    noise = GaussianNoise(
-        config.sigma,
-        clip=config.injection.perturbation == "gaussian_clipped",
-        seed=config.seed,
-    )
-    return NoiseInjection(noise, config.injection.probability, config.seed)
+def load_checkpoint(model: Classifier, path: Path) -> int:
+    """Loads the weights of ``path.ckpt`` without executing code; returns their epoch."""
+    state = torch.load(path.with_suffix(".ckpt"), map_location="cpu", weights_only=True)
+    model.load_state_dict(state["state_dict"])
+    return int(state["epoch"])
 
 
-def build_trials(config: Config) -> list[Trial]:
-    """The attack at every epsilon and, where asked for, noise at sigma."""
-    norm = float(config.evaluation.norm)
-    attack = Trial(
-        FGSM(ThreatModel(eps=0.0, norm=norm)),
-        strengths=tuple(px / 255 for px in config.eps_px),
-        norm=norm,
-        eps_px=config.eps_px,
-    )
-    if not config.evaluation.noise:
-        return [attack]
-    # Another seed than in training: the test must not meet noise that was trained on.
-    noise = GaussianNoise(
-        config.sigma,
-        clip=config.injection.perturbation == "gaussian_clipped",
-        seed=config.seed + 1,
-    )
-    return [attack, Trial(noise, (config.sigma,), float("inf"), (config.sigma * 255,))]
+def evaluate(
+    config: Config,
+    folder: Path,
+    model: Classifier,
+    data: ImageDataModule,
+    *,
+    injection: NoiseInjection | None,
+) -> pd.DataFrame:
+    """Attacks the test images under each choice of BatchNorm statistics.
+
+    Always in float32: bf16 has 8 significant bits, which a quarter of a grey level drowns in.
+
+    Args:
+        config: attack, strengths and BatchNorm choices.
+        folder: of the job; gets ``examples.npz``.
+        model: the trained classifier; left with the statistics of the last choice.
+        data: prepared.
+        injection: what was mixed into training, for ``batchnorm=noisy``.
+
+    Returns:
+        The predictions table, see `RobustnessEvaluation.predictions`, with ``image_id``,
+        ``patient`` and ``batchnorm``.
+    """
+    trained = {name: value.clone() for name, value in model.state_dict().items()}
+    model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
+    frames = []
+    for variant in config.batchnorm:
+        model.load_state_dict(trained)
+        _recalibrate(variant, config, model, data, injection=injection)
+        evaluation = RobustnessEvaluation(build_trials(config), example_images(config, data))
+        trainer = _trainer(config, [evaluation], precision="32-true", enable_checkpointing=False)
+        try:
+            trainer.test(model, datamodule=data, verbose=False)
+        except SystemExit:
+            raise KeyboardInterrupt from None
+        frames.append(evaluation.predictions().assign(batchnorm=variant))
+        if variant == config.batchnorm[0]:
+            save_examples(folder / "examples.npz", config, evaluation)
+    predictions = pd.concat(frames, ignore_index=True)
+    numbers = predictions["index"]
+    predictions.insert(0, "image_id", numbers.map(lambda i: data.records[i].image_id))
+    predictions.insert(2, "patient", numbers.map(lambda i: data.records[i].patient))
+    return predictions
 
 
 def _settle(config: Config) -> None:
-    """Threads and Lightning's words."""
+    """Threads, and Lightning's words where they help nobody here."""
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    for message in _HARMLESS:
+        warnings.filterwarnings("ignore", message)
+
+
+def _trainer(config: Config, callbacks: Sequence[Callback], **options: Any) -> pl.Trainer:
+    gpu = hardware.use_gpu(config.trainer.accelerator)
+    return pl.Trainer(
+        callbacks=[RichProgressBar(leave=False), *callbacks],
+        accelerator="gpu" if gpu else "cpu",
+        devices=1,
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        **options,
+    )
 
 
 def _announce(console: Console, config: Config, data: ImageDataModule) -> None:
@@ -210,14 +268,6 @@ def _announce(console: Console, config: Config, data: ImageDataModule) -> None:
     console.print(data.audit.sentence())
 
 
-def _tracker(config: Config, folder: Path) -> Tracker | None:
-    if not config.tracking.enabled:
-        return None
-    return Tracker(
-        folder, config.paths.outputs, config.tracking.uri, config.tracking.experiment
-    )
-
-
 def _tags(config: Config) -> dict[str, str]:
     return {
         "experiment": config.experiment,
@@ -225,68 +275,6 @@ def _tags(config: Config) -> dict[str, str]:
         "synthetic": str(config.data.source == "synthetic").lower(),
         "split": config.data.split,
         "git_commit": hardware.git_commit() or "unknown",
-    }
-
-
-def _fit(
-    config: Config,
-    folder: Path,
-    model: Classifier,
-    data: ImageDataModule,
-    history: History,
-    injection: NoiseInjection | None,
-) -> None:
-    """Trains to the last epoch, from the last finished one where there is a checkpoint."""
-    checkpoints = folder / "checkpoints"
-    common: dict[str, Any] = {
-        "dirpath": checkpoints,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    }
-    callbacks: list[Callback] = [
-        RichProgressBar(leave=False),
-        history,
-        ModelCheckpoint(filename="best", monitor="val_loss", save_top_k=1, **common),
-        # Separate from the best one: a job goes on from the newest epoch, not from the best.
-        ModelCheckpoint(filename="last", save_top_k=1, **common),
-    ]
-    if injection:
-        callbacks.append(injection)
-    if config.trainer.early_stopping:
-        callbacks.append(EarlyStopping("val_loss", patience=config.trainer.early_stopping))
-    if config.trainer.weight_averaging:
-        callbacks.append(EMAWeightAveraging(decay=config.trainer.weight_averaging))
-    gpu = hardware.use_gpu(config.trainer.accelerator)
-    if config.model.compile:
-        _compile(model, config)
-    trainer = pl.Trainer(
-        max_epochs=config.trainer.max_epochs,
-        precision=hardware.training_precision(config.trainer.precision, gpu),  # type: ignore[arg-type]
-        callbacks=callbacks,
-        **_trainer_options(gpu),
-    )
-    last = checkpoints / "last.ckpt"
-    try:
-        trainer.fit(
-            model,
-            datamodule=data,
-            ckpt_path=last if last.is_file() else None,
-            weights_only=True,
-        )
-    except SystemExit:  # how Lightning ends after Ctrl-C
-        raise KeyboardInterrupt from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-
-
-def _trainer_options(gpu: bool) -> dict[str, Any]:
-    return {
-        "accelerator": "gpu" if gpu else "cpu",
-        "devices": 1,
-        "logger": False,
-        "num_sanity_val_steps": 0,
-        "enable_model_summary": False,
-        "deterministic": "warn" if gpu else False,
     }
 
 
@@ -305,50 +293,12 @@ def _compile(model: Classifier, config: Config) -> None:
         model.net.train()
 
 
-def _evaluate(
-    config: Config,
-    folder: Path,
-    model: Classifier,
-    data: ImageDataModule,
-    injection: NoiseInjection | None,
-) -> pd.DataFrame:
-    """Attacks the test images under each choice of BatchNorm statistics.
-
-    Always in float32: bf16 has 8 significant bits, which a quarter of a grey level drowns in.
-    """
-    trained = {name: value.clone() for name, value in model.state_dict().items()}
-    gpu = hardware.use_gpu(config.trainer.accelerator)
-    model.to("cuda" if gpu else "cpu")
-    frames = []
-    for variant in config.batchnorm:
-        model.load_state_dict(trained)
-        _recalibrate(variant, config, model, data, injection)
-        evaluation = RobustnessEvaluation(build_trials(config), _examples(config, data))
-        trainer = pl.Trainer(
-            precision="32-true",
-            callbacks=[RichProgressBar(leave=False), evaluation],
-            enable_checkpointing=False,
-            **_trainer_options(gpu),
-        )
-        try:
-            trainer.test(model, datamodule=data, verbose=False)
-        except SystemExit:
-            raise KeyboardInterrupt from None
-        frames.append(evaluation.predictions().assign(batchnorm=variant))
-        if variant == config.batchnorm[0]:
-            _save_examples(folder / "examples.npz", config, evaluation)
-    predictions = pd.concat(frames, ignore_index=True)
-    numbers = predictions["index"]
-    predictions.insert(0, "image_id", numbers.map(lambda i: data.records[i].image_id))
-    predictions.insert(2, "patient", numbers.map(lambda i: data.records[i].patient))
-    return predictions
-
-
 def _recalibrate(
     variant: BatchNormChoice,
     config: Config,
     model: Classifier,
     data: ImageDataModule,
+    *,
     injection: NoiseInjection | None,
 ) -> None:
     if variant == "as_trained":
@@ -363,101 +313,3 @@ def _recalibrate(
         reestimate(model, batches, lambda batch: injection.inject(model, batch, unseen))
     else:
         reestimate(model, batches)
-
-
-def _examples(config: Config, data: ImageDataModule) -> list[int]:
-    """Test images for the figures: as many of each class as fit, the first ones by name."""
-    per_class = max(1, config.evaluation.examples // len(data.classes))
-    chosen: list[int] = []
-    for k in range(len(data.classes)):
-        members = [i for i in data.split.test if data.targets[i] == k]
-        chosen += members[:per_class]
-    return chosen[: config.evaluation.examples]
-
-
-def _results(
-    config: Config,
-    data: ImageDataModule,
-    rows: list[dict[str, Any]],
-    history: History,
-    started: datetime,
-    epoch: int,
-) -> dict[str, Any]:
-    gpu = hardware.use_gpu(config.trainer.accelerator)
-    counts = data.audit.counts
-    sizes = {part: sum(of_class.values()) for part, of_class in counts.items()}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run": {
-            "experiment": config.experiment,
-            "name": config.experiment,
-            "command": shlex.join(["python", "-m", "bcadv.run", *sys.argv[1:]]),
-            "started": started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seed": config.seed,
-            "git_commit": hardware.git_commit(),
-        },
-        "data": {
-            "source": config.data.source,
-            "synthetic": config.data.source == "synthetic",
-            "split": config.data.split,
-            "fold": config.data.fold,
-            "classes": data.classes,
-            "positive": data.positive,
-            "n_train": sizes["train"],
-            "n_val": sizes["val"],
-            "n_test": sizes["test"],
-            "counts": counts,
-            "patient_overlap": data.audit.patient_overlap,
-            "overlap": data.audit.as_dict() | {"sentence": data.audit.sentence()},
-            "skipped": data.skipped,
-            "notes": data.notes,
-        },
-        "model": config.model.model_dump(mode="json") | {"architecture": "densenet121"},
-        "training": {
-            "epochs": len(history.rows),
-            "checkpoint": config.trainer.checkpoint,
-            "checkpoint_epoch": epoch,
-            "precision": hardware.training_precision(config.trainer.precision, gpu),
-            "injection": config.injection.model_dump(mode="json"),
-            "sigma": config.sigma if config.injection.perturbation else None,
-            "optimizer": config.optimizer.model_dump(mode="json"),
-            "batch_size": config.data.batch_size,
-        },
-        "clean": [row for row in rows if row["perturbation"] == "none"],
-        "perturbed": [row for row in rows if row["perturbation"] != "none"],
-        "checks": _checks(rows),
-        "environment": hardware.environment(gpu),
-    }
-
-
-def _checks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Findings that would make the numbers suspect."""
-    clean = {row["batchnorm"]: row["metrics"] for row in rows if row["perturbation"] == "none"}
-    checks = []
-    for row in rows:
-        if row["perturbation"] == "none" or row["eps"] != 0:
-            continue
-        same = row["metrics"]["accuracy"]["k"] == clean[row["batchnorm"]]["accuracy"]["k"]
-        checks.append(
-            {
-                "name": f"{row['perturbation']} of strength 0 changes nothing",
-                "passed": same,
-                "detail": f"BatchNorm {row['batchnorm']}",
-            }
-        )
-    return checks
-
-
-def _save_examples(path: Path, config: Config, evaluation: RobustnessEvaluation) -> None:
-    kept = evaluation.examples()
-    np.savez_compressed(path, image=kept.image)
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
-
-
-__all__ = ["BcadvError", "Result", "build_injection", "build_model", "build_trials", "run"]

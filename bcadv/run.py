@@ -1,16 +1,15 @@
 """The command: `python -m bcadv.run +experiment=defense sigma=0.1`.
 
-A thin main around `bcadv.job.run`. What it adds to Hydra: mistakes are answered in a sentence before
-anything heavy is imported, and `resume=true` goes on in the folder of the unfinished job.
+A thin main around `bcadv.job.run`. What it adds to Hydra: mistakes are answered in a sentence
+before anything heavy is imported, and `resume=true` goes on in the folder of the unfinished job.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import re
 import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,8 +20,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bcadv.config import Config, validate
+from bcadv.config import validate
 from bcadv.errors import BcadvError
+from bcadv.explain import explain, option_names
 
 
 def conf_dir() -> Path:
@@ -33,11 +33,9 @@ def conf_dir() -> Path:
 
 
 def resolve(cfg: DictConfig) -> Mapping[str, Any]:
-    """Plain containers of a composed configuration."""
+    """A composed configuration as plain containers."""
     plain = OmegaConf.to_container(cfg, resolve=True)
-    if not isinstance(plain, dict):
-        raise BcadvError("the configuration is not a mapping")
-    return {str(key): value for key, value in plain.items()}
+    return {str(key): value for key, value in plain.items()} if isinstance(plain, dict) else {}
 
 
 def task(cfg: DictConfig) -> None:
@@ -50,6 +48,9 @@ def task(cfg: DictConfig) -> None:
 
 def precheck(overrides: list[str]) -> list[str]:
     """Judges the command line of a single job before Hydra makes a folder for it.
+
+    Args:
+        overrides: Hydra's, as on the command line.
 
     Returns:
         Overrides to add: with `resume=true`, the folder of the job to go on with.
@@ -68,44 +69,7 @@ def precheck(overrides: list[str]) -> list[str]:
     from bcadv.resume import unfinished
 
     folder = unfinished(raw, config)
-    return [] if folder is None else [f"hydra.run.dir={folder}"]
-
-
-def option_names(node: Any, prefix: str = "") -> list[str]:
-    """Every option's dotted name, for 'did you mean'."""
-    if not isinstance(node, Mapping):
-        return [prefix]
-    return [
-        name
-        for key, value in node.items()
-        for name in option_names(value, f"{prefix}.{key}" if prefix else str(key))
-    ]
-
-
-def explain(error: Exception) -> str:
-    """Hydra's and OmegaConf's complaints as one sentence."""
-    text = " ".join(str(error).split())
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if unknown:
-        name = unknown.group(1)
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            names = option_names(OmegaConf.to_container(compose("config"), resolve=False))
-        near = get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else "python -m bcadv.run --help lists them all."
-        return f"unknown option {name}: {hint}"
-    group = re.search(r"In '[^']*': Could not find '([^']+)' Available options in '([^']+)': (.*?)(?: Config search path|$)", text)
-    if group:
-        return f"there is no {group.group(1)}: {group.group(2)} can be {', '.join(group.group(3).split())}."
-    found = re.search(r"Could not find '([^']+)'", text)
-    if found:
-        return f"there is no {found.group(1)} in the conf tree: python -m bcadv.run --help lists it."
-    ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", text)
-    if ambiguous:
-        return (
-            f"{ambiguous.group(1)} names several values: add -m to run a job for each, "
-            "or write a list in brackets."
-        )
-    return text.removesuffix(" Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.")
+    return [] if folder is None else [f"hydra.run.dir='{folder}'"]
 
 
 def complain(message: str) -> NoReturn:
@@ -116,22 +80,25 @@ def complain(message: str) -> NoReturn:
 
 def main() -> None:
     """Runs the command line."""
-    arguments = sys.argv[1:]
     # Hydra then hands errors on instead of ending the process with its own words.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # Python 3.14 checks help texts and refuses the lazy one that Hydra 1.3 passes.
+    container: Any = argparse._ActionsContainer
+    if hasattr(container, "_check_help"):
+        container._check_help = lambda self, action: None
     try:
-        if not any(item.startswith("-") for item in arguments):
-            sys.argv += precheck(arguments)
+        if not any(item.startswith("-") for item in sys.argv[1:]):
+            sys.argv += precheck(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
     except BcadvError as error:
         complain(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        complain(explain(error))
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            known = option_names(OmegaConf.to_container(compose("config"), resolve=False))
+        complain(explain(error, known))
     except KeyboardInterrupt:
         sys.exit(130)
 
-
-__all__ = ["Config", "conf_dir", "main", "precheck", "task"]
 
 if __name__ == "__main__":
     main()

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bcadv.config import TrackingConfig
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,17 +50,22 @@ class Tracker:
     Args:
         folder: the job's folder; remembers the run's id.
         outputs: holds the embedded store.
-        uri: of a tracking server; ``None`` is the embedded store.
-        experiment: its name in the store.
+        config: whether to track, where, and under which name.
+        tags: set on the run.
     """
 
-    def __init__(self, folder: Path, outputs: Path, uri: str | None, experiment: str) -> None:
-        self.folder, self.outputs, self.experiment = folder, outputs, experiment
-        self.uri = uri or store_uri(outputs)
+    def __init__(
+        self, folder: Path, outputs: Path, config: TrackingConfig, tags: Mapping[str, str]
+    ) -> None:
+        self.folder, self.outputs, self.experiment = folder, outputs, config.experiment
+        self.uri = config.uri or store_uri(outputs)
+        self.tags = dict(tags)
+        self.enabled = config.enabled
+        # False until a run has begun, and again once the server was lost.
+        self.alive = False
         self._client: MlflowClient | None = None
         self._run_id: str | None = None
-        self.alive = True
-        self.logged_epochs: set[int] = set()
+        self._epochs: set[int] = set()
 
     def _guard(self, what: str, action: Callable[[], None]) -> None:
         try:
@@ -73,18 +81,19 @@ class Tracker:
                 self.folder,
             )
 
-    def start(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    def start(self, params: Mapping[str, Any]) -> None:
         """Begins the job's run, or goes on with it."""
-        self._guard("begin a run", lambda: self._start(params, tags))
+        if self.enabled:
+            self._guard("begin a run", lambda: self._start(params))
 
-    def _start(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    def _start(self, params: Mapping[str, Any]) -> None:
         # Read when mlflow is imported. A server that is gone must be noticed in seconds, and
         # nothing about anybody's runs is reported to anyone.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
-        from mlflow.entities import Param, RunTag
+        from mlflow.entities import Param
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -104,13 +113,12 @@ class Tracker:
             if self.uri.startswith("sqlite:"):
                 artifacts = (self.outputs / "mlartifacts" / self.experiment).resolve().as_uri()
             experiment_id = client.create_experiment(self.experiment, artifacts)
-        run = client.create_run(experiment_id, run_name=self.folder.name, tags=dict(tags))
+        run = client.create_run(experiment_id, run_name=self.folder.name, tags=self.tags)
         self._run_id = run.info.run_id
         run_file.write_text(json.dumps({"run_id": self._run_id, "uri": self.uri}))
         client.log_batch(
             self._run_id,
             params=[Param(k, str(v)[:_PARAM_LENGTH]) for k, v in flatten(params).items()],
-            tags=[RunTag(k, v) for k, v in tags.items()],
         )
         self._client, self.alive = client, True
 
@@ -121,11 +129,7 @@ class Tracker:
                 "log an epoch", lambda: self._metrics(row, step=int(row["epoch"]), skip=("epoch",))
             )
 
-    def _metrics(
-        self, row: Mapping[str, float], *, step: int, skip: tuple[str, ...] = ()
-    ) -> None:
-        import time
-
+    def _metrics(self, row: Mapping[str, float], *, step: int, skip: tuple[str, ...] = ()) -> None:
         from mlflow.entities import Metric
 
         assert self._client is not None
@@ -135,12 +139,11 @@ class Tracker:
             self._run_id,
             metrics=[Metric(k, float(v), now, step) for k, v in row.items() if k not in skip],
         )
-        self.logged_epochs.add(step)
+        self._epochs.add(step)
 
     def finish(
         self,
         params: Mapping[str, Any],
-        tags: Mapping[str, str],
         history: list[dict[str, float]],
         results: Mapping[str, Any],
     ) -> None:
@@ -148,8 +151,10 @@ class Tracker:
 
         Begins the run first, and logs the epochs that are missing, where the server was away.
         """
+        if not self.enabled:
+            return
         if self._client is None:
-            self._guard("begin a run", lambda: self._start(params, tags))
+            self._guard("begin a run", lambda: self._start(params))
         if self._client is not None:
             self._guard("log the results", lambda: self._finish(history, results))
 
@@ -157,13 +162,13 @@ class Tracker:
         assert self._client is not None
         assert self._run_id is not None
         for row in history:
-            if int(row["epoch"]) not in self.logged_epochs:
+            if int(row["epoch"]) not in self._epochs:
                 self._metrics(row, step=int(row["epoch"]), skip=("epoch",))
         for row in [*results["clean"], *results["perturbed"]]:
             scalars = {
                 f"{row['batchnorm']}/{row['perturbation']}/{name}": entry["value"]
-                for name, entry in row.items()
-                if isinstance(entry, Mapping) and entry.get("value") is not None
+                for name, entry in row["metrics"].items()
+                if entry["value"] is not None
             }
             # Hundredths of a grey level: a step must be a whole number, epsilon need not be.
             self._metrics(scalars, step=round(100 * row["eps_px"]))

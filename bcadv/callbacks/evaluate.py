@@ -118,22 +118,39 @@ class RobustnessEvaluation(pl.Callback):
             clean_logits = next(known, None)
         with torch.inference_mode():
             clean = model(batch.image) if clean_logits is None else clean_logits
-            self._record(batch, clean, batch.image, CLEAN, "-", 0.0, 0.0, math.inf)
+            self._record(
+                batch,
+                clean,
+                batch.image,
+                name=CLEAN,
+                norm="-",
+                eps=0.0,
+                eps_px=0.0,
+                size_norm=math.inf,
+            )
             for trial, sweep in zip(self.trials, sweeps, strict=True):
                 norm = f"{trial.norm:g}"
-                for eps, px, image in zip(
-                    trial.strengths, trial.eps_px, sweep.images, strict=True
-                ):
+                for eps, px, image in zip(trial.strengths, trial.eps_px, sweep.images, strict=True):
                     # Strength 0 gives the same pixels, hence the same logits.
                     logits = clean if eps == 0 else model(image)
                     name = trial.perturbation.name
-                    self._record(batch, logits, image, name, norm, eps, px, trial.norm)
+                    self._record(
+                        batch,
+                        logits,
+                        image,
+                        name=name,
+                        norm=norm,
+                        eps=eps,
+                        eps_px=px,
+                        size_norm=trial.norm,
+                    )
 
     def _record(
         self,
         batch: Batch,
         logits: Logits,
         image: Tensor,
+        *,
         name: str,
         norm: str,
         eps: float,

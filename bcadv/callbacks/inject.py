@@ -27,9 +27,7 @@ class NoiseInjection(pl.Callback):
         BcadvError: for a probability outside [0, 1].
     """
 
-    def __init__(
-        self, perturbation: Perturbation, probability: float = 1.0, seed: int = 0
-    ) -> None:
+    def __init__(self, perturbation: Perturbation, probability: float = 1.0, seed: int = 0) -> None:
         if not 0 <= probability <= 1:
             raise BcadvError(
                 f"NoiseInjection: probability={probability}; give a share from 0 to 1."
@@ -58,6 +56,4 @@ class NoiseInjection(pl.Callback):
         return batch
 
     def _perturb(self, model: pl.LightningModule, batch: Batch, epoch: int) -> Any:
-        return self.perturbation(
-            model, batch.image, batch.target, index=batch.index, draw=epoch
-        )
+        return self.perturbation(model, batch.image, batch.target, index=batch.index, draw=epoch)

@@ -275,8 +275,8 @@ def _decode_all(
     if needed > free:
         raise BcadvError(
             f"the decoded images need {needed / 1e9:.2f} GB in {folder.parent}, where "
-            f"{free / 1e9:.2f} GB are free: free some space, choose another cache folder (paths.cache), or set "
-            "data.resize"
+            f"{free / 1e9:.2f} GB are free: free some space, choose another cache folder "
+            "(paths.cache), or set data.resize"
         )
     log.info("decoding %d images (%.2f GB) into %s", len(paths), needed / 1e9, folder)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")

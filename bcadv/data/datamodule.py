@@ -167,9 +167,7 @@ class ImageDataModule(pl.LightningDataModule):
         size = min(self.config.batch_size, len(self.split.train))
         # A last batch of a few images would give BatchNorm statistics of a few images.
         ragged = 0 < len(self.split.train) % size < min(8, size)
-        return self._loader(
-            "train", augment=True, shuffle=True, batch_size=size, drop_last=ragged
-        )
+        return self._loader("train", augment=True, shuffle=True, batch_size=size, drop_last=ragged)
 
     def plain_train_dataloader(self) -> Any:
         """Training images as the evaluation sees them: centre crops, full batches."""
@@ -189,5 +187,6 @@ class ImageDataModule(pl.LightningDataModule):
         return scale(batch)
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
+    """The data set hands over whole batches already."""
     return batch

@@ -390,7 +390,10 @@ class _BoundedReader(io.RawIOBase):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status (0 done, 2 a mistake the user can mend)."""
+    """Runs the command and returns its exit status.
+
+    That is 0 when the data set is complete, 2 on what the user can mend, and 130 when stopped.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m bcadv.data.download",
         description="Fetch BreakHis (about 4 GB), unpack it safely and check that it is complete. "
@@ -408,6 +411,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BcadvError as error:
         _say(str(error), style="red")
         return 2
+    except KeyboardInterrupt:
+        _say("Stopped; run the same command again to go on.")
+        return 130
     return 0
 
 

@@ -60,12 +60,12 @@ class Stain:
         vectors = np.stack([_HAEMATOXYLIN, _EOSIN]) + rng.normal(0, 0.03, (2, 3))
         vectors = np.clip(vectors, 0.03, None)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        red = rng.uniform(0.64, 0.76)
+        red = rng.uniform(0.64, 0.80)
         return cls(
             haematoxylin=vectors[0],
             eosin=vectors[1],
             background=rng.uniform([0.90, 0.93, 0.90], [0.99, 0.99, 0.99]),
-            light=np.array([red, red - rng.uniform(0.14, 0.20)]),
+            light=np.array([red, red - rng.uniform(0.11, 0.20)]),
             blur=float(rng.uniform(0.3, 0.5)),
             grain=float(rng.uniform(1.0, 2.5)),
         )
@@ -249,7 +249,10 @@ RECIPES: dict[str, _Recipe] = {
         lambda f: np.abs(f.noise(24) + 0.25 * f.noise(9)) < 0.33, 4.6, _LINING, stroma=6.5
     ),
     "TA": _Recipe(lambda f: f.clumps(19, (7.5, 10), wall=2.6), 4.4, _LINING, stroma=8.0),
-    "DC": _Recipe(lambda f: f.clumps(f.rng.uniform(28, 46), (14, 27), wall=6.0), retraction=1.6),
+    "DC": _Recipe(
+        lambda f: f.clumps(f.rng.uniform(28, 46), (14, 27), wall=f.rng.uniform(4, 11)),
+        retraction=1.6,
+    ),
     "LC": _Recipe(lambda f: _strands(f, 12.5, 6.5), stroma=8.0),
     "MC": _Recipe(lambda f: f.clumps(38, (11, 17), wall=8.0), mucin=True),
     "PC": _Recipe(lambda f: np.abs(f.noise(19) + 0.3 * f.noise(8)) > 0.16, 11.0),

@@ -3,7 +3,8 @@
 Images of one patient resemble each other, so an interval that counts them as independent is too
 narrow. Where patients are known they are resampled, not images (Field & Welsh 2007, "Bootstrapping
 clustered data"). The bootstrap has a blind spot: where every image is right each resample is all
-right too and the interval collapses to a point, and with few patients it is too narrow.
+right too and the interval collapses to a point; with nearly all right, or with few patients, it
+is too narrow.
 `pick_interval` falls back on the wider of bootstrap and formula there, and says so.
 """
 
@@ -23,6 +24,9 @@ LEVEL = 0.95
 
 MIN_CLUSTERS = 10
 """Below this many resampled patients the bootstrap alone is not trusted."""
+
+MIN_EVENTS = 5
+"""Below this many images on the rarer side of a rate (say, wrong ones) it is not trusted either."""
 
 Interval: TypeAlias = tuple[float, float]
 Floats: TypeAlias = NDArray[np.float64]
@@ -156,10 +160,12 @@ def pick_interval(
     unit: str,
     formula_name: str,
     clusters: int,
+    events: int | None = None,
 ) -> tuple[float, float, str]:
     """Takes the bootstrap interval unless it is degenerate; then the wider of the two.
 
-    Degenerate means: no width, undefined in every resample, or fewer than `MIN_CLUSTERS` units.
+    Degenerate means: no width, undefined in every resample, fewer than `MIN_CLUSTERS` units, or
+    fewer than `MIN_EVENTS` events.
     A skewed bootstrap may miss the estimate itself; the interval is widened to contain it.
 
     Args:
@@ -169,6 +175,7 @@ def pick_interval(
         unit: what was resampled, ``patient`` or ``image``.
         formula_name: name of the formula in the returned kind.
         clusters: number of resampled units that bear on the estimate.
+        events: for a rate, the number of images on its rarer side.
 
     Returns:
         Lower end, upper end and kind, e.g. ``patient bootstrap`` or
@@ -177,7 +184,8 @@ def pick_interval(
     width = bootstrap[1] - bootstrap[0]
     kind = f"{unit} bootstrap"
     chosen = bootstrap
-    if not (width > 0 and clusters >= MIN_CLUSTERS):
+    rare = events is not None and events < MIN_EVENTS
+    if rare or clusters < MIN_CLUSTERS or not width > 0:
         if formula is None:
             kind = f"{kind} (degenerate: {clusters} {unit}s)"
         elif math.isnan(width) or formula[1] - formula[0] >= width:

@@ -318,6 +318,7 @@ def _rates(
                 unit="patient",
                 formula_name="wilson",
                 clusters=len(np.unique(a.group[base])),
+                events=min(k, n - k),
             )
         entries[name] = Entry(value=k / n, n=n, k=k, ci_low=low, ci_high=high, ci_kind=kind)
         if by_patient:

@@ -35,6 +35,7 @@ class Classifier(pl.LightningModule):
     def __init__(
         self,
         classes: int = 2,
+        *,
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         cosine_epochs: int | None = None,
@@ -48,7 +49,7 @@ class Classifier(pl.LightningModule):
         self.lr, self.weight_decay, self.cosine_epochs = lr, weight_decay, cosine_epochs
         self.net = DenseNet121(classes, growth_rate, block_config, init_features)
         # Channels-last is the layout that convolutions are fastest in, on CPUs and GPUs alike.
-        self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = self.net.to(memory_format=torch.channels_last)
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.train_accuracy = MulticlassAccuracy(classes, average="micro")
         self.val_accuracy = MulticlassAccuracy(classes, average="micro")
@@ -78,7 +79,8 @@ class Classifier(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Logits | None:
         """Clean logits, unless a callback computes them anyway on the way to its attack."""
-        if any(getattr(c, "computes_clean_logits", False) for c in self.trainer.callbacks):
+        callbacks: list[Any] = getattr(self.trainer, "callbacks", [])
+        if any(getattr(callback, "computes_clean_logits", False) for callback in callbacks):
             return None
         logits: Tensor = self(batch.image)
         loss = functional.cross_entropy(logits, batch.target)

@@ -59,14 +59,16 @@ def report(roots: Sequence[Path], folder: Path, console: Console, *, newest: boo
     text = markdown_report(compared, tested, untested, left_out, png.name)
     path.write_text(text, encoding="utf-8")
 
-    caption = Text("\n".join(remarks(compared, untested)))
+    caption = Text("\n".join(remarks(compared, untested)), justify="left")
     title = Text("Accuracy")
     if synthetic:
         title.append(f"\n{SYNTHETIC_WARNING}", "bold red")
     headings, lines = cells(compared, "accuracy", tested)
     table = Table(title=title, caption=caption, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for i, heading in enumerate(headings):
-        table.add_column(Text(heading), justify="right" if i else "left")
+        table.add_column(
+            Text(heading), justify="right" if i else "left", no_wrap=heading in {"image", "p"}
+        )
     for line in lines:
         table.add_row(*map(Text, line))
     console.print(table)

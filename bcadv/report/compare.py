@@ -180,8 +180,8 @@ def remarks(compared: Sequence[Column], untested: Sequence[str]) -> list[str]:
         )
     if any(column.job.results["clean"][0]["n_patients"] is not None for column in compared):
         sentences.append(
-            "The test counts images as independent; images of one patient are not, so the true p "
-            "is larger."
+            "The test counts images as independent; images of one patient resemble each other, so "
+            "p may be too small."
         )
     return [*sentences, *untested]
 

@@ -70,24 +70,27 @@ def load_job(folder: Path) -> Job:
 def find_jobs(roots: Iterable[Path]) -> tuple[list[Job], list[str]]:
     """Finds the finished jobs in and below some folders.
 
+    A tracker may keep copies of result files below the same folder; of equal ones the file that
+    lies highest counts.
+
     Returns:
-        The jobs in the order of the roots and their paths, and one sentence for each result file
+        The jobs in the order of the roots, and one sentence for each result file
         that was left out.
     """
-    jobs: dict[Path, Job] = {}
+    jobs: list[Job] = []
     left_out: list[str] = []
     for root in roots:
-        for path in sorted(root.rglob(RESULTS)):
+        for path in sorted(root.rglob(RESULTS), key=lambda path: (len(path.parts), path)):
             try:
                 job = load_job(path.parent)
             except BcadvError as error:
                 left_out.append(str(error))
                 continue
-            if job.finished:
-                jobs.setdefault(path.parent.resolve(), job)
-            else:
+            if not job.finished:
                 left_out.append(f"{path} has no end time: the job did not finish.")
-    return list(jobs.values()), left_out
+            elif all(job.results != known.results for known in jobs):
+                jobs.append(job)
+    return jobs, left_out
 
 
 def newest_of_each(jobs: Iterable[Job]) -> list[Job]:

@@ -88,7 +88,7 @@ def noise_figure(
         what = f"{classes[int(examples['target'][i])]}, image {int(examples['index'][i])}"
         clean = examples["image"][i] / 255
         for axes, image, name in (
-            (row[0], clean, f"original\n{what}"),
+            (row[0], clean, f"original: {what}"),
             (row[1], examples["noisy"][i], f"Gaussian noise, σ = {sigma:g} ({255 * sigma:g}/255)"),
         ):
             _show(axes, image)

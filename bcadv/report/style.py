@@ -52,7 +52,7 @@ def new_figure(width: float, height: float, title: str, *, synthetic: bool) -> F
     if synthetic:
         figure.text(
             0.99,
-            0.98,
+            1 - 0.07 / height,
             SYNTHETIC_MARK,
             ha="right",
             va="top",

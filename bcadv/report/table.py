@@ -49,7 +49,7 @@ def perturbation_name(row: Mapping[str, Any]) -> str:
     if row["perturbation"] == "none":
         return "clean"
     norm = f" L{row['norm']}" if row["norm"] not in {"inf", "-"} else ""
-    return f"{row['perturbation']}{norm}"
+    return f"{row['perturbation'].replace('_', ' ')}{norm}"
 
 
 def variant_name(variant: str) -> str:
@@ -132,9 +132,10 @@ def console_table(results: Mapping[str, Any]) -> Table:
         title.append("  SYNTHETIC", "bold red")
         caption.append(f"{SYNTHETIC_WARNING}\n", "bold red")
     caption.append("\n".join(notes(results)))
-    table = Table(title=title, caption=caption, box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(title=title, caption=caption, box=box.SIMPLE, padding=0, show_edge=False)
     for i, heading in enumerate(_HEADINGS):
-        table.add_column(heading, justify="left" if i == 0 else "right", no_wrap=True)
+        # Where a terminal is narrower still, digits go to the next line rather than get lost.
+        table.add_column(heading, justify="right" if i else "left", overflow="fold")
     for variant, rows in by_variant(results).items():
         table.add_section()
         table.add_row(Text(variant_name(variant), "bold"))

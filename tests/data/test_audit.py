@@ -12,7 +12,7 @@ from bcadv.data.breakhis import find
 from bcadv.data.cache import build
 from bcadv.data.folder import find as find_folder
 from bcadv.data.records import Record
-from bcadv.data.splits import Split, paper, parts, patient
+from bcadv.data.splits import Split, paper, patient
 from bcadv.errors import BcadvError
 
 
@@ -107,20 +107,27 @@ def test_the_real_subset_leaks_by_image_and_not_by_patient(shared_data: Path) ->
 def test_byte_identical_chest_x_rays_are_found(shared_data: Path, tmp_path: Path) -> None:
     person = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
     everything = find_folder(shared_data / "chest_xray_224", group_regex=person).records
-    records = [r for r in everything if r.label == "PNEUMONIA"][:1500]
-    records += [r for r in everything if r.label == "NORMAL"][:300]
-    records += [r for r in everything if r.part == "train" and r.label == "NORMAL"][:300]
-    cache = build(records, tmp_path, resize=8, progress=False)
-    contents: dict[bytes, list[str]] = {}
-    for r in records:
-        contents.setdefault(r.path.read_bytes(), []).append(r.image_id)
-    split = parts(records, seed=0)
+    contents: dict[bytes, list[Record]] = {}
+    for r in everything:
+        contents.setdefault(r.path.read_bytes(), []).append(r)
+    alike = [group for group in contents.values() if len(group) > 1]
+    assert sum(len(group) - 1 for group in alike) == 32
+
+    records = [r for group in alike for r in group] + list(everything[::40])
+    records = sorted(set(records), key=lambda r: r.image_id)
+    digests = build(records, tmp_path, resize=8, progress=False).digests
+    split = paper(records, seed=0)
     part_of = {records[i].image_id: p for p, rows in split.by_part().items() for i in rows}
     across = {
-        tuple(sorted(ids))
-        for ids in contents.values()
-        if len({part_of[image_id] for image_id in ids}) > 1
+        tuple(sorted(r.image_id for r in group))
+        for group in alike
+        if len({part_of[r.image_id] for r in group}) > 1
     }
-    found = audit(records, split, cache.digests)
+    assert across
+    found = audit(records, split, digests)
     assert found.duplicates is not None
     assert {tuple(sorted(i for _, i in group)) for group in found.duplicates} == across
+    # All but one pair of copies are of one person, so a split by person parts at most that pair.
+    by_person = audit(records, patient(records, seed=0), digests).duplicates
+    assert by_person is not None
+    assert len(by_person) <= 1

@@ -76,12 +76,12 @@ def member(
 def packed(files: Mapping[str, bytes], *others: tarfile.TarInfo) -> bytes:
     """A gzip-compressed tar with these files, and these members in front of them."""
     memory = io.BytesIO()
-    with tarfile.open(fileobj=memory, mode="w:gz", compresslevel=1) as tar:
+    with tarfile.open(fileobj=memory, mode="w") as tar:
         for info in others:
             tar.addfile(info, io.BytesIO(bytes(info.size)))
         for name, content in files.items():
             tar.addfile(member(name, len(content)), io.BytesIO(content))
-    return memory.getvalue()
+    return gzip.compress(memory.getvalue(), compresslevel=1, mtime=0)
 
 
 def images(names: tuple[str, ...] = NAMES) -> bytes:
@@ -175,7 +175,8 @@ def test_the_tree_and_the_folds_arrive_whole(install: Callable[..., Path], tmp_p
 
 def test_a_second_run_asks_for_nothing(install: Callable[..., Path], server: Server) -> None:
     tree = install()
-    (tree.parent / "BreaKHis_v1.tar.gz").unlink()
+    for archive in tree.parent.glob("*.tar.gz"):
+        archive.unlink()
     server.requests.clear()
     assert install() == tree
     assert server.requests == []
@@ -359,6 +360,18 @@ def test_the_command_ends_with_status_2_and_one_message(
     assert "100X DC 0 of 903" in said
 
 
+def test_an_interrupted_command_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "download", stopped)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
+    assert main(["--root", str(tmp_path)]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
 def test_the_command_starts_without_torch() -> None:
     code = "import sys, bcadv.data.download; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -442,9 +455,11 @@ def test_a_header_that_claims_all_memory_is_not_believed(tmp_path: Path) -> None
 
 
 def test_a_header_of_negative_size_does_not_lead_in_circles(tmp_path: Path) -> None:
-    header = member("f", -1024).tobuf(tarfile.GNU_FORMAT)
+    headers = [
+        member(name, size).tobuf(tarfile.GNU_FORMAT) for name, size in (("e", 0), ("f", -1024))
+    ]
     with pytest.raises(BcadvError, match="damaged"):
-        unpack(gzip.compress(header + bytes(10_240)), tmp_path)
+        unpack(gzip.compress(b"".join(headers) + bytes(10_240)), tmp_path)
 
 
 def test_a_stream_that_never_ends_is_left(tmp_path: Path) -> None:
@@ -453,11 +468,12 @@ def test_a_stream_that_never_ends_is_left(tmp_path: Path) -> None:
         unpack(content, tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["cut", "checksum", "not gzip", "not tar", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "garbled", "checksum", "not gzip", "not tar", "empty"])
 def test_a_damaged_archive_is_one_clear_message(damage: str, tmp_path: Path) -> None:
     content = packed({"f": random.Random(0).randbytes(9000)})
     broken = {
         "cut": content[:5000],
+        "garbled": content[:40] + b"\xff" * 40 + content[80:],
         "checksum": content[:-8] + bytes(8),
         "not gzip": gzip.decompress(content),
         "not tar": gzip.compress(b"<html>moved</html>" * 100),

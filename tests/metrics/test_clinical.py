@@ -30,7 +30,7 @@ def _multiclass(seed: int, n: int = 200, k: int = 4) -> tuple[np.ndarray, np.nda
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), target
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(2, 40),

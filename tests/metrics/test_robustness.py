@@ -81,7 +81,10 @@ def test_rates_agree_with_counting_and_with_torchmetrics() -> None:
             (of_variant["perturbation"] == name) & (of_variant["eps_px"] == eps_px)
         ].set_index("image_id")
         clean = of_variant[of_variant["perturbation"] == "none"].set_index("image_id")
-        target, prediction = part["target"].to_numpy(copy=True), part["prediction"].to_numpy(copy=True)
+        target, prediction = (
+            part["target"].to_numpy(copy=True),
+            part["prediction"].to_numpy(copy=True),
+        )
         before = clean.loc[part.index, "prediction"].to_numpy()
         right, was_right = prediction == target, before == target
         expected = {

@@ -174,6 +174,14 @@ def test_an_image_does_not_see_its_neighbours(norm: float, seed: int, data: st.D
         torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-12)
 
 
+def test_the_gradient_itself_does_not_shrink_with_the_batch() -> None:
+    model, (image, target) = small_net(dtype=torch.float64).eval(), batch(4, dtype=torch.float64)
+    attack = FGSM(ThreatModel(0.1))
+    together, _ = attack._gradient(model, image, target)
+    alone, _ = attack._gradient(model, image[:1], target[:1])
+    torch.testing.assert_close(alone[0], together[0])
+
+
 def test_the_euclidean_step_is_as_long_for_a_weak_gradient_as_for_a_strong_one() -> None:
     model, _, _, _ = linear_pair(0)
     image = torch.full((2, 3, 4, 4), 0.5, dtype=torch.float64)

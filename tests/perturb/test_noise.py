@@ -80,6 +80,15 @@ def test_noise_of_an_image_knows_neither_neighbours_nor_order_nor_global_state(
         assert torch.equal(noise_of([indices[i]], seed=seed, draw=draw)[0], together[i])
 
 
+def test_no_two_of_many_neighbouring_numbers_share_their_noise() -> None:
+    numbers = range(16)
+    fields = [
+        noise_of(list(numbers), seed=seed, draw=draw, side=2).flatten(1)
+        for seed, draw in itertools.product(numbers, numbers)
+    ]
+    assert len(torch.cat(fields).unique(dim=0)) == 16**3  # type: ignore[no-untyped-call]
+
+
 def test_every_one_of_seed_draw_and_index_names_another_noise() -> None:
     reference = noise_of([0])
     assert not torch.equal(reference, noise_of([1]))

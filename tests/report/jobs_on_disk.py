@@ -30,7 +30,7 @@ def write_job(
     folder.mkdir(parents=True)
     frame = predictions(eps_px=eps_px, **table)
     frame.to_parquet(folder / "predictions.parquet", index=False)
-    rows = summarise(frame, CLASSES, [1], n_boot=50)
+    rows = summarise(frame, CLASSES, [1], n_boot=20)
     results = {
         "schema_version": 1,
         "run": {

@@ -1,0 +1,68 @@
+"""Configuration -> model, noise and attacks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from bcadv.callbacks.evaluate import Trial
+from bcadv.callbacks.inject import NoiseInjection
+from bcadv.config import Config
+from bcadv.models.classifier import Classifier
+from bcadv.perturb import FGSM, GaussianNoise, ThreatModel
+
+
+def build_model(config: Config, classes: int) -> Classifier:
+    """The classifier with its pre-trained features, where the configuration names some."""
+    torch.manual_seed(config.seed)
+    model = Classifier(
+        classes,
+        lr=config.optimizer.lr,
+        weight_decay=config.optimizer.weight_decay,
+        cosine_epochs=config.trainer.max_epochs if config.optimizer.scheduler else None,
+        growth_rate=config.model.growth_rate,
+        block_config=config.model.block_config,
+        init_features=config.model.init_features,
+    )
+    if config.model.weights is not None:
+        from bcadv.models.weights import fetch_weights, load_state_dict
+
+        path = fetch_weights(
+            config.model.weights,
+            sha256=config.model.weights_sha256,
+            url=config.model.weights_url,
+        )
+        model.net.load_features(load_state_dict(path))
+    return model
+
+
+def build_noise(config: Config, seed: int) -> GaussianNoise:
+    """Gaussian noise of the configured sigma."""
+    clip = config.injection.perturbation == "gaussian_clipped"
+    return GaussianNoise(config.sigma, clip=clip, seed=seed)
+
+
+def build_injection(config: Config) -> NoiseInjection | None:
+    """What is mixed into training, if anything."""
+    if config.injection.perturbation is None:
+        return None
+    return NoiseInjection(
+        build_noise(config, config.seed), config.injection.probability, config.seed
+    )
+
+
+def build_trials(config: Config) -> list[Trial]:
+    """The attack at every epsilon and, where asked for, noise at sigma."""
+    norm = float(config.evaluation.norm)
+    attack = Trial(
+        FGSM(ThreatModel(eps=0.0, norm=norm)),
+        strengths=tuple(px / 255 for px in config.eps_px),
+        norm=norm,
+        eps_px=config.eps_px,
+    )
+    if not config.evaluation.noise:
+        return [attack]
+    # Another seed than in training: the test must not meet noise that was trained on.
+    noise = build_noise(config, config.seed + 1)
+    return [attack, Trial(noise, (config.sigma,), math.inf, (config.sigma * 255,))]
