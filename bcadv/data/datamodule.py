@@ -18,7 +18,7 @@ from bcadv.errors import BcadvError
 from bcadv.typing import Batch
 
 
-def select(config: DataConfig, *, seed: int) -> Selection:
+def select(config: DataConfig) -> Selection:
     """Finds the images that a configuration names; writes the synthetic ones if they are missing.
 
     Raises:
@@ -36,7 +36,7 @@ def select(config: DataConfig, *, seed: int) -> Selection:
             root,
             n_patients=config.patients,
             images_per_patient=config.images_per_patient,
-            seed=seed,
+            seed=0,  # other seeds are other experiments on the same images
             height=config.height,
             width=config.width,
         )
@@ -123,7 +123,7 @@ class ImageDataModule(pl.LightningDataModule):
         """
         if self.prepared:
             return
-        selection = select(self.config, seed=self.seed)
+        selection = select(self.config)
         cached = cache.build(
             selection.records,
             self.cache_dir,

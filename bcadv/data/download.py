@@ -322,7 +322,7 @@ def unpacked(archive: Path, place: Path, *, max_bytes: int, progress: bool) -> I
 
 
 def _unpack(archive: Path, folder: Path, max_bytes: int, progress: bool) -> None:
-    damage = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError, OverflowError)
+    damage = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError)
     bar = Progress(console=Console(stderr=True), disable=not progress)
     try:
         with archive.open("rb") as file, gzip.open(file) as content, bar:
@@ -365,11 +365,10 @@ def _require_harmless(member: tarfile.TarInfo, archive: Path) -> None:
 
 
 class _BoundedReader(io.RawIOBase):
-    """Refuses what no honest archive needs.
+    """Refuses reads far beyond any honest one.
 
-    tarfile trusts the sizes that headers claim. It reads an extended header in one go, so some
-    kilobytes of archive could take all memory before a single member is seen; and a negative size
-    leads it backwards, again and again.
+    tarfile reads an extended header in one go and trusts the size that the header claims: some
+    kilobytes of archive could take all memory before a single member is seen.
     """
 
     def __init__(self, content: gzip.GzipFile) -> None:
@@ -381,9 +380,7 @@ class _BoundedReader(io.RawIOBase):
         return self._content.read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET or offset < self._content.tell():
-            raise tarfile.ReadError("a header leads backwards")
-        return self._content.seek(offset)
+        return self._content.seek(offset, whence)
 
     def tell(self) -> int:
         return self._content.tell()

@@ -134,7 +134,7 @@ def summarise(
                     "perturbation": str(key[1]),
                     "norm": str(key[2]),
                     "eps": float(part["eps"].iloc[0]),
-                    "eps_px": float(key[3]),
+                    "eps_px": float(part["eps_px"].iloc[0]),
                     "n": len(part),
                     "n_patients": answers.n_patients,
                     "metrics": _metrics(answers, classes, positive, n_boot, seed),

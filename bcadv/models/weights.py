@@ -201,7 +201,7 @@ _MODULES = frozenset(
 # Seen as attributes of a network (thresholds, labels); read past, never interpreted.
 _BYSTANDERS = frozenset(
     {
-        "_codecs.encode",
+        
         "numpy.dtype",
         "numpy.ndarray",
         *(
@@ -332,7 +332,7 @@ def _tensor(name: Any, node: Any, storages: Mapping[str, bytes]) -> Tensor:
         node = node.args[0]
     if not isinstance(node, _Node) or node.origin != _REBUILD_TENSOR or not isinstance(name, str):
         raise BcadvError(
-            f"its entry {name!r:.80} is no tensor; give a file with a plain state dict or a network."
+            f"its entry {name!r:.80} is no tensor; give a plain state dict or a network."
         )
     storage, offset, size, stride, *_ = node.args
     raw = bytearray(storages[storage.key])

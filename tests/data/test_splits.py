@@ -153,6 +153,13 @@ def test_many_small_patients_come_out_as_asked(seed: int, share: float) -> None:
             assert abs(sum(records[i].label == label for i in part) / n - share) <= 0.03
 
 
+def test_images_without_a_patient_stand_alone() -> None:
+    records = [record(f"{label}{i}", label) for label in "ab" for i in range(40)]
+    split = patient(records, seed=0)
+    holds(records, split)
+    assert [len(part) for part in split.by_part().values()] == [64, 8, 8]
+
+
 def test_a_patient_in_two_classes_stays_whole() -> None:
     records = cohort(a=[4] * 6, b=[4] * 6)
     records += [record(f"both{c}{i}", c, "both") for c in "ab" for i in range(3)]
@@ -240,9 +247,10 @@ def test_a_wrong_fold_or_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BcadvError, match=r"data\.folds_dir"):
         read_fold(tmp_path, 1)
     good = "SOB_B_A-14-22549AB-100-001.png|100|1|train"
-    for bad in ("nonsense", good.replace("train", "val"), good.replace("|1|", "|2|"), good):
+    malformed = ("nonsense", good.replace("train", "val"), good.replace("|1|", "|2|"))
+    for bad, problem in (*((row, "is not name") for row in malformed), (good, "twice")):
         (tmp_path / "dsfold1.txt").write_text(f"{good}\n{bad}\n")
-        with pytest.raises(BcadvError, match="line 2"):
+        with pytest.raises(BcadvError, match=f"line 2: .*{problem}"):
             read_fold(tmp_path, 1)
 
 

@@ -73,16 +73,14 @@ def test_an_unknown_subtype_is_refused() -> None:
         painted("XX")
 
 
-def test_stain_differs_between_patients_more_than_images_of_one() -> None:
-    means = []
-    for patient in range(6):
-        stain = tissue.Stain.draw(np.random.default_rng(patient))
-        for image in range(4):
-            rng = np.random.default_rng([patient, image])
-            picture = tissue.paint(rng, subtype="TA", stain=stain, height=48, width=64)
-            means.append(picture.mean(axis=(0, 1)))
-    grouped = np.array(means).reshape(6, 4, 3)
-    assert np.all(grouped.mean(axis=1).std(axis=0) > 1.5 * grouped.std(axis=1).mean(axis=0))
+@pytest.mark.parametrize("subtype", SUBTYPES)
+def test_mean_light_is_the_stains_whatever_the_tissue(subtype: str) -> None:
+    for seed in range(3):
+        stain = tissue.Stain.draw(np.random.default_rng(seed))
+        rng = np.random.default_rng([5, seed])
+        image = tissue.paint(rng, subtype=subtype, stain=stain, height=64, width=96)
+        light = image.mean(axis=(0, 1))[:2] / 255
+        assert np.allclose(light, stain.light, atol=0.09)
 
 
 # Can the classes be told apart, and by what?
@@ -129,6 +127,20 @@ def test_mean_colour_does_not_tell_the_classes_apart(
 ) -> None:
     images, target, patients = pictures
     assert separability(images.mean(axis=(1, 2)), target, patients) < 0.7
+
+
+def test_under_one_stain_both_classes_have_the_same_mean_colour() -> None:
+    gaps = []
+    for seed in range(16):
+        stain = tissue.Stain.draw(np.random.default_rng(seed))
+        benign, malignant = (
+            tissue.paint(
+                np.random.default_rng([6, seed]), subtype=subtype, stain=stain, height=64, width=96
+            ).mean(axis=(0, 1))
+            for subtype in (BENIGN_SUBTYPES[seed % 4], "DC")
+        )
+        gaps.append((malignant - benign) / 255)
+    assert np.all(np.abs(np.mean(gaps, axis=0)) < 0.03)  # patients lie 0.05 apart
 
 
 def test_texture_does(
@@ -197,6 +209,18 @@ def test_same_arguments_same_bytes_and_more_images_change_none(tmp_path: Path) -
     assert len(more) == 12
     assert {name: more[name] for name in first} == first
     assert len(set(more.values())) == 12
+
+
+def test_every_patient_has_a_stain_of_their_own(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path, n_patients=6, images_per_patient=3)
+    means: dict[str, list[FloatArray]] = {}
+    for path in sorted(tree.rglob("*.png")):
+        with Image.open(path) as image:
+            colour = np.asarray(image, dtype=np.float64).mean(axis=(0, 1))
+        means.setdefault(parse_name(path.name).patient, []).append(colour)
+    grouped = np.array(list(means.values()))
+    assert grouped.shape == (6, 3, 3)
+    assert np.all(grouped.mean(axis=1).std(axis=0) > 1.5 * grouped.std(axis=1).mean(axis=0))
 
 
 def test_every_file_says_that_it_is_synthetic(tmp_path: Path) -> None:

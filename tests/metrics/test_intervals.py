@@ -161,6 +161,22 @@ def test_degenerate_bootstrap_gives_way_to_the_wider_interval(
     assert named == kind
 
 
+def test_a_rate_with_few_events_is_degenerate_too() -> None:
+    kinds = [
+        pick_interval(
+            0.9,
+            (0.85, 0.95),
+            (0.80, 0.96),
+            unit="patient",
+            formula_name="wilson",
+            clusters=40,
+            events=events,
+        )[2]
+        for events in (4, 5)
+    ]
+    assert kinds == ["wilson (wider than patient bootstrap)", "patient bootstrap"]
+
+
 def test_mcnemar_is_the_sign_test_on_the_images_where_one_model_is_right() -> None:
     a = np.array([True] * 10 + [False] * 1 + [True] * 50)
     b = np.array([False] * 10 + [True] * 1 + [True] * 50)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from bcadv.errors import BcadvError
 from bcadv.perturb import FGSM, ThreatModel
+from bcadv.perturb.gradient import step
 from tests.perturb.nets import CLASSES, LinearNet, batch, small_net
 
 NORMS = [math.inf, 2.0]
@@ -172,6 +173,14 @@ def test_an_image_does_not_see_its_neighbours(norm: float, seed: int, data: st.D
     for i in order[:2]:
         alone = ours(model, image[i : i + 1], target[i : i + 1], norm)
         torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-12)
+
+
+def test_a_later_step_is_held_by_the_ball_around_the_origin() -> None:
+    origin = torch.full((1, 3, 4, 4), 0.5)
+    up = torch.ones_like(origin)
+    found = step(ThreatModel(0.1), origin + 0.08, origin, up, 0.05)
+    torch.testing.assert_close(found, origin + 0.1)
+    torch.testing.assert_close(step(ThreatModel(0.2), origin + 0.08, origin, up, 0.05), up * 0.63)
 
 
 def test_the_gradient_itself_does_not_shrink_with_the_batch() -> None:

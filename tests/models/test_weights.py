@@ -1,0 +1,393 @@
+"""Weights are read without running anything in the file, and equal what torch itself would read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+import torchxrayvision
+from hypothesis import HealthCheck, given, settings
+from torch import Tensor, nn
+from torchvision.models.densenet import (  # type: ignore[import-untyped]
+    DenseNet as TorchvisionDenseNet,
+)
+
+from bcadv import fetch
+from bcadv.errors import BcadvError
+from bcadv.models import weights
+from bcadv.models.weights import REGISTRY, Source, fetch_weights, load_state_dict
+from tests.http_server import Served, Server, running_server
+
+TINY = {"growth_rate": 4, "block_config": (1, 2), "num_init_features": 8, "bn_size": 2}
+FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+
+
+def network(seed: int = 0) -> Any:
+    """A small torchxrayvision network whose every number differs from a fresh one's."""
+    torch.manual_seed(seed)
+    net = torchxrayvision.models.DenseNet(**TINY)
+    net.op_threshs = torch.rand(18)
+    for value in net.state_dict().values():
+        value.add_(torch.rand(()).to(value.dtype) if value.is_floating_point() else 7)
+    return net.eval()
+
+
+def saved(content: object, path: Path, zipped: bool) -> Path:
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype
+        assert torch.equal(found[name], value)
+        assert not found[name].requires_grad
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+@FORMATS
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+def test_a_whole_network_gives_its_state_dict_and_its_features(
+    tmp_path: Path, zipped: bool
+) -> None:
+    net = network()
+    found = load_state_dict(saved(net, tmp_path / "net.pt", zipped))
+    assert_equal(found, net.state_dict())
+    other = network(seed=1)
+    image = torch.rand(2, 1, 64, 64) * 2048 - 1024
+    assert not torch.equal(other.features(image), net.features(image))
+    other.load_state_dict(found)
+    assert torch.equal(other.features(image), net.features(image))
+
+
+@FORMATS
+def test_a_torchvision_network_is_read_too(tmp_path: Path, zipped: bool) -> None:
+    net = TorchvisionDenseNet(**TINY, num_classes=2)
+    assert_equal(load_state_dict(saved(net, tmp_path / "net.pt", zipped)), net.state_dict())
+
+
+@FORMATS
+def test_a_plain_state_dict_is_read(tmp_path: Path, zipped: bool) -> None:
+    expected = network().state_dict()
+    assert_equal(load_state_dict(saved(expected, tmp_path / "net.pt", zipped)), expected)
+
+
+@FORMATS
+def test_what_a_network_carries_besides_its_weights_is_read_past(
+    tmp_path: Path, zipped: bool
+) -> None:
+    net = network()
+    net.labels = np.array(["Mass", "Hernia"], dtype=object)
+    net.best = np.float64(0.5)
+    net.size = torch.Size([1, 2])
+    net.register_buffer("scratch", torch.ones(2), persistent=False)
+    assert_equal(load_state_dict(saved(net, tmp_path / "net.pt", zipped)), net.state_dict())
+
+
+def test_a_network_from_before_non_persistent_buffers_is_read(tmp_path: Path) -> None:
+    net = network()
+    expected = net.state_dict()
+    for module in net.modules():
+        del module._non_persistent_buffers_set
+    assert_equal(load_state_dict(saved(net, tmp_path / "net.pt", False)), expected)
+
+
+@FORMATS
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(data=st.data())
+def test_every_view_of_every_dtype_survives(tmp_path: Path, zipped: bool, data: Any) -> None:
+    dtype = data.draw(st.sampled_from(list(weights._DTYPES.values())))
+    shape = data.draw(st.lists(st.integers(0, 4), max_size=3))
+    base = (torch.rand(6, *shape) * 9).to(dtype)
+    view = base[data.draw(st.integers(0, 5))]
+    if data.draw(st.booleans()):
+        view = view.permute(tuple(reversed(range(view.dim()))))
+    expected = {"view": view, "sibling": base[0], "parameter": nn.Parameter(base, False)}
+    found = load_state_dict(saved(expected, tmp_path / "t.pt", zipped))
+    assert_equal(found, expected)
+    assert found["view"].is_contiguous()
+
+
+def test_tensors_do_not_share_memory(tmp_path: Path) -> None:
+    base = torch.zeros(3)
+    found = load_state_dict(saved({"a": base, "b": base}, tmp_path / "t.pt", True))
+    found["a"].add_(1)
+    assert found["b"].sum() == 0
+
+
+# --- files that mean harm --------------------------------------------------------------------
+
+
+class Call:
+    """Pickles as a call: the unpickler would run it."""
+
+    def __init__(self, function: Any, *args: object) -> None:
+        self.call = (function, args)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@FORMATS
+@pytest.mark.parametrize("where", ["root", "entry", "attribute", "buffer"])
+def test_a_foreign_class_is_named_and_not_run(tmp_path: Path, zipped: bool, where: str) -> None:
+    marker = tmp_path / "marker"
+    evil = Call(os.system, f"touch {marker}")
+    net = network()
+    net._buffers["evil"] = evil if where == "buffer" else None
+    net.note = evil if where == "attribute" else ""
+    content = {"root": evil, "entry": {"w": torch.ones(1), "evil": evil}}.get(where, net)
+    path = saved(content, tmp_path / "evil.pt", zipped)
+    with pytest.raises(BcadvError, match=r"pickle with a foreign class, (posix|nt)\.system"):
+        load_state_dict(path)
+    assert not marker.exists()
+    # The file is not harmless by accident: torch's own loader runs it.
+    torch.load(path, weights_only=False)
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [eval, getattr, __import__, subprocess.Popen, torch.load, torch.hub.load, nn.Module, type],
+)
+def test_only_listed_globals_pass(tmp_path: Path, function: Any) -> None:
+    with pytest.raises(BcadvError, match="foreign class"):
+        load_state_dict(saved(Call(function, "1"), tmp_path / "evil.pt", False))
+
+
+@pytest.mark.parametrize("part", [0, 1, 2, 4])
+def test_every_pickle_of_the_old_format_is_guarded(tmp_path: Path, part: int) -> None:
+    marker = tmp_path / "marker"
+    good = saved({"w": torch.ones(2)}, tmp_path / "good.pt", False).read_bytes()
+    stream, pieces = io.BytesIO(good), []
+    for _ in range(5):
+        start = stream.tell()
+        weights._InertUnpickler(stream).load()
+        pieces.append(good[start : stream.tell()])
+    pieces[part] = pickle.dumps(Call(os.system, f"touch {marker}"), protocol=2)
+    path = tmp_path / "evil.pt"
+    path.write_bytes(b"".join(pieces) + good[stream.tell() :])
+    with pytest.raises(BcadvError, match="foreign class"):
+        load_state_dict(path)
+    assert not marker.exists()
+
+
+def test_nothing_of_a_network_class_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(network(), tmp_path / "net.pt", True)
+
+    def ran(*_: object) -> None:
+        pytest.fail("a class of the file was used")
+
+    for name in ("__setstate__", "__init__", "__setattr__"):
+        monkeypatch.setattr(nn.Module, name, ran)
+    monkeypatch.setattr(torch._utils, "_rebuild_tensor_v2", ran)
+    assert load_state_dict(path)
+
+
+def test_weights_are_read_without_torchxrayvision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network()
+    path = saved(net, tmp_path / "net.pt", True)
+    for name in [name for name in sys.modules if name.startswith("torchxrayvision")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert_equal(load_state_dict(path), net.state_dict())
+
+
+def test_a_stride_of_zero_cannot_claim_all_memory(tmp_path: Path) -> None:
+    huge = torch.zeros(1).expand(10**6, 10**6)
+    with pytest.raises(BcadvError, match="claims more numbers than are stored"):
+        load_state_dict(saved({"w": huge}, tmp_path / "t.pt", True))
+
+
+def test_a_tensor_outside_its_storage_is_refused(tmp_path: Path) -> None:
+    path = saved({"w": torch.ones(4)}, tmp_path / "t.pt", True)
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content[:8] if name.endswith("data/0") else content)
+    with pytest.raises(BcadvError, match="claims more numbers than are stored"):
+        load_state_dict(path)
+
+
+def test_a_compressed_bomb_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", bytes(10_000_000))
+    with pytest.raises(BcadvError, match="claim more bytes than the file has"):
+        load_state_dict(path)
+
+
+def test_a_network_inside_itself_is_refused(tmp_path: Path) -> None:
+    net = network()
+    net.features._modules["again"] = net
+    with pytest.raises(BcadvError, match="out of place"):
+        load_state_dict(saved(net, tmp_path / "net.pt", True))
+
+
+@pytest.mark.parametrize(
+    "content", [3, [torch.ones(1)], {"w": 1.0}, {3: torch.ones(1)}, nn.ReLU, torch.ones(1)]
+)
+def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
+    with pytest.raises(BcadvError, match=r"state dict|damaged"):
+        load_state_dict(saved(content, tmp_path / "t.pt", True))
+
+
+@FORMATS
+def test_a_cut_file_is_damaged_wherever_it_is_cut(tmp_path: Path, zipped: bool) -> None:
+    path = saved(network(), tmp_path / "net.pt", zipped)
+    whole = path.read_bytes()
+    for length in (0, 3, 4, 100, len(whole) // 2, len(whole) - 20, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BcadvError, match="Cannot read weights from"):
+            load_state_dict(path)
+
+
+@settings(
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(seed=st.integers(0, 2**32), zipped=st.booleans())
+def test_garbled_files_never_end_in_another_error(tmp_path: Path, seed: int, zipped: bool) -> None:
+    draw = random.Random(seed)
+    content = bytearray(saved({"w": torch.ones(3)}, tmp_path / "t.pt", zipped).read_bytes())
+    for _ in range(draw.randint(1, 8)):
+        content[draw.randrange(len(content))] = draw.randrange(256)
+    (tmp_path / "t.pt").write_bytes(content)
+    with suppress(BcadvError):
+        assert all(isinstance(t, Tensor) for t in load_state_dict(tmp_path / "t.pt").values())
+
+
+def test_other_zip_files_and_missing_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    with pytest.raises(BcadvError, match="No such file"):
+        load_state_dict(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme/text.txt", "hello")
+    with pytest.raises(BcadvError, match=r"zip file, but none made by torch\.save"):
+        load_state_dict(path)
+    path.write_bytes(pickle.dumps({"w": 1}))
+    with pytest.raises(BcadvError, match=r"not made by torch\.save"):
+        load_state_dict(path)
+
+
+# --- the registry ----------------------------------------------------------------------------
+
+
+def test_the_registry_agrees_with_torchxrayvision() -> None:
+    published = {
+        name: entry["weights_url"]
+        for name, entry in torchxrayvision.models.model_urls.items()
+        if name.startswith("densenet121-")
+    }
+    assert {name: source.url for name, source in REGISTRY.items()} == published
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(fetch, "BACKOFF_S", 0.0)
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def published(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A small network published under a registered name."""
+    content = saved(network(), tmp_path / "net.pt", False).read_bytes()
+    url = server.offer("/net.pt", Served(content))
+    source = Source(url, hashlib.sha256(content).hexdigest(), len(content))
+    monkeypatch.setattr(weights, "REGISTRY", {"densenet121-res224-all": source})
+    return content
+
+
+def test_weights_are_fetched_once_and_read(
+    published: bytes, server: Server, tmp_path: Path
+) -> None:
+    path = fetch_weights("densenet121-res224-all", tmp_path / "cache")
+    assert path.read_bytes() == published
+    assert fetch_weights("densenet121-res224-all", tmp_path / "cache") == path
+    assert len(server.requests) == 1
+    assert_equal(load_state_dict(path), network().state_dict())
+
+
+def test_a_changed_cache_is_noticed_at_the_next_load(
+    published: bytes, server: Server, tmp_path: Path
+) -> None:
+    path = fetch_weights("densenet121-res224-all", tmp_path / "cache")
+    path.write_bytes(published[:-1] + b"x")
+    server.files["/net.pt"].statuses = [404]
+    with pytest.raises(BcadvError, match=r"404.*By hand") as failure:
+        fetch_weights("densenet121-res224-all", tmp_path / "cache")
+    for part in (str(path), hashlib.sha256(published).hexdigest(), server.url("/net.pt")):
+        assert part in str(failure.value)
+    fetch_weights("densenet121-res224-all", tmp_path / "cache")
+    assert path.read_bytes() == published
+
+
+def test_a_file_put_there_by_hand_needs_no_server(
+    published: bytes, server: Server, tmp_path: Path
+) -> None:
+    path = fetch_weights("densenet121-res224-all", tmp_path / "one")
+    other = tmp_path / "two" / path.name
+    other.parent.mkdir()
+    other.write_bytes(published)
+    server.requests.clear()
+    assert fetch_weights("densenet121-res224-all", tmp_path / "two") == other
+    assert server.requests == []
+
+
+def test_a_substituted_file_is_refused(published: bytes, server: Server, tmp_path: Path) -> None:
+    del published
+    evil = saved(network(seed=1), tmp_path / "evil.pt", False).read_bytes()
+    url = server.offer("/evil.pt", Served(evil))
+    with pytest.raises(BcadvError, match="expected"):
+        fetch_weights("densenet121-res224-all", tmp_path / "cache", url=url)
+    assert not list((tmp_path / "cache").glob("*.pt"))
+    mine = hashlib.sha256(evil).hexdigest()
+    assert fetch_weights("densenet121-res224-all", tmp_path / "cache", url=url, sha256=mine)
+
+
+def test_weights_without_a_known_checksum_need_one(server: Server, tmp_path: Path) -> None:
+    url = server.offer("/rsna.pt", Served(b"weights"))
+    with pytest.raises(BcadvError, match=r"No checksum of densenet121-res224-rsna.*weights_sha256"):
+        fetch_weights("densenet121-res224-rsna", tmp_path, url=url)
+    assert server.requests == []
+    mine = hashlib.sha256(b"weights").hexdigest().upper()
+    assert fetch_weights("densenet121-res224-rsna", tmp_path, url=url, sha256=mine).is_file()
+
+
+@pytest.mark.parametrize("name", ["densenet121-res224-al", "densenet-all", "all", ""])
+def test_an_unknown_name_lists_near_ones(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BcadvError, match=r"unknown; did you mean .*densenet121-res224-all"):
+        fetch_weights(name, tmp_path)
+
+
+def test_the_cache_follows_the_environment(
+    published: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del published
+    monkeypatch.setenv("BCADV_CACHE", str(tmp_path / "mine"))
+    path = fetch_weights("densenet121-res224-all")
+    assert path.parent == tmp_path / "mine" / "weights"
+    monkeypatch.delenv("BCADV_CACHE")
+    assert weights.default_cache_dir() == Path.home() / ".cache" / "bcadv" / "weights"
