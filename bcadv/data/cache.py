@@ -169,8 +169,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise ValueError(
             f"32-bit pixels (mode {image.mode}) have no agreed range for black to white"
         )
-    if image.mode in ("P", "PA", "LA", "La", "RGBa"):
-        # Straight to RGB, Pillow would warn of, or premultiply by, the transparency.
+    if image.mode == "P":
+        # Straight to RGB, Pillow warns of a transparent palette.
         image = image.convert("RGBA")
     return image.convert("RGB")
 

@@ -201,7 +201,7 @@ _MODULES = frozenset(
 # Seen as attributes of a network (thresholds, labels); read past, never interpreted.
 _BYSTANDERS = frozenset(
     {
-        
+        "_codecs.encode",
         "numpy.dtype",
         "numpy.ndarray",
         *(

@@ -174,21 +174,43 @@ def test_only_listed_globals_pass(tmp_path: Path, function: Any) -> None:
         load_state_dict(saved(Call(function, "1"), tmp_path / "evil.pt", False))
 
 
-@pytest.mark.parametrize("part", [0, 1, 2, 4])
-def test_every_pickle_of_the_old_format_is_guarded(tmp_path: Path, part: int) -> None:
-    marker = tmp_path / "marker"
-    good = saved({"w": torch.ones(2)}, tmp_path / "good.pt", False).read_bytes()
+def with_part(part: int, content: object, place: Path) -> Path:
+    """A file of the old format in which one of the five pickles at its head is another one."""
+    good = saved({"w": torch.ones(2)}, place / "good.pt", False).read_bytes()
     stream, pieces = io.BytesIO(good), []
     for _ in range(5):
         start = stream.tell()
         weights._InertUnpickler(stream).load()
         pieces.append(good[start : stream.tell()])
-    pieces[part] = pickle.dumps(Call(os.system, f"touch {marker}"), protocol=2)
-    path = tmp_path / "evil.pt"
+    pieces[part] = pickle.dumps(content, protocol=2)
+    path = place / "other.pt"
     path.write_bytes(b"".join(pieces) + good[stream.tell() :])
+    return path
+
+
+@pytest.mark.parametrize("part", [0, 1, 2, 3, 4])
+def test_every_pickle_of_the_old_format_is_guarded(tmp_path: Path, part: int) -> None:
+    marker = tmp_path / "marker"
+    path = with_part(part, Call(os.system, f"touch {marker}"), tmp_path)
     with pytest.raises(BcadvError, match="foreign class"):
         load_state_dict(path)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(("part", "content"), [(1, 1002), (2, {"little_endian": False})])
+def test_unknown_variants_of_the_old_format_are_refused(
+    tmp_path: Path, part: int, content: object
+) -> None:
+    with pytest.raises(BcadvError, match="unknown version of torch or a big-endian machine"):
+        load_state_dict(with_part(part, content, tmp_path))
+
+
+def test_a_storage_of_the_old_format_cannot_claim_all_memory(tmp_path: Path) -> None:
+    path = saved({"w": torch.ones(2)}, tmp_path / "t.pt", False)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-16] + (2**40).to_bytes(8, "little") + whole[-8:])
+    with pytest.raises(BcadvError, match="ends in the middle of a tensor"):
+        load_state_dict(path)
 
 
 def test_nothing_of_a_network_class_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,14 +241,24 @@ def test_a_stride_of_zero_cannot_claim_all_memory(tmp_path: Path) -> None:
         load_state_dict(saved({"w": huge}, tmp_path / "t.pt", True))
 
 
-def test_a_tensor_outside_its_storage_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("member", "content", "said"),
+    [
+        ("data/0", bytes(8), "claims more numbers than are stored"),
+        ("byteorder", b"big", "big-endian"),
+    ],
+)
+def test_a_zip_file_with_another_member_is_refused(
+    tmp_path: Path, member: str, content: bytes, said: str
+) -> None:
     path = saved({"w": torch.ones(4)}, tmp_path / "t.pt", True)
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}
+    assert f"t/{member}" in members
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content[:8] if name.endswith("data/0") else content)
-    with pytest.raises(BcadvError, match="claims more numbers than are stored"):
+        for name, original in members.items():
+            archive.writestr(name, content if name == f"t/{member}" else original)
+    with pytest.raises(BcadvError, match=said):
         load_state_dict(path)
 
 

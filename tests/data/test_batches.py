@@ -1,0 +1,107 @@
+"""Crops and orders depend on (seed, epoch, image) and on nothing else."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from bcadv.data.batches import Crops, EpochSampler, scale
+
+ALL = ("crop", "hflip", "vflip", "rot90")
+
+
+def images(n: int = 12, height: int = 40, width: int = 60) -> SimpleNamespace:
+    """Images whose pixels spell out their place; the last ones are two rows shorter."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, height, width, 3), np.uint8)
+    heights = np.full(n, height)
+    heights[-2:] = height - 2
+    pixels[-2:, height - 2 :] = 0
+    return SimpleNamespace(images=pixels, heights=heights, widths=np.full(n, width))
+
+
+def crops(augment: tuple[str, ...] = (), seed: int = 0, n: int = 12) -> Crops:
+    return Crops(images(n), np.arange(n) % 2, 32, augment, seed)
+
+
+def test_an_image_does_not_see_its_neighbours() -> None:
+    data = crops(ALL)
+    together = data.__getitems__([(3, i) for i in range(12)])
+    for i in (0, 5, 11):
+        alone = data[3, i]
+        assert torch.equal(alone.image[0], together.image[i])
+        assert alone.index.tolist() == [i]
+        assert alone.target.tolist() == [i % 2]
+
+
+def test_epochs_and_seeds_differ_and_repeat() -> None:
+    def all_of(epoch: int, seed: int) -> torch.Tensor:
+        return crops(ALL, seed).__getitems__([(epoch, i) for i in range(12)]).image
+
+    assert torch.equal(all_of(1, 0), all_of(1, 0))
+    assert not torch.equal(all_of(1, 0), all_of(2, 0))
+    assert not torch.equal(all_of(1, 0), all_of(1, 1))
+
+
+def test_augmentation_does_not_depend_on_how_many_images_there_are() -> None:
+    few = Crops(images(12), np.zeros(12, np.int64), 32, ALL)
+    source = images(12)
+    fewer = SimpleNamespace(
+        images=source.images[:7], heights=source.heights[:7], widths=source.widths[:7]
+    )
+    first = Crops(fewer, np.zeros(7, np.int64), 32, ALL)
+    assert torch.equal(few[0, 4].image, first[0, 4].image)
+
+
+def test_without_augmentation_it_is_the_centre() -> None:
+    data = images()
+    expected = torch.from_numpy(data.images[0, 4:36, 14:46]).permute(2, 0, 1)
+    assert torch.equal(crops()[7, 0].image[0], expected)
+
+
+def test_every_position_is_reached_and_padding_never_seen() -> None:
+    source = images(2)
+    source.images[:] = 1
+    source.images[:, 38:] = 0
+    source.heights[:] = 38
+    data = Crops(source, np.zeros(2, np.int64), 32, ("crop",))
+    seen = {tuple(data[epoch, 0].image.unique().tolist()) for epoch in range(200)}
+    assert seen == {(1,)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "versions"), [("hflip", 2), ("vflip", 2), ("rot90", 4), ("crop", 9 * 29)]
+)
+def test_each_kind_of_augmentation_reaches_all_its_versions(kind: str, versions: int) -> None:
+    data = crops((kind,))
+    found = {
+        data[epoch, 0].image.numpy().tobytes() for epoch in range(3000 if versions > 9 else 60)
+    }
+    assert len(found) == versions
+
+
+def test_pixels_are_scaled_to_the_unit_interval() -> None:
+    batch = scale(crops()[0, 0])
+    assert batch.image.dtype == torch.float32
+    assert 0 <= float(batch.image.min()) <= float(batch.image.max()) <= 1
+    exact = crops()[0, 0].image.double() / 255
+    torch.testing.assert_close(batch.image.double(), exact, rtol=0, atol=1e-7)
+
+
+def test_the_order_depends_on_seed_and_epoch() -> None:
+    sampler = EpochSampler(range(20), shuffle=True, seed=4)
+
+    def order(epoch: int) -> list[tuple[int, int]]:
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(2) == order(2)
+    assert [i for _, i in order(2)] != [i for _, i in order(3)]
+    assert sorted(i for _, i in order(3)) == list(range(20))
+    assert {epoch for epoch, _ in order(3)} == {3}
+
+
+def test_evaluation_keeps_the_order() -> None:
+    assert [i for _, i in EpochSampler([5, 2, 9], shuffle=False)] == [5, 2, 9]

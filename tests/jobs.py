@@ -1,0 +1,43 @@
+"""Small real jobs for the tests: painted tissue, a network of a few layers, a few epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from bcadv.config import Config, validate
+from bcadv.run import conf_dir, resolve
+
+TINY = (
+    "data.patients=10",
+    "data.images_per_patient=6",
+    "data.height=48",
+    "data.width=64",
+    "data.crop=32",
+    "model.block_config=[2,2]",
+    "model.growth_rate=8",
+    "model.init_features=8",
+    "trainer.max_epochs=2",
+    "trainer.precision=32",
+    "trainer.accelerator=cpu",
+    "trainer.threads=1",
+    "evaluation.n_boot=100",
+    "eps_px=[0,1,8]",
+)
+
+
+def tiny_overrides(outputs: Path, *more: str) -> list[str]:
+    """A command line that ends in seconds."""
+    return [*TINY, f"paths.outputs={outputs}", *more]
+
+
+def compose_config(*overrides: str) -> Config:
+    """What the command line gives a job."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return validate(resolve(compose("config", overrides=list(overrides))))
+
+
+def tiny_config(outputs: Path, *more: str) -> Config:
+    """The configuration of a small job."""
+    return compose_config(*tiny_overrides(outputs, *more))

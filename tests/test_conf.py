@@ -1,0 +1,130 @@
+"""The conf tree composes, and what cannot be used is answered in a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from bcadv.config import Config
+from bcadv.errors import BcadvError
+from bcadv.explain import explain, option_names
+from bcadv.run import conf_dir, precheck
+from tests.jobs import compose_config
+
+OPTIONS = ["sigma", "eps_px", "data.batch_size", "trainer.max_epochs"]
+
+
+def complaint(*overrides: str) -> str:
+    with pytest.raises((BcadvError, HydraException, OmegaConfBaseException)) as caught:
+        precheck(list(overrides))
+    error = caught.value
+    return str(error) if isinstance(error, BcadvError) else explain(error, OPTIONS)
+
+
+@pytest.mark.parametrize("experiment", ["baseline", "defense"])
+def test_every_experiment_composes(experiment: str) -> None:
+    config = compose_config(f"+experiment={experiment}")
+    assert config.experiment == experiment
+    assert (config.injection.perturbation is not None) == (experiment == "defense")
+    assert config.eps_px == (0, 0.25, 0.5, 1, 2, 4, 8, 16)
+
+
+def test_defense_reports_both_readings_of_batchnorm() -> None:
+    assert compose_config("+experiment=defense").batchnorm == ("as_trained", "clean")
+
+
+def test_real_data_takes_the_papers_settings(tmp_path: Path) -> None:
+    config = compose_config("+experiment=defense", "data=breakhis", f"data.root={tmp_path}")
+    assert (config.trainer.max_epochs, config.optimizer.lr) == (400, 0.001)
+    assert (config.data.batch_size, config.data.crop) == (32, 224)
+    assert config.model.weights == "densenet121-res224-all"
+    assert config.data.subtypes == "paper"
+
+
+def test_the_embedded_default_needs_no_download() -> None:
+    config = compose_config()
+    assert config.data.source == "synthetic"
+    assert config.model.weights is None
+
+
+def test_every_option_of_the_schema_is_a_known_one() -> None:
+    """A conf file cannot name an option that the schema lacks: composing it would fail."""
+    for data in (path.stem for path in (conf_dir() / "data").glob("*.yaml")):
+        root = [] if data == "synthetic" else [f"data={data}", f"data.root={conf_dir()}"]
+        assert isinstance(compose_config(*root), Config)
+
+
+def test_a_single_value_stands_for_a_list() -> None:
+    config = compose_config("eps_px=4", "batchnorm=clean")
+    assert (config.eps_px, config.batchnorm) == ((4.0,), ("clean",))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["sigma=abc"], ["sigma=abc", "Give a number"]),
+        (["sigma=-0.1"], ["sigma=-0.1", "Give a number"]),
+        (["sigma=nan"], ["sigma=nan"]),
+        (["eps_px=-1"], ["eps_px=-1", "grey levels"]),
+        (["eps_px=[]"], ["eps_px", "grey levels"]),
+        (["data.batch_size=0"], ["data.batch_size=0", "at least 1"]),
+        (["data.fold=9"], ["data.fold=9", "1 to 5"]),
+        (["data.split=official"], ["official", "fold"]),
+        (["data.split=patients"], ["data.split=patients", "patient"]),
+        (["data.bach_size=3"], ["unknown option data.bach_size", "data.batch_size"]),
+        (["+sigmaa=3"], ["unknown option sigmaa", "sigma"]),
+        (["+experiment=defence"], ["defence", "baseline, defense"]),
+        (["model=resnet"], ["resnet", "densenet121"]),
+        (["data=folder"], ["data.root=FOLDER"]),
+        (["data=folder", "data.root=/nowhere/at/all"], ["/nowhere/at/all"]),
+        (["data=breakhis", "data.root=/nowhere/at/all"], ["/nowhere/at/all", "make data"]),
+        (["sigma=0.1,0.2"], ["add -m"]),
+        (["batchnorm=noisy"], ["batchnorm=noisy", "injection"]),
+        (["trainer.precision=16"], ["trainer.precision=16", "bf16"]),
+        (["model.weights_sha256=12"], ["model.weights_sha256=12", "64"]),
+        (["seed=-1"], ["seed=-1"]),
+    ],
+)
+def test_mistakes_name_value_place_and_remedy(overrides: list[str], words: list[str]) -> None:
+    said = complaint(*overrides)
+    for word in words:
+        assert word in said
+    assert len(said.splitlines()) <= 2
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    said = complaint("sigma=abc", "data.batch_size=0")
+    assert "sigma=abc" in said
+    assert "data.batch_size=0" in said
+
+
+def test_option_names_are_dotted() -> None:
+    assert option_names({"a": {"b": 1, "c": []}, "d": None}) == ["a.b", "a.c", "d"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sigma=abc"]])
+def test_answers_come_before_anything_heavy_is_imported(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    code = (
+        f"import sys; sys.argv = ['bcadv', *{arguments!r}]\n"
+        "from bcadv.run import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print('status', end.code)\n"
+        "heavy = {'torch', 'pytorch_lightning', 'mlflow', 'pandas', 'matplotlib'}\n"
+        "print('heavy', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "heavy []"
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    if arguments == ["sigma=abc"]:
+        assert "status 2" in done.stdout
+        assert done.stderr.startswith("bcadv: sigma=abc")
