@@ -46,7 +46,7 @@ class DataConfig(Section):
     )
     root: Path | None = Field(default=None, description="Give the folder that holds the images.")
     magnification: Literal[40, 100, 200, 400] | None = Field(
-        default=None, description="Give 40, 100, 200, 400, or null for all."
+        default=100, description="Give 40, 100, 200, 400, or null for all."
     )
     subtypes: Literal["paper", "all"] | tuple[str, ...] = Field(
         default="paper", description="Give paper, all, or a list such as [A,F,DC]."

@@ -118,13 +118,22 @@ def run(config: Config, folder: Path) -> Result:
         seed=config.seed,
     )
     results = results_of(
-        config, data, rows=rows, history=history.rows, started=started, epoch=epoch
+        config,
+        data,
+        predictions=predictions,
+        rows=rows,
+        history=history.rows,
+        started=started,
+        epoch=epoch,
     )
     predictions.to_parquet(folder / PREDICTIONS, index=False)
     write_json(folder / RESULTS, results)
     draw_all(folder)
     tracker.finish(config.model_dump(mode="json"), history.rows, results)
     console.print(console_table(results))
+    for finding in results["checks"]:
+        if not finding["passed"]:
+            console.print(f"[bold yellow]CHECK FAILED[/]: {finding['name']} ({finding['detail']})")
     console.print(f"Results, predictions and figures: {folder.resolve()}", soft_wrap=True)
     return Result(folder, results)
 

@@ -7,10 +7,12 @@ import shlex
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from bcadv import hardware
@@ -35,6 +37,7 @@ def results_of(
     config: Config,
     data: ImageDataModule,
     *,
+    predictions: pd.DataFrame,
     rows: list[dict[str, Any]],
     history: list[dict[str, float]],
     started: datetime,
@@ -81,29 +84,57 @@ def results_of(
             "optimizer": config.optimizer.model_dump(mode="json"),
             "batch_size": config.data.batch_size,
         },
-        "clean": [row for row in rows if row["perturbation"] == "none"],
-        "perturbed": [row for row in rows if row["perturbation"] != "none"],
-        "checks": _checks(rows),
+        "clean": [row for row in rows if is_clean(row)],
+        "perturbed": [row for row in rows if not is_clean(row)],
+        "checks": checks(rows, predictions),
         "environment": hardware.environment(gpu),
     }
 
 
-def _checks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Findings that would make the numbers suspect."""
-    clean = {row["batchnorm"]: row["metrics"] for row in rows if row["perturbation"] == "none"}
-    checks = []
-    for row in rows:
-        if row["perturbation"] == "none" or row["eps"] != 0:
+def checks(rows: list[dict[str, Any]], predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Findings that would make the numbers suspect (after Carlini et al. 2019, section 5).
+
+    Args:
+        rows: of `summarise`.
+        predictions: the table that they were made from.
+
+    Returns:
+        For each BatchNorm variant and perturbation: strength 0 changes nothing, every image was
+        moved, and a larger epsilon never helps the classifier; each with ``name``, ``passed`` and
+        ``detail``.
+    """
+    found = []
+    keys = ["batchnorm", "perturbation"]
+    clean = {row["batchnorm"]: row["metrics"]["accuracy"]["k"] for row in rows if is_clean(row)}
+    for (variant, name), part in predictions.groupby(keys, sort=False):
+        series = [r for r in rows if (r["batchnorm"], r["perturbation"]) == (variant, name)]
+        if name == CLEAN:
             continue
-        same = row["metrics"]["accuracy"]["k"] == clean[row["batchnorm"]]["accuracy"]["k"]
-        checks.append(
-            {
-                "name": f"{row['perturbation']} of strength 0 changes nothing",
-                "passed": same,
-                "detail": f"BatchNorm {row['batchnorm']}",
-            }
-        )
-    return checks
+
+        def check(what: str, passed: bool, detail: str, *, where: str) -> None:
+            found.append({"name": what, "passed": passed, "detail": f"{where}: {detail}"})
+
+        where = f"{name}, BatchNorm {variant}"
+        for row in series:
+            if row["eps"] == 0:
+                same = row["metrics"]["accuracy"]["k"] == clean[variant]
+                check("strength 0 changes nothing", same, "accuracy as when clean", where=where)
+        still = int(((part["eps"] > 0) & (part["size"] == 0)).sum())
+        check("every image was moved", still == 0, f"{still} not (zero gradient?)", where=where)
+        rises = [
+            f"{a['metrics']['accuracy']['value']:.1%} at {a['eps_px']:g}/255, "
+            f"{b['metrics']['accuracy']['value']:.1%} at {b['eps_px']:g}/255"
+            for a, b in pairwise(series)
+            if b["metrics"]["accuracy"]["k"] > a["metrics"]["accuracy"]["k"]
+        ]
+        detail = "; ".join(rises) or "accuracy falls with epsilon"
+        check("a larger epsilon never helps", not rises, detail, where=where)
+    return found
+
+
+def is_clean(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the summary is about unperturbed images."""
+    return bool(row["perturbation"] == CLEAN)
 
 
 def save_examples(path: Path, config: Config, evaluation: RobustnessEvaluation) -> None:

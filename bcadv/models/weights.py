@@ -198,10 +198,12 @@ _MODULES = frozenset(
         "torch.nn.modules.pooling.MaxPool2d",
     }
 )
-# Seen as attributes of a network (thresholds, labels); read past, never interpreted.
+# What else hangs on a network (labels, thresholds, the backend object of early torch versions):
+# read past, never interpreted.
 _BYSTANDERS = frozenset(
     {
         "_codecs.encode",
+        "torch.nn.backends.thnn._get_thnn_function_backend",
         "numpy.dtype",
         "numpy.ndarray",
         *(

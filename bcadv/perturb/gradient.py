@@ -59,7 +59,9 @@ class GradientAttack(CheckedPerturbation):
         logits = model(point)  # (batch, classes)
         self._check_logits(logits, target)
         if self.loss is None:
-            losses = functional.cross_entropy(logits, target, reduction="none")
+            # In float32 the true class's share of the gradient, p - 1, is rounded to 0 once its
+            # logit leads by 17, and a confident model would look robust; in float64 by 36.
+            losses = functional.cross_entropy(logits.double(), target, reduction="none")
         else:
             losses = self.loss(logits, target)
         if losses.shape != target.shape:

@@ -67,7 +67,7 @@ def test_every_position_is_reached_and_padding_never_seen() -> None:
     source.images[:, 38:] = 0
     source.heights[:] = 38
     data = Crops(source, np.zeros(2, np.int64), 32, ("crop",))
-    seen = {tuple(data[epoch, 0].image.unique().tolist()) for epoch in range(200)}
+    seen = {tuple(np.unique(data[epoch, 0].image.numpy()).tolist()) for epoch in range(200)}
     assert seen == {(1,)}
 
 

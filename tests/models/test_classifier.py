@@ -29,9 +29,9 @@ def loader() -> DataLoader[Batch]:
     return DataLoader(Blobs(), batch_size=None)
 
 
-def small(**options: float) -> Classifier:
+def small(lr: float = 1e-3) -> Classifier:
     torch.manual_seed(0)
-    return Classifier(2, growth_rate=4, block_config=(2, 2), init_features=8, **options)
+    return Classifier(2, lr=lr, growth_rate=4, block_config=(2, 2), init_features=8)
 
 
 def trainer(folder: Path, epochs: int = 6) -> pl.Trainer:

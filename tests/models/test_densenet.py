@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torchxrayvision.models import DenseNet as XrayDenseNet
 
 from bcadv.models.densenet import DenseNet121
@@ -15,9 +16,9 @@ def one_channel() -> XrayDenseNet:
     torch.manual_seed(1)
     net = XrayDenseNet(num_init_features=8, num_classes=18, in_channels=1, **SMALL)
     for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-1, 1)
-            module.running_var.uniform_(0.5, 2)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.get_buffer("running_mean"), -1, 1)
+            nn.init.uniform_(module.get_buffer("running_var"), 0.5, 2)
     return net.eval()
 
 

@@ -1,0 +1,164 @@
+"""An FGSM curve, against three libraries used as their users use them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import foolbox
+import numpy as np
+import numpy.typing as npt
+import torch
+import torchattacks
+from art.attacks.evasion import FastGradientMethod
+from art.estimators.classification import PyTorchClassifier
+from torch import Tensor, nn
+
+from bcadv.callbacks.evaluate import RobustnessEvaluation, Trial
+from bcadv.data import tissue
+from bcadv.models.batchnorm import reestimate
+from bcadv.models.classifier import Classifier
+from bcadv.perturb import FGSM, ThreatModel
+from bcadv.typing import Batch
+from tests.benchmarks.measure import Options, Row, Timed, alternate
+
+EPS_PX = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+TARGETS = {"torchattacks": "3.3x", "ART": "3.3x", "foolbox": "4.4x"}
+
+Predictions = npt.NDArray[np.int64]
+"""Predicted classes, shape (strengths, images)."""
+
+
+def painted(n: int, side: int) -> Batch:
+    """Painted tissue, every other image malignant."""
+    rng = np.random.default_rng(0)
+    subtypes = ("F", "DC")
+    pixels = np.stack(
+        [
+            tissue.paint(
+                rng,
+                subtype=subtypes[i % 2],
+                stain=tissue.Stain.draw(rng),
+                height=side,
+                width=side,
+            )
+            for i in range(n)
+        ]
+    )
+    image = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    return Batch(image.contiguous(), torch.arange(n) % 2, torch.arange(n))
+
+
+def classifier(checkpoint: Path | None, small: bool, batch: Batch) -> Classifier:
+    """A trained model, or a random one whose BatchNorm layers have seen the images."""
+    if checkpoint is not None:
+        model = Classifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+        return model.eval()
+    torch.manual_seed(0)
+    model = Classifier(2, block_config=(2, 2), growth_rate=8) if small else Classifier(2)
+    # Without this the running statistics are 0 and 1, and the logits of all images alike.
+    reestimate(model, [batch])
+    return model.eval()
+
+
+def ours(model: Classifier, batch: Batch) -> Predictions:
+    """What the evaluation callback does with a batch, tables included."""
+    strengths = tuple(px / 255 for px in EPS_PX)
+    evaluation = RobustnessEvaluation(
+        [Trial(FGSM(ThreatModel(0.0)), strengths, math.inf, eps_px=EPS_PX)]
+    )
+    evaluation.measure(model, batch)
+    rows = evaluation.predictions()
+    attacked = rows[rows["perturbation"] == "fgsm"]
+    by_strength = attacked.pivot_table(values="prediction", index="eps_px", columns="index")
+    return by_strength.loc[list(EPS_PX)].to_numpy().astype(np.int64)
+
+
+def _classes(net: nn.Module, images: Tensor) -> Predictions:
+    with torch.no_grad():
+        return net(images).argmax(1).numpy()  # type: ignore[no-any-return]
+
+
+def with_torchattacks(net: nn.Module, batch: Batch) -> Predictions:
+    """An attack object per strength, then the prediction."""
+    found = []
+    for px in EPS_PX:
+        attack = torchattacks.FGSM(net, eps=px / 255)
+        found.append(_classes(net, attack(batch.image, batch.target)))
+    return np.stack(found)
+
+
+def with_art(net: nn.Module, batch: Batch, classes: int) -> Predictions:
+    """The same in numpy arrays, predicted by ART's own wrapper."""
+    wrapped = PyTorchClassifier(
+        model=net,
+        loss=nn.CrossEntropyLoss(),
+        input_shape=tuple(batch.image.shape[1:]),
+        nb_classes=classes,
+        clip_values=(0.0, 1.0),
+        device_type="cpu",
+    )
+    images, targets = batch.image.numpy(), batch.target.numpy()
+    found = []
+    for px in EPS_PX:
+        attack = FastGradientMethod(wrapped, eps=px / 255, batch_size=len(images))
+        adversarial = attack.generate(images, targets)
+        found.append(wrapped.predict(adversarial, batch_size=len(images)).argmax(1))
+    return np.stack(found)
+
+
+def with_foolbox(net: nn.Module, batch: Batch) -> Predictions:
+    """All strengths in one call, then the predictions."""
+    wrapped = foolbox.PyTorchModel(net, bounds=(0, 1), device="cpu")
+    attack: Callable[..., Any] = foolbox.attacks.FGSM()
+    epsilons = [px / 255 for px in EPS_PX]
+    _, clipped, _ = attack(wrapped, batch.image, batch.target, epsilons=epsilons)
+    return np.stack([_classes(net, images) for images in clipped])
+
+
+def run(options: Options) -> list[Row]:
+    """Speed against each library, and how many predictions agree."""
+    batch = painted(4, 32) if options.small else painted(32, 224)
+    model = classifier(options.checkpoint, options.small, batch)
+    classes = int(model.hparams["classes"])
+    # The network as a user of those libraries has it: torch's own layout, no wrapper around it.
+    net = copy.deepcopy(model.net).to(memory_format=torch.contiguous_format).eval()
+    # And for ours the layout in which its loaders deliver images.
+    delivered = Batch(
+        batch.image.contiguous(memory_format=torch.channels_last), batch.target, batch.index
+    )
+    timed = alternate(
+        {
+            "ours": partial(ours, model, delivered),
+            "torchattacks": partial(with_torchattacks, net, batch),
+            "ART": partial(with_art, net, batch, classes),
+            "foolbox": partial(with_foolbox, net, batch),
+        },
+        options.rounds,
+    )
+    return _rows(timed, "trained" if options.checkpoint else "untrained")
+
+
+def _rows(timed: dict[str, Timed], kind: str) -> list[Row]:
+    mine = timed["ours"]
+    rows = []
+    for name, target in TARGETS.items():
+        other = timed[name]
+        equal = float((mine.result == other.result).mean())
+        rows += [
+            Row(
+                f"FGSM at {len(EPS_PX)} strengths, {kind} network, against {name}",
+                str(mine),
+                str(other),
+                f"{other.median / mine.median:.2f}x faster",
+                f">= {target}",
+            ),
+            Row(f"predictions equal to {name}'s", "-", "-", f"{100 * equal:.2f} %", ">= 99.9 %"),
+        ]
+    flipped = float((mine.result != mine.result[0]).mean())
+    rows.append(Row("predictions that the attack changed", f"{100 * flipped:.0f} %", "-", "-"))
+    return rows

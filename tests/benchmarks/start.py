@@ -1,0 +1,83 @@
+"""How long a job takes to its first training batch, with and without the decoded images."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+import pytorch_lightning as pl
+
+from bcadv import job
+from bcadv.config import Config
+from tests.benchmarks.measure import Options, Row, alternate
+from tests.benchmarks.stand_ins import write_breakhis
+from tests.jobs import compose_config
+
+_train = job.train
+
+
+class _Delivered(Exception):  # noqa: N818  it is no error
+    """The first batch has come."""
+
+
+class _StopAtFirstBatch(pl.Callback):
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        raise _Delivered
+
+
+def _train_to_first_batch(*arguments: Any, callbacks: list[pl.Callback], **options: Any) -> None:
+    _train(*arguments, callbacks=[*callbacks, _StopAtFirstBatch()], **options)
+
+
+def start(config: Config) -> None:
+    """Runs a job as the command line does, until the first batch is on the device."""
+    folder = config.paths.outputs / uuid4().hex
+    # A job says what it works on; so often, nobody wants to read it.
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        with patch.object(job, "train", _train_to_first_batch), suppress(_Delivered):
+            job.run(config, folder)
+            raise RuntimeError("the job ended without a training batch")
+
+
+def run(options: Options) -> list[Row]:
+    """Cold and warm start on as many images as the paper's, at half their side."""
+    benign, malignant, height, width = (20, 20, 40, 60) if options.small else (644, 903, 230, 350)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_breakhis(
+            folder / "images", benign=benign, malignant=malignant, height=height, width=width
+        )
+
+        def config(cache: str, tracking: bool) -> Config:
+            return compose_config(
+                "data=breakhis",
+                f"data.root={folder / 'images'}",
+                f"data.crop={32 if options.small else 224}",
+                "model.weights=null",
+                "trainer.accelerator=cpu",
+                f"tracking.enabled={tracking}",
+                f"paths.outputs={folder / 'outputs'}",
+                f"paths.cache={folder / cache}",
+            )
+
+        timed = alternate(
+            {
+                "cold": lambda: start(config(f"cold_{uuid4().hex}", tracking=False)),
+                "warm": lambda: start(config("warm", tracking=False)),
+                "tracked": lambda: start(config("warm", tracking=True)),
+            },
+            options.rounds,
+        )
+    n = f"{benign + malignant} images {width}x{height}"
+    return [
+        Row(f"{n}, cold cache, decoding", str(timed["cold"]), "-", f"{timed['cold'].median:.2f} s"),
+        Row(f"{n}, warm", str(timed["warm"]), "-", f"{timed['warm'].median:.2f} s", "<= 2 s"),
+        Row("the same with MLflow", str(timed["tracked"]), "-", f"{timed['tracked'].median:.2f} s"),
+    ]

@@ -1,0 +1,330 @@
+"""Whole jobs: images to results, killed and resumed, with and without a tracking server."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from bcadv.data.datamodule import ImageDataModule
+from bcadv.job import Result, load_checkpoint, run
+from bcadv.metrics.intervals import wilson
+from bcadv.models.classifier import Classifier
+from bcadv.results import checks
+from bcadv.tracking import store_uri
+from tests.jobs import tiny_config, tiny_overrides
+
+DEADLINE_S = 120
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def defense(outputs: Path) -> Result:
+    """One job of the main experiment, tracked."""
+    return run(tiny_config(outputs, "+experiment=defense"), outputs / "defense" / "it")
+
+
+def test_every_file_is_there(defense: Result) -> None:
+    names = {str(p.relative_to(defense.folder)) for p in defense.folder.rglob("*") if p.is_file()}
+    assert {
+        "results.json",
+        "predictions.parquet",
+        "split.csv",
+        "history.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "figures/robustness_curve.png",
+        "figures/training.svg",
+        "figures/adversarial.png",
+        "figures/noise.png",
+    } <= names
+    assert json.loads((defense.folder / "results.json").read_text()) == json.loads(
+        json.dumps(defense.results)
+    )
+
+
+def test_the_results_say_what_was_done_to_what(defense: Result) -> None:
+    results = defense.results
+    assert results["data"]["synthetic"] is True
+    assert results["training"]["sigma"] == 0.1
+    assert results["data"]["overlap"]["sentence"]
+    sizes = [results["data"][f"n_{part}"] for part in ("train", "val", "test")]
+    assert sizes == [sum(results["data"]["counts"][p].values()) for p in ("train", "val", "test")]
+    rows = {(r["batchnorm"], r["perturbation"], r["eps_px"]) for r in results["perturbed"]}
+    expected = {
+        (variant, *row)
+        for variant in ("as_trained", "clean")
+        for row in (("fgsm", 0.0), ("fgsm", 1.0), ("fgsm", 8.0), ("gaussian", 25.5))
+    }
+    assert rows == expected
+    assert {row["batchnorm"] for row in results["clean"]} == {"as_trained", "clean"}
+
+
+def test_the_metrics_are_those_of_the_predictions(defense: Result) -> None:
+    table = pd.read_parquet(defense.folder / "predictions.parquet")
+    for row in [*defense.results["clean"], *defense.results["perturbed"]]:
+        part = table[
+            (table["batchnorm"] == row["batchnorm"])
+            & (table["perturbation"] == row["perturbation"])
+            & (table["eps_px"] == row["eps_px"])
+        ]
+        right = int((part["target"] == part["prediction"]).sum())
+        accuracy = row["metrics"]["accuracy"]
+        assert accuracy["k"] == right
+        assert accuracy["n"] == len(part) == defense.results["data"]["n_test"]
+        assert math.isclose(accuracy["value"], right / len(part))
+        low, high = wilson(right, len(part))[:2]
+        assert (accuracy["wilson_low"], accuracy["wilson_high"]) == pytest.approx((low, high))
+        assert accuracy["ci_low"] <= accuracy["value"] <= accuracy["ci_high"]
+
+
+def test_the_predictions_are_those_of_the_best_checkpoint(defense: Result, outputs: Path) -> None:
+    """Recomputed outside of the Trainer, from the checkpoint and the split file alone."""
+    config = tiny_config(outputs, "+experiment=defense")
+    data = ImageDataModule(config.data, config.paths.cache, config.seed)
+    data.prepare()
+    split = pd.read_csv(defense.folder / "split.csv")
+    tested = split.loc[split["split"] == "test", "image_id"]
+    model = Classifier.load_from_checkpoint(
+        defense.folder / "checkpoints" / "best.ckpt", weights_only=True
+    ).eval()
+    table = pd.read_parquet(defense.folder / "predictions.parquet")
+    clean = table[(table["perturbation"] == "none") & (table["batchnorm"] == "as_trained")]
+    assert sorted(clean["image_id"]) == sorted(tested)
+    by_id = {record.image_id: i for i, record in enumerate(data.records)}
+    found = clean.set_index("image_id")["p_1"]
+    for name in tested:
+        i = by_id[name]
+        height, width = data.images.heights[i], data.images.widths[i]
+        top, left = (height - 32) // 2, (width - 32) // 2
+        crop = data.images.images[i, top : top + 32, left : left + 32]
+        image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            expected = model.net(image).softmax(1)[0, 1].item()
+        assert abs(found[name] - expected) < 1e-4
+
+
+def test_batchnorm_statistics_are_a_variable_and_the_weights_are_not(defense: Result) -> None:
+    table = pd.read_parquet(defense.folder / "predictions.parquet")
+    clean = table[table["perturbation"] == "none"].set_index(["batchnorm", "image_id"])["p_1"]
+    assert not np.allclose(clean["as_trained"], clean["clean"], atol=1e-3)
+
+
+def test_mlflow_has_one_run_with_all_of_it(defense: Result, outputs: Path) -> None:
+    client = MlflowClient(store_uri(outputs))
+    experiment = client.get_experiment_by_name("defense")
+    assert experiment is not None
+    [found] = client.search_runs([experiment.experiment_id])
+    assert found.info.status == "FINISHED"
+    assert found.data.params["sigma"] == "0.1"
+    assert found.data.params["data.source"] == "synthetic"
+    assert found.data.tags["synthetic"] == "true"
+    losses = client.get_metric_history(found.info.run_id, "train_loss")
+    assert [metric.step for metric in losses] == [0, 1]
+    curve = client.get_metric_history(found.info.run_id, "as_trained/fgsm/accuracy")
+    values = {metric.step: metric.value for metric in curve}
+    rows = [r for r in defense.results["perturbed"] if r["batchnorm"] == "as_trained"]
+    expected = {
+        round(100 * r["eps_px"]): r["metrics"]["accuracy"]["value"]
+        for r in rows
+        if r["perturbation"] == "fgsm"
+    }
+    assert values == pytest.approx(expected)
+    names = {item.path for item in client.list_artifacts(found.info.run_id)}
+    assert {"results.json", "predictions.parquet", "split.csv", "figures", "checkpoints"} <= names
+
+
+def test_a_dead_tracking_server_costs_no_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny_config(
+        tmp_path, "tracking.uri=http://127.0.0.1:1", "trainer.max_epochs=1", "eps_px=[0,8]"
+    )
+    result = run(config, tmp_path / "it")
+    assert result.results["clean"][0]["metrics"]["accuracy"]["n"] > 0
+    assert "could not begin a run" in caplog.text
+
+
+def test_a_server_lost_on_the_way_is_said_once(defense: Result, outputs: Path) -> None:
+    from bcadv.config import TrackingConfig
+    from bcadv.tracking import Tracker
+
+    tracker = Tracker(outputs / "lost", outputs, TrackingConfig(experiment="lost"), {})
+    (outputs / "lost").mkdir()
+    tracker.start({})
+    assert tracker.alive
+
+    def gone(*_: object, **__: object) -> None:
+        raise ConnectionError("connection refused")
+
+    assert tracker._client is not None
+    log_batch = tracker._client.log_batch
+    tracker._client.log_batch = gone  # type: ignore[method-assign]
+    tracker.epoch({"epoch": 0, "train_loss": 1.0})
+    assert not tracker.alive
+    tracker._client.log_batch = log_batch  # type: ignore[method-assign]
+    history: list[dict[str, float]] = [{"epoch": 0, "train_loss": 1.0}]
+    tracker.finish({}, history, defense.results)
+    client = MlflowClient(store_uri(outputs))
+    experiment = client.get_experiment_by_name("lost")
+    assert experiment is not None
+    [found] = client.search_runs([experiment.experiment_id])
+    assert found.data.metrics["train_loss"] == 1.0
+
+
+def test_suspect_numbers_fail_a_check(defense: Result) -> None:
+    table = pd.read_parquet(defense.folder / "predictions.parquet")
+    rows = [*defense.results["clean"], *defense.results["perturbed"]]
+    name = "every image was moved"
+    assert all(c["passed"] for c in checks(rows, table) if c["name"] == name)
+    stuck = table.copy()
+    stuck.loc[(stuck["perturbation"] == "fgsm") & (stuck["eps"] > 0), "size"] = 0.0
+    failed = [c for c in checks(rows, stuck) if c["name"] == name and not c["passed"]]
+    assert {c["detail"].split(",")[0] for c in failed} == {"fgsm"}
+
+
+def test_noisy_statistics_and_other_options_run(tmp_path: Path) -> None:
+    config = tiny_config(
+        tmp_path,
+        "+experiment=defense",
+        "batchnorm=noisy",
+        "injection.probability=0.5",
+        "injection.perturbation=gaussian_clipped",
+        "evaluation.norm=2",
+        "data.target=subtype",
+        "optimizer.scheduler=cosine",
+        "trainer.weight_averaging=0.9",
+        "trainer.checkpoint=last",
+        "tracking.enabled=false",
+    )
+    results = run(config, tmp_path / "it").results
+    assert {row["perturbation"] for row in results["perturbed"]} == {"fgm", "gaussian_clipped"}
+    assert len(results["data"]["classes"]) > 2
+
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def command(outputs: Path, *more: str) -> list[str]:
+    overrides = tiny_overrides(outputs, "trainer.max_epochs=4", "tracking.enabled=false", *more)
+    return [sys.executable, "-m", "bcadv.run", "+experiment=defense", *overrides]
+
+
+def start(outputs: Path, *more: str) -> subprocess.Popen[str]:
+    # A session of its own: Ctrl-C is then sent to it alone.
+    return subprocess.Popen(
+        command(outputs, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=outputs,
+        env=os.environ | {"COLUMNS": "200"},
+        start_new_session=True,
+    )
+
+
+def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not what():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end, "too slow"
+        time.sleep(0.01)
+
+
+def epochs(outputs: Path) -> int:
+    files = list(outputs.glob("defense/*/history.csv"))
+    return len(pd.read_csv(files[0])) if files else 0
+
+
+def last_checkpoint(outputs: Path) -> Path:
+    [found] = outputs.glob("defense/*/checkpoints/last.ckpt")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_job_goes_on_to_the_same_weights(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, how: signal.Signals
+) -> None:
+    straight = tmp_path_factory.mktemp("straight")
+    whole = run(
+        tiny_config(
+            straight, "+experiment=defense", "trainer.max_epochs=4", "tracking.enabled=false"
+        ),
+        straight / "defense" / "it",
+    )
+    process = start(tmp_path)
+    wait_for(lambda: epochs(tmp_path) >= 2, process)
+    os.kill(process.pid, how)
+    said = process.communicate(timeout=DEADLINE_S)[0]
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "resume=true" in said
+        assert "Traceback" not in said
+    reached = epochs(tmp_path)
+    assert not list(tmp_path.glob("defense/*/results.json")), "it was stopped too late to test"
+
+    done = subprocess.run(
+        command(tmp_path, "resume=true"), capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert "Results, predictions and figures" in " ".join(done.stderr.split())
+    assert len(list(tmp_path.glob("defense/*"))) == 1
+    assert reached >= 2
+    one, other = Classifier(2, **_network()), Classifier(2, **_network())
+    assert load_checkpoint(one, last_checkpoint(straight).with_suffix("")) == 3
+    assert load_checkpoint(other, last_checkpoint(tmp_path).with_suffix("")) == 3
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+    pd.testing.assert_frame_equal(
+        pd.read_csv(last_checkpoint(straight).parent.parent / "history.csv"),
+        pd.read_csv(last_checkpoint(tmp_path).parent.parent / "history.csv"),
+    )
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(whole.folder / "predictions.parquet"),
+        pd.read_parquet(last_checkpoint(tmp_path).parent.parent / "predictions.parquet"),
+    )
+
+    again = subprocess.run(
+        command(tmp_path, "resume=true"), capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert re.search(r"already\s+ended", again.stderr)
+
+
+def _network() -> dict[str, int]:
+    return {"growth_rate": 8, "init_features": 8, "block_config": [2, 2]}  # type: ignore[dict-item]
+
+
+@pytest.mark.shared_data
+@pytest.mark.slow
+def test_the_whole_path_on_real_images(tmp_path: Path, shared_data: Path) -> None:
+    result = run(
+        tiny_config(
+            tmp_path,
+            "data=breakhis",
+            f"data.root={shared_data / 'breakhis_100x_original'}",
+            "data.subtypes=all",
+            "data.resize=32",
+            "model.weights=null",
+            "trainer.max_epochs=1",
+            "tracking.enabled=false",
+        ),
+        tmp_path / "it",
+    )
+    assert result.results["data"]["synthetic"] is False
+    assert sum(result.results["data"][f"n_{part}"] for part in ("train", "val", "test")) == 48
