@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 
@@ -10,7 +11,23 @@ from bcadv.callbacks.evaluate import Trial
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import Config
 from bcadv.models.classifier import Classifier
+from bcadv.models.weights import fetch_weights, load_state_dict
 from bcadv.perturb import FGSM, GaussianNoise, ThreatModel
+
+
+def pretrained(config: Config) -> Path | None:
+    """The checked file of pre-trained weights, fetched if need be; ``None`` for from scratch.
+
+    Raises:
+        BcadvError: an unknown name, no network, a wrong checksum; with the manual way.
+    """
+    if config.model.weights is None:
+        return None
+    return fetch_weights(
+        config.model.weights,
+        sha256=config.model.weights_sha256,
+        url=config.model.weights_url,
+    )
 
 
 def build_model(config: Config, classes: int) -> Classifier:
@@ -25,14 +42,8 @@ def build_model(config: Config, classes: int) -> Classifier:
         block_config=config.model.block_config,
         init_features=config.model.init_features,
     )
-    if config.model.weights is not None:
-        from bcadv.models.weights import fetch_weights, load_state_dict
-
-        path = fetch_weights(
-            config.model.weights,
-            sha256=config.model.weights_sha256,
-            url=config.model.weights_url,
-        )
+    path = pretrained(config)
+    if path is not None:
         model.net.load_features(load_state_dict(path))
     return model
 

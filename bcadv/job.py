@@ -24,7 +24,7 @@ from pytorch_lightning.callbacks import (
 from rich.console import Console
 
 from bcadv import hardware
-from bcadv.build import build_injection, build_model, build_trials
+from bcadv.build import build_injection, build_model, build_trials, pretrained
 from bcadv.callbacks.evaluate import RobustnessEvaluation
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.callbacks.record import History
@@ -87,6 +87,7 @@ def run(config: Config, folder: Path) -> Result:
     started = datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
     _settle(config)
+    pretrained(config)  # missing weights are said before any image is decoded
     data = ImageDataModule(
         config.data, config.paths.cache, config.seed, config.evaluation.batch_size
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -9,11 +10,13 @@ from hydra import compose, initialize_config_dir
 from bcadv.config import Config, validate
 from bcadv.run import conf_dir, resolve
 
-TINY = (
+TISSUE = (
     "data.patients=10",
     "data.images_per_patient=6",
     "data.height=48",
     "data.width=64",
+)
+TINY = (
     "data.crop=32",
     "model.block_config=[2,2]",
     "model.growth_rate=8",
@@ -27,9 +30,9 @@ TINY = (
 )
 
 
-def tiny_overrides(outputs: Path, *more: str) -> list[str]:
+def tiny_overrides(outputs: Path, *more: str, data: Sequence[str] = TISSUE) -> list[str]:
     """A command line that ends in seconds."""
-    return [*TINY, f"paths.outputs={outputs}", *more]
+    return [*data, *TINY, f"paths.outputs={outputs}", *more]
 
 
 def compose_config(*overrides: str) -> Config:
@@ -38,6 +41,6 @@ def compose_config(*overrides: str) -> Config:
         return validate(resolve(compose("config", overrides=list(overrides))))
 
 
-def tiny_config(outputs: Path, *more: str) -> Config:
+def tiny_config(outputs: Path, *more: str, data: Sequence[str] = TISSUE) -> Config:
     """The configuration of a small job."""
-    return compose_config(*tiny_overrides(outputs, *more))
+    return compose_config(*tiny_overrides(outputs, *more, data=data))

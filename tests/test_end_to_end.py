@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -300,10 +299,14 @@ def test_a_stopped_job_goes_on_to_the_same_weights(
         pd.read_parquet(last_checkpoint(tmp_path).parent.parent / "predictions.parquet"),
     )
 
-    again = subprocess.run(
-        command(tmp_path, "resume=true"), capture_output=True, text=True, cwd=tmp_path, check=True
+    again = run(
+        tiny_config(tmp_path, "+experiment=defense", "trainer.max_epochs=4", "resume=true"),
+        last_checkpoint(tmp_path).parent.parent,
     )
-    assert re.search(r"already\s+ended", again.stderr)
+    assert (
+        again.results["run"]["finished"]
+        == json.loads((again.folder / "results.json").read_text())["run"]["finished"]
+    )
 
 
 def _network() -> dict[str, int]:
@@ -316,13 +319,15 @@ def test_the_whole_path_on_real_images(tmp_path: Path, shared_data: Path) -> Non
     result = run(
         tiny_config(
             tmp_path,
-            "data=breakhis",
-            f"data.root={shared_data / 'breakhis_100x_original'}",
-            "data.subtypes=all",
             "data.resize=32",
             "model.weights=null",
             "trainer.max_epochs=1",
             "tracking.enabled=false",
+            data=(
+                "data=breakhis",
+                f"data.root={shared_data / 'breakhis_100x_original'}",
+                "data.subtypes=all",
+            ),
         ),
         tmp_path / "it",
     )

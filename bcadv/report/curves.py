@@ -104,6 +104,8 @@ def _curves(
     )
     if not perturbations:
         return None
+    # A single strength makes no curve; it is shown only where there is nothing else.
+    perturbations = [p for p in perturbations if _strengths(lines, p) > 1] or perturbations
     figure = new_figure(
         3.6 * len(metrics) + 0.4, 3.1 * len(perturbations) + 0.9, title, synthetic=synthetic
     )
@@ -115,6 +117,12 @@ def _curves(
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
     return figure
+
+
+def _strengths(lines: Mapping[str, Sequence[Mapping[str, Any]]], perturbation: str) -> int:
+    """Number of different strengths that a perturbation was tried at."""
+    rows = (row for rows in lines.values() for row in rows)
+    return len({_size(row) for row in rows if perturbation_name(row) == perturbation})
 
 
 def _panel(

@@ -35,13 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds = chosen.rounds or (1 if chosen.small else 3)
     options = Options(chosen.small, rounds, chosen.checkpoint)
 
-    # As the command line of bcadv does, before torch starts its threads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # The compared libraries and Lightning talk a lot; none of it bears on the numbers.
-    warnings.simplefilter("ignore")
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
     console = Console()
     if not console.is_terminal:
         console = Console(width=130)
@@ -55,4 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    # As the command line of bcadv does, before torch starts its threads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The compared libraries and Lightning talk a lot; none of it bears on the numbers.
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
     main()

@@ -74,14 +74,20 @@ def child(folder: Path, n: int) -> None:
 
 
 def peak_of_child(folder: Path, n: int) -> float:
-    """Peak memory of a fresh process that evaluates `n` images, in MB."""
+    """Peak memory of a fresh process that evaluates `n` images, in MB.
+
+    Raises:
+        RuntimeError: it failed, with what it said.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.memory", str(folder), str(n)],
         cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    if done.returncode:
+        raise RuntimeError(f"the evaluation of {n} images failed: {done.stderr}")
     return float(done.stdout.splitlines()[-1])
 
 

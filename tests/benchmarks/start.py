@@ -39,11 +39,15 @@ def _train_to_first_batch(*arguments: Any, callbacks: list[pl.Callback], **optio
 def start(config: Config) -> None:
     """Runs a job as the command line does, until the first batch is on the device."""
     folder = config.paths.outputs / uuid4().hex
-    # A job says what it works on; so often, nobody wants to read it.
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        with patch.object(job, "train", _train_to_first_batch), suppress(_Delivered):
-            job.run(config, folder)
-            raise RuntimeError("the job ended without a training batch")
+    with (
+        # A job says what it works on; so often, nobody wants to read it.
+        redirect_stdout(StringIO()),
+        redirect_stderr(StringIO()),
+        patch.object(job, "train", _train_to_first_batch),
+        suppress(_Delivered),
+    ):
+        job.run(config, folder)
+        raise RuntimeError("the job ended without a training batch")
 
 
 def run(options: Options) -> list[Row]:

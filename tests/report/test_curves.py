@@ -43,10 +43,15 @@ def test_curve_holds_the_measured_values_evenly_spaced(job: Job) -> None:
 def test_each_perturbation_has_its_row_and_noise_has_sigma(job: Job) -> None:
     results = job[1]
     noisy = [
-        row | {"perturbation": "gaussian", "eps_px": 25.5}
+        row | {"perturbation": "gaussian", "eps_px": px}
         for row in results["perturbed"]
+        for px in (12.75, 25.5)
         if row["eps_px"] == 4
     ]
+    single = [row for row in noisy if row["eps_px"] == 25.5]
+    without = robustness_curve(results | {"perturbed": results["perturbed"] + single})
+    assert without is not None
+    assert len(without.axes) == 3
     figure = robustness_curve(results | {"perturbed": results["perturbed"] + noisy})
     assert figure is not None
     assert len(figure.axes) == 6
