@@ -1,0 +1,102 @@
+"""Configuration -> model, noise and attacks."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torchxrayvision.models import DenseNet as XrayDenseNet
+
+from bcadv import hardware
+from bcadv.build import build_injection, build_model, build_trials
+from bcadv.job import run
+from bcadv.perturb import FGSM, GaussianNoise
+from tests.jobs import tiny_config
+
+
+def test_weights_named_in_the_configuration_arrive_in_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(7)
+    source = XrayDenseNet(growth_rate=8, block_config=(2, 2), num_init_features=8, in_channels=1)
+    file = tmp_path / "whole.pt"
+    torch.save(source, file)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    place = tmp_path / "cache" / "weights" / f"densenet121-res224-nih-{sha256[:12]}.pt"
+    place.parent.mkdir(parents=True)
+    file.rename(place)
+    monkeypatch.setenv("BCADV_CACHE", str(tmp_path / "cache"))
+    model = build_model(
+        tiny_config(
+            tmp_path, "model.weights=densenet121-res224-nih", f"model.weights_sha256={sha256}"
+        ),
+        classes=2,
+    ).eval()
+    grey = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        expected = source.eval().features2(grey * 2048 - 1024)
+        found = model.net.net.features2(model.net.scale(grey.expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        return build_model(tiny_config(tmp_path, f"seed={seed}"), 2).net.net.features.conv0.weight
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_the_noise_of_training_is_the_one_asked_for(tmp_path: Path) -> None:
+    assert build_injection(tiny_config(tmp_path)) is None
+    injection = build_injection(tiny_config(tmp_path, "+experiment=defense", "sigma=0.3"))
+    assert injection is not None
+    assert injection.perturbation == GaussianNoise(0.3)
+    assert injection.probability == 1
+
+
+def test_the_trials_are_the_epsilons_in_grey_levels(tmp_path: Path) -> None:
+    [attack] = build_trials(tiny_config(tmp_path, "eps_px=[0,0.25,8]", "evaluation.norm=2"))
+    assert isinstance(attack.perturbation, FGSM)
+    assert attack.perturbation.threat.norm == 2
+    assert attack.strengths == (0, 0.25 / 255, 8 / 255)
+    assert attack.eps_px == (0, 0.25, 8)
+
+
+def test_the_test_meets_no_noise_that_was_trained_on(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "+experiment=defense")
+    injection, noise = build_injection(config), build_trials(config)[1].perturbation
+    assert injection is not None
+    assert isinstance(noise, GaussianNoise)
+    assert isinstance(injection.perturbation, GaussianNoise)
+    assert noise.sigma == injection.perturbation.sigma
+    assert noise.seed != injection.perturbation.seed
+    assert build_trials(config)[1].norm == math.inf
+
+
+def test_where_nothing_compiles_training_goes_on_with_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no compiler found")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", broken)
+    config = tiny_config(
+        tmp_path, "model.compile=true", "trainer.max_epochs=1", "tracking.enabled=false"
+    )
+    with caplog.at_level(logging.WARNING):
+        assert run(config, tmp_path / "it").results["training"]["epochs"] == 1
+    assert "cannot compile here (no compiler found)" in caplog.text
+
+
+def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "has_native_bf16", lambda gpu: gpu)
+    assert hardware.training_precision("auto", gpu=True) == "bf16-mixed"
+    assert hardware.training_precision("auto", gpu=False) == "32-true"
+    assert hardware.training_precision("bf16", gpu=False) == "bf16-mixed"
+    assert hardware.training_precision("32", gpu=True) == "32-true"
