@@ -166,7 +166,7 @@ class TrainerConfig(Section):
     threads: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Give a number of threads, or null."
     )
-    checkpoint: Literal["best", "last"] = Field(default="best", description="Give best or last.")
+    checkpoint: Literal["best", "last"] = Field(default="last", description="Give best or last.")
     early_stopping: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Give epochs of patience, or null."
     )

@@ -113,7 +113,7 @@ class Tracker:
             if self.uri.startswith("sqlite:"):
                 artifacts = (self.outputs / "mlartifacts" / self.experiment).resolve().as_uri()
             experiment_id = client.create_experiment(self.experiment, artifacts)
-        run = client.create_run(experiment_id, run_name=self.folder.name, tags=self.tags)
+        run = client.create_run(experiment_id, run_name=self._run_name(), tags=self.tags)
         self._run_id = run.info.run_id
         run_file.write_text(json.dumps({"run_id": self._run_id, "uri": self.uri}))
         client.log_batch(
@@ -121,6 +121,11 @@ class Tracker:
             params=[Param(k, str(v)[:_PARAM_LENGTH]) for k, v in flatten(params).items()],
         )
         self._client, self.alive = client, True
+
+    def _run_name(self) -> str:
+        """The job's folder; in a sweep, whose folders are mere numbers, with the sweep's."""
+        name = self.folder.name
+        return f"{self.folder.parent.name}/{name}" if name.isdigit() else name
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Logs an epoch's losses and accuracies, unless the server was lost."""

@@ -46,7 +46,8 @@ def test_weights_named_in_the_configuration_arrive_in_the_model(
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     def weights(seed: int) -> torch.Tensor:
-        return build_model(tiny_config(tmp_path, f"seed={seed}"), 2).net.net.features.conv0.weight
+        model = build_model(tiny_config(tmp_path, f"seed={seed}"), 2)
+        return model.get_parameter("net.net.features.conv0.weight")
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
