@@ -87,10 +87,12 @@ def run(config: Config, folder: Path) -> Result:
     started = datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
     _settle(config)
-    pretrained(config)  # missing weights are said before any image is decoded
     data = ImageDataModule(
         config.data, config.paths.cache, config.seed, config.evaluation.batch_size
     )
+    # What is quick to miss comes first: images, then weights, and only then the decoding.
+    data.find()
+    pretrained(config)
     data.prepare()
     splits.to_csv(data.records, data.split, folder / "split.csv")
     _announce(console, config, data)

@@ -98,6 +98,13 @@ def main() -> None:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             known = option_names(OmegaConf.to_container(compose("config"), resolve=False))
         complain(explain(error, known))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        complain(
+            f"{error.filename}: {error.strerror}. Results go below paths.outputs and decoded "
+            "images to paths.cache: name folders that can be written, with space left."
+        )
     except KeyboardInterrupt:
         sys.exit(130)
 

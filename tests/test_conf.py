@@ -128,3 +128,18 @@ def test_answers_come_before_anything_heavy_is_imported(
     if arguments == ["sigma=abc"]:
         assert "status 2" in done.stdout
         assert done.stderr.startswith("bcadv: sigma=abc")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "bcadv.run", f"paths.outputs={tmp_path / 'file' / 'below'}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"bcadv: {tmp_path / 'file'}" in done.stderr
+    assert "paths.outputs" in done.stderr
+    assert "Traceback" not in done.stderr

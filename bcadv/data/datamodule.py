@@ -111,11 +111,22 @@ class ImageDataModule(pl.LightningDataModule):
         super().__init__()
         self.config, self.cache_dir, self.seed = config, cache_dir, seed
         self.eval_batch_size = eval_batch_size or config.batch_size
+        self.selection: Selection | None = None
         self.prepared = False
 
     def setup(self, stage: str | None = None) -> None:
         """Lightning's hook; everything happens in `prepare`, once."""
         self.prepare()
+
+    def find(self) -> Selection:
+        """Finds the images, once; decodes none.
+
+        Raises:
+            BcadvError: there are none, with the ways forward.
+        """
+        if self.selection is None:
+            self.selection = select(self.config)
+        return self.selection
 
     def prepare(self) -> None:
         """Finds, decodes and splits the images.
@@ -126,7 +137,7 @@ class ImageDataModule(pl.LightningDataModule):
         """
         if self.prepared:
             return
-        selection = select(self.config)
+        selection = self.find()
         cached = cache.build(
             selection.records,
             self.cache_dir,
