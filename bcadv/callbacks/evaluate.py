@@ -159,17 +159,19 @@ class RobustnessEvaluation(pl.Callback):
     ) -> None:
         probability = functional.softmax(logits.double(), dim=1).cpu().numpy()
         size = ThreatModel(eps, size_norm).size(image - batch.image)
+        # Python's own numbers, not small arrays: those would lie between the large buffers of the
+        # network on the C heap, and its freed memory could never be given back.
         self._rows.append(
             {
-                "index": batch.index.cpu().numpy(),
-                "target": batch.target.cpu().numpy(),
+                "index": batch.index.tolist(),
+                "target": batch.target.tolist(),
                 "perturbation": name,
                 "norm": norm,
                 "eps": eps,
                 "eps_px": eps_px,
-                "prediction": logits.argmax(1).cpu().numpy(),
-                "size": size.double().cpu().numpy(),
-                "probability": probability,
+                "prediction": logits.argmax(1).tolist(),
+                "size": size.double().tolist(),
+                "probability": probability.T.tolist(),
             }
         )
         for position, number in enumerate(batch.index.tolist()):
@@ -179,7 +181,7 @@ class RobustnessEvaluation(pl.Callback):
                         "index": number,
                         "target": int(batch.target[position]),
                         "key": (name, eps_px),
-                        "image": image[position].float().cpu().numpy(),
+                        "image": image[position].float().cpu().numpy().copy(),
                         "probability": probability[position].astype(np.float32),
                     }
                 )
@@ -195,7 +197,7 @@ class RobustnessEvaluation(pl.Callback):
         frames = []
         for row in self._rows:
             columns = {key: value for key, value in row.items() if key != "probability"}
-            for k, column in enumerate(row["probability"].T):
+            for k, column in enumerate(row["probability"]):
                 columns[f"p_{k}"] = column
             frames.append(pd.DataFrame(columns))
         return pd.concat(frames, ignore_index=True)
