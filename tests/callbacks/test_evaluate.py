@@ -64,6 +64,11 @@ def trials() -> list[Trial]:
 def measured(size: int = 5, keep: tuple[int, ...] = ()) -> tuple[Counting, RobustnessEvaluation]:
     model = Counting()
     evaluation = RobustnessEvaluation(trials(), keep)
+    run_test(model, evaluation, size)
+    return model, evaluation
+
+
+def run_test(model: Counting, evaluation: RobustnessEvaluation, size: int) -> None:
     loader: Any = DataLoader(Images(size), batch_size=None)
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -73,7 +78,6 @@ def measured(size: int = 5, keep: tuple[int, ...] = ()) -> tuple[Counting, Robus
         callbacks=[evaluation],
     )
     trainer.test(model, loader, verbose=False)
-    return model, evaluation
 
 
 def by_image(table: pd.DataFrame) -> pd.DataFrame:
@@ -138,15 +142,7 @@ def test_strength_zero_is_the_clean_image() -> None:
 def test_a_second_pass_starts_anew() -> None:
     model, evaluation = measured()
     first = len(evaluation.predictions())
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[evaluation],
-    )
-    loader: Any = DataLoader(Images(4), batch_size=None)
-    trainer.test(model, loader, verbose=False)
+    run_test(model, evaluation, 4)
     assert len(evaluation.predictions()) == first
 
 
