@@ -166,6 +166,8 @@ class TrainerConfig(Section):
     threads: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Give a number of threads, or null."
     )
+    devices: int = Field(default=1, ge=1, description="Give a whole number of at least 1.")
+    nodes: int = Field(default=1, ge=1, description="Give a whole number of at least 1.")
     checkpoint: Literal["best", "last"] = Field(default="last", description="Give best or last.")
     early_stopping: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Give epochs of patience, or null."
@@ -203,6 +205,7 @@ class Config(Section):
         min_length=1, description="Give as_trained, clean, noisy, or a list of them."
     )
     resume: bool = Field(default=False, description="Give true or false.")
+    reuse: bool = Field(default=True, description="Give true or false.")
     data: DataConfig
     model: ModelConfig
     injection: InjectionConfig
@@ -223,6 +226,11 @@ class Config(Section):
             raise ValueError(
                 "trainer.early_stopping and trainer.weight_averaging exclude each other: "
                 "set one of them to null"
+            )
+        if self.model.compile and self.trainer.devices * self.trainer.nodes > 1:
+            raise ValueError(
+                "model.compile=true cannot share batches between processes: set it to false, or "
+                "trainer.devices and trainer.nodes to 1"
             )
         return self
 

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import (
-    Callback,
-    EarlyStopping,
-    EMAWeightAveraging,
-    ModelCheckpoint,
-    RichProgressBar,
-)
 from rich.console import Console
 
-from bcadv import hardware
+from bcadv import distributed, hardware
 from bcadv.build import build_injection, build_model, build_trials, pretrained
 from bcadv.callbacks.evaluate import RobustnessEvaluation
 from bcadv.callbacks.inject import NoiseInjection
@@ -31,14 +25,22 @@ from bcadv.callbacks.record import History
 from bcadv.config import BatchNormChoice, Config
 from bcadv.data import splits
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.data.records import write_atomically
+from bcadv.gallery import save_gallery
+from bcadv.launch import together
 from bcadv.metrics.robustness import summarise
 from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
+from bcadv.models.sync import whole_batches
 from bcadv.report.figures import draw_all
 from bcadv.report.jobs import PREDICTIONS, RESULTS
 from bcadv.report.table import console_table
-from bcadv.results import example_images, results_of, save_examples, write_json
+from bcadv.results import Origin, example_images, results_of, save_examples, write_json
+from bcadv.store.fingerprint import describe, fingerprint
+from bcadv.store.models import REFERENCE
 from bcadv.tracking import Tracker
+from bcadv.train import assist, load, obtain, trainer
+from bcadv.world import started_outside
 
 log = logging.getLogger(__name__)
 
@@ -63,55 +65,101 @@ class Result:
     results: dict[str, Any]
 
 
-def run(config: Config, folder: Path) -> Result:
-    """Trains, attacks and writes down; goes on with what the folder already holds.
+def run(config: Config, folder: Path, origin: Origin | None = None) -> Result:
+    """Trains or takes a trained model, attacks it and writes down; goes on with what it finds.
 
     Args:
         config: a validated configuration.
         folder: of the job; gets ``results.json``, ``predictions.parquet``, ``split.csv``,
-            ``history.csv``, ``checkpoints/`` and ``figures/``.
+            ``history.csv``, ``model.json`` (which trained model) and ``figures/``.
+        origin: the command that asked for the job, and the sweep it belongs to.
 
     Returns:
-        The results and where they stand.
+        The results and where they stand; in every process of a job that several do.
 
     Raises:
         BcadvError: missing images or weights, and whatever else the user can mend.
         KeyboardInterrupt: stopped by a person; the last finished epoch is saved.
     """
+    if not distributed.active():
+        wanted = config.trainer.devices * config.trainer.nodes
+        if wanted > 1 or started_outside(os.environ) is not None:
+            return together(config, run, config, folder, origin)
+        return _lead(config, folder, origin or Origin())
+    result = None
+    if distributed.rank() == 0:
+        result = _lead(config, folder, origin or Origin())
+    else:
+        _assist(config, folder)
+    return distributed.tell(result)
+
+
+def _assist(config: Config, folder: Path) -> None:
+    """A job's work on images, for a leader that decides, writes and speaks."""
+    _settle(config)
+    data = _data(config)
+    distributed.wait()  # what the leader fetches and decodes is then there
+    data.prepare()
+    model = build_model(config, len(data.classes))
+    injection = build_injection(config)
+    assist(config, model, data, injection)
+    evaluate(config, folder, model, data, injection=injection)
+
+
+def _lead(config: Config, folder: Path, origin: Origin) -> Result:
+    """The whole of a job."""
     console = Console(stderr=True)
-    if config.resume and (folder / RESULTS).is_file():
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        console.print(console_table(results))
-        console.print(f"This job had already ended; its results are in {folder}.")
-        return Result(folder, results)
     started = datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
     _settle(config)
-    data = ImageDataModule(
-        config.data, config.paths.cache, config.seed, config.evaluation.batch_size
-    )
+    data = _data(config)
     # What is quick to miss comes first: images, then weights, and only then the decoding.
     data.find()
     pretrained(config)
     data.prepare()
+    distributed.wait()
     splits.to_csv(data.records, data.split, folder / "split.csv")
     _announce(console, config, data)
+    gpu = hardware.use_gpu(config.trainer.accelerator)
+    precision = hardware.training_precision(config.trainer.precision, gpu)
+    shape = describe(config, content=data.training_content(), precision=precision)
+    name = fingerprint(shape)
+    # Before the training: whoever clears the store must see that the model is wanted.
+    _refer(folder, name)
     model = build_model(config, len(data.classes))
     injection = build_injection(config)
-    tracker = Tracker(folder, config.paths.outputs, config.tracking, _tags(config))
+    tracker = Tracker(
+        folder, config.paths.outputs, config.tracking, _tags(config, data, origin, name)
+    )
     tracker.start(config.model_dump(mode="json"))
     history = History(folder / "history.csv", tracker.epoch)
     try:
-        extra = [history, injection] if injection else [history]
-        train(config, folder / "checkpoints", model, data, callbacks=extra)
-        epoch = load_checkpoint(model, folder / "checkpoints" / config.trainer.checkpoint)
+        trained = obtain(
+            config,
+            shape,
+            name,
+            folder=folder,
+            model=model,
+            data=data,
+            injection=injection,
+            history=history,
+            say=console.print,
+        )
+        checkpoint = trained.entry.checkpoint(config.trainer.checkpoint)
+        _refer(folder, name, checkpoint)
+        if trained.entry.history != folder / "history.csv":
+            shutil.copyfile(trained.entry.history, folder / "history.csv")
+        epoch = load(model, trained.entry, config.trainer.checkpoint)
         predictions = evaluate(config, folder, model, data, injection=injection)
     except KeyboardInterrupt:
         tracker.interrupt()
         console.print(
-            f"Stopped after {len(history.rows)} of {config.trainer.max_epochs} epochs. What was "
-            f"reached is in {folder}; the same command with resume=true goes on from there."
+            f"Stopped after {len(history.rows)} of {config.trainer.max_epochs} epochs. The same "
+            "command goes on from there; with resume=true in the same folder."
         )
+        raise
+    except Exception as error:
+        tracker.fail(str(error) or type(error).__name__)
         raise
     rows = summarise(
         predictions,
@@ -123,16 +171,20 @@ def run(config: Config, folder: Path) -> Result:
     results = results_of(
         config,
         data,
+        origin,
+        folder=folder,
         predictions=predictions,
         rows=rows,
-        history=history.rows,
+        trained=trained,
+        shape=shape,
+        name=name,
         started=started,
         epoch=epoch,
     )
     predictions.to_parquet(folder / PREDICTIONS, index=False)
     write_json(folder / RESULTS, results)
     draw_all(folder)
-    tracker.finish(config.model_dump(mode="json"), history.rows, results)
+    tracker.finish(config.model_dump(mode="json"), trained.history, results, checkpoint)
     console.print(console_table(results))
     for finding in results["checks"]:
         if not finding["passed"]:
@@ -141,59 +193,18 @@ def run(config: Config, folder: Path) -> Result:
     return Result(folder, results)
 
 
-def train(
-    config: Config,
-    checkpoints: Path,
-    model: Classifier,
-    data: ImageDataModule,
-    *,
-    callbacks: Sequence[Callback],
-) -> None:
-    """Trains to the last epoch, from the last finished one where there is a checkpoint.
-
-    Args:
-        config: epochs, precision and options of training.
-        checkpoints: folder that gets ``best.ckpt`` (lowest validation loss) and ``last.ckpt``.
-        model: is trained in place.
-        data: prepared or not.
-        callbacks: run before the checkpoints are written.
-
-    Raises:
-        KeyboardInterrupt: stopped by a person.
-    """
-    common: dict[str, Any] = {
-        "dirpath": checkpoints,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    }
-    every: list[Callback] = [
-        *callbacks,
-        ModelCheckpoint(filename="best", monitor="val_loss", save_top_k=1, **common),
-        # Separate from the best one: a job goes on from the newest epoch, not from the best.
-        ModelCheckpoint(filename="last", save_top_k=1, **common),
-    ]
-    if config.trainer.early_stopping:
-        every.append(EarlyStopping("val_loss", patience=config.trainer.early_stopping))
-    if config.trainer.weight_averaging:
-        every.append(EMAWeightAveraging(decay=config.trainer.weight_averaging))
-    gpu = hardware.use_gpu(config.trainer.accelerator)
-    if config.model.compile:
-        _compile(model, config)
-    precision = hardware.training_precision(config.trainer.precision, gpu)
-    trainer = _trainer(config, every, max_epochs=config.trainer.max_epochs, precision=precision)
-    last = checkpoints / "last.ckpt"
-    resume_from = last if last.is_file() else None
-    try:
-        trainer.fit(model, datamodule=data, ckpt_path=resume_from, weights_only=True)
-    except SystemExit:  # how Lightning ends after Ctrl-C
-        raise KeyboardInterrupt from None
+def _refer(folder: Path, name: str, checkpoint: Path | None = None) -> None:
+    """Writes down which trained model the job uses."""
+    reference = {"fingerprint": name}
+    if checkpoint is not None:
+        reference["checkpoint"] = os.path.relpath(checkpoint, folder)
+    write_atomically(folder / REFERENCE, json.dumps(reference) + "\n")
 
 
-def load_checkpoint(model: Classifier, path: Path) -> int:
-    """Loads the weights of ``path.ckpt`` without executing code; returns their epoch."""
-    state = torch.load(path.with_suffix(".ckpt"), map_location="cpu", weights_only=True)
-    model.load_state_dict(state["state_dict"])
-    return int(state["epoch"])
+def _data(config: Config) -> ImageDataModule:
+    return ImageDataModule(
+        config.data, config.paths.cache, config.seed, config.evaluation.batch_size
+    )
 
 
 def evaluate(
@@ -210,15 +221,17 @@ def evaluate(
 
     Args:
         config: attack, strengths and BatchNorm choices.
-        folder: of the job; gets ``examples.npz``.
+        folder: of the job; gets ``examples.npz`` and ``gallery.npz``.
         model: the trained classifier; left with the statistics of the last choice.
         data: prepared.
         injection: what was mixed into training, for ``batchnorm=noisy``.
 
     Returns:
         The predictions table, see `RobustnessEvaluation.predictions`, with ``image_id``,
-        ``patient`` and ``batchnorm``.
+        ``patient`` and ``batchnorm``. Where several processes share the images the leader has the
+        whole table and writes the files.
     """
+    distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
     model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
     frames = []
@@ -226,14 +239,15 @@ def evaluate(
         model.load_state_dict(trained)
         _recalibrate(variant, config, model, data, injection=injection)
         evaluation = RobustnessEvaluation(build_trials(config), example_images(config, data))
-        trainer = _trainer(config, [evaluation], precision="32-true", enable_checkpointing=False)
+        runner = trainer(config, [evaluation], precision="32-true", enable_checkpointing=False)
         try:
-            trainer.test(model, datamodule=data, verbose=False)
+            runner.test(model, datamodule=data, verbose=False)
         except SystemExit:
             raise KeyboardInterrupt from None
         frames.append(evaluation.predictions().assign(batchnorm=variant))
-        if variant == config.batchnorm[0]:
+        if variant == config.batchnorm[0] and distributed.rank() == 0:
             save_examples(folder / "examples.npz", config, evaluation)
+            save_gallery(folder / "gallery.npz", evaluation, model, data)
     predictions = pd.concat(frames, ignore_index=True)
     numbers = predictions["index"]
     predictions.insert(0, "image_id", numbers.map(lambda i: data.records[i].image_id))
@@ -249,19 +263,6 @@ def _settle(config: Config) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message)
-
-
-def _trainer(config: Config, callbacks: Sequence[Callback], **options: Any) -> pl.Trainer:
-    gpu = hardware.use_gpu(config.trainer.accelerator)
-    return pl.Trainer(
-        callbacks=[RichProgressBar(leave=False), *callbacks],
-        accelerator="gpu" if gpu else "cpu",
-        devices=1,
-        logger=False,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        **options,
-    )
 
 
 def _announce(console: Console, config: Config, data: ImageDataModule) -> None:
@@ -280,29 +281,19 @@ def _announce(console: Console, config: Config, data: ImageDataModule) -> None:
     console.print(data.audit.sentence())
 
 
-def _tags(config: Config) -> dict[str, str]:
-    return {
+def _tags(config: Config, data: ImageDataModule, origin: Origin, name: str) -> dict[str, str]:
+    tags: Mapping[str, object] = {
         "experiment": config.experiment,
         "data_source": config.data.source,
         "synthetic": str(config.data.source == "synthetic").lower(),
         "split": config.data.split,
+        "patient_overlap": data.audit.patient_overlap,
         "git_commit": hardware.git_commit() or "unknown",
+        "fingerprint": name,
+        "sweep": origin.sweep,
+        "job": origin.job,
     }
-
-
-def _compile(model: Classifier, config: Config) -> None:
-    """Compiles the network, or says why not and goes on without."""
-    probe = torch.zeros(2, 3, config.data.crop, config.data.crop)
-    try:
-        model.net.compile()
-        with torch.no_grad():
-            model.net.eval()(probe)
-    except Exception as error:
-        model.net._compiled_call_impl = None
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        log.warning("model.compile=true: cannot compile here (%s); going on without.", reason)
-    finally:
-        model.net.train()
+    return {key: str(value) for key, value in tags.items() if value is not None}
 
 
 def _recalibrate(
@@ -319,9 +310,10 @@ def _recalibrate(
         data.on_after_batch_transfer(data.transfer_batch_to_device(b, model.device, 0), 0)
         for b in data.plain_train_dataloader()
     )
-    if variant == "noisy" and injection is not None:
-        # The epoch after the last one is a draw that training has not seen.
-        unseen = config.trainer.max_epochs
-        reestimate(model, batches, lambda batch: injection.inject(model, batch, unseen))
-    else:
-        reestimate(model, batches)
+    with whole_batches(model):
+        if variant == "noisy" and injection is not None:
+            # The epoch after the last one is a draw that training has not seen.
+            unseen = config.trainer.max_epochs
+            reestimate(model, batches, lambda batch: injection.inject(model, batch, unseen))
+        else:
+            reestimate(model, batches)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,24 @@ from bcadv.callbacks.evaluate import CLEAN, RobustnessEvaluation
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.report.jobs import SCHEMA_VERSION
+from bcadv.train import Trained
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a job comes from.
+
+    Attributes:
+        overrides: options that make this one job, as on the command line.
+        key: of its settings, see `bcadv.sweep.job_key`.
+        sweep: name of the sweep's folder; ``None`` for a job by itself.
+        job: number in the sweep.
+    """
+
+    overrides: tuple[str, ...] = ()
+    key: str | None = None
+    sweep: str | None = None
+    job: int | None = None
 
 
 def example_images(config: Config, data: ImageDataModule) -> list[int]:
@@ -36,13 +54,32 @@ def example_images(config: Config, data: ImageDataModule) -> list[int]:
 def results_of(
     config: Config,
     data: ImageDataModule,
+    origin: Origin,
     *,
+    folder: Path,
     predictions: pd.DataFrame,
     rows: list[dict[str, Any]],
-    history: list[dict[str, float]],
+    trained: Trained,
+    shape: Mapping[str, Any],
+    name: str,
     started: datetime,
     epoch: int,
 ) -> dict[str, Any]:
+    """The content of ``results.json``.
+
+    Args:
+        config: of the job.
+        data: prepared.
+        origin: the command that asked for the job.
+        folder: of the job.
+        predictions: the table that `rows` were made from.
+        rows: of `summarise`.
+        trained: the model and its history.
+        shape: everything that shaped the model.
+        name: the fingerprint of `shape`.
+        started: when the job began.
+        epoch: that the tested weights are from.
+    """
     gpu = hardware.use_gpu(config.trainer.accelerator)
     counts = data.audit.counts
     sizes = {part: sum(of_class.values()) for part, of_class in counts.items()}
@@ -50,8 +87,12 @@ def results_of(
         "schema_version": SCHEMA_VERSION,
         "run": {
             "experiment": config.experiment,
-            "name": config.experiment,
-            "command": shlex.join(["python", "-m", "bcadv.run", *sys.argv[1:]]),
+            "name": folder.name if origin.sweep is None else f"{origin.sweep}/{origin.job}",
+            "command": shlex.join(["python", "-m", "bcadv.run", *origin.overrides]),
+            "overrides": list(origin.overrides),
+            "key": origin.key,
+            "sweep": origin.sweep,
+            "job": origin.job,
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seed": config.seed,
@@ -75,7 +116,11 @@ def results_of(
         },
         "model": config.model.model_dump(mode="json") | {"architecture": "densenet121"},
         "training": {
-            "epochs": len(history),
+            "epochs": len(trained.history),
+            "seconds": trained.seconds,
+            "reused": trained.reused,
+            "fingerprint": name,
+            "shape": dict(shape),
             "checkpoint": config.trainer.checkpoint,
             "checkpoint_epoch": epoch,
             "precision": hardware.training_precision(config.trainer.precision, gpu),

@@ -9,17 +9,17 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from bcadv.config import Config
+from bcadv.store.models import REFERENCE
+from bcadv.sweep import job_key
 
 log = logging.getLogger(__name__)
 
-IGNORED = ("resume", "tracking", "paths")
-"""What may differ between a job and its continuation: none of it changes a result."""
-
 
 def unfinished(raw: Mapping[str, Any], config: Config) -> Path | None:
-    """The newest job folder of the same settings that a training has left something in.
+    """The newest job folder of the same settings that had got as far as its model.
 
     Args:
         raw: the resolved configuration of the new command.
@@ -28,26 +28,21 @@ def unfinished(raw: Mapping[str, Any], config: Config) -> Path | None:
     Returns:
         The folder (of a killed job, or of one that ended already), or ``None`` with a word.
     """
+    wanted = job_key(raw)
     candidates = []
-    for folder in (config.paths.outputs / config.experiment).glob("*"):
-        saved = folder / ".hydra" / "config.yaml"
-        last = folder / "checkpoints" / "last.ckpt"
-        if saved.is_file() and last.is_file() and _same(saved, raw):
-            candidates.append((last.stat().st_mtime, folder))
+    for reference in (config.paths.outputs / config.experiment).glob(f"*/{REFERENCE}"):
+        if _key(reference.parent / ".hydra" / "config.yaml") == wanted:
+            candidates.append((reference.stat().st_mtime, reference.parent))
     if not candidates:
         log.warning("resume=true: no earlier job of these settings was found; starting anew.")
         return None
     return max(candidates)[1]
 
 
-def _same(saved: Path, raw: Mapping[str, Any]) -> bool:
+def _key(saved: Path) -> str | None:
     try:
         cfg = OmegaConf.load(saved)
         plain = OmegaConf.to_container(cfg, resolve=True) if isinstance(cfg, DictConfig) else None
-    except (OSError, yaml.YAMLError):
-        return False  # killed while it was written: nothing had been trained yet
-    return isinstance(plain, dict) and _compared(plain) == _compared(raw)
-
-
-def _compared(raw: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(key): value for key, value in raw.items() if key not in IGNORED}
+    except (OSError, yaml.YAMLError, OmegaConfBaseException):
+        return None  # damaged, or of another version: not the same job
+    return job_key({str(k): v for k, v in plain.items()}) if isinstance(plain, dict) else None

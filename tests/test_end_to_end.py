@@ -19,11 +19,13 @@ import torch
 from mlflow import MlflowClient
 
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.job import Result, load_checkpoint, run
+from bcadv.job import Result, run
 from bcadv.metrics.intervals import wilson
 from bcadv.models.classifier import Classifier
 from bcadv.results import checks
+from bcadv.store.models import Entry, Store
 from bcadv.tracking import store_uri
+from bcadv.train import load
 from tests.jobs import tiny_config, tiny_overrides
 
 DEADLINE_S = 120
@@ -32,6 +34,15 @@ DEADLINE_S = 120
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("outputs")
+
+
+def model_of(folder: Path) -> Entry:
+    """The stored model that a job refers to."""
+    reference = json.loads((folder / "model.json").read_text())
+    checkpoint = (folder / reference["checkpoint"]).resolve()
+    assert checkpoint.is_file()
+    assert checkpoint.parent.name == reference["fingerprint"]
+    return Entry(checkpoint.parent)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +58,9 @@ def test_every_file_is_there(defense: Result) -> None:
         "predictions.parquet",
         "split.csv",
         "history.csv",
-        "checkpoints/best.ckpt",
-        "checkpoints/last.ckpt",
+        "examples.npz",
+        "gallery.npz",
+        "model.json",
         "figures/robustness_curve.png",
         "figures/training.svg",
         "figures/adversarial.png",
@@ -102,7 +114,7 @@ def test_the_predictions_are_those_of_the_checkpoint(defense: Result, outputs: P
     split = pd.read_csv(defense.folder / "split.csv")
     tested = split.loc[split["split"] == "test", "image_id"]
     model = Classifier.load_from_checkpoint(
-        defense.folder / "checkpoints" / "last.ckpt", weights_only=True
+        model_of(defense.folder).checkpoint("last"), weights_only=True
     ).eval()
     table = pd.read_parquet(defense.folder / "predictions.parquet")
     clean = table[(table["perturbation"] == "none") & (table["batchnorm"] == "as_trained")]
@@ -147,7 +159,7 @@ def test_mlflow_has_one_run_with_all_of_it(defense: Result, outputs: Path) -> No
     }
     assert values == pytest.approx(expected)
     names = {item.path for item in client.list_artifacts(found.info.run_id)}
-    assert {"results.json", "predictions.parquet", "split.csv", "figures", "checkpoints"} <= names
+    assert {"results.json", "predictions.parquet", "split.csv", "figures", "model"} <= names
 
 
 def test_a_dead_tracking_server_costs_no_training(
@@ -246,12 +258,12 @@ def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 
 
 def epochs(outputs: Path) -> int:
-    files = list(outputs.glob("defense/*/history.csv"))
+    files = list(outputs.glob("models/*/history.csv"))
     return len(pd.read_csv(files[0])) if files else 0
 
 
-def last_checkpoint(outputs: Path) -> Path:
-    [found] = outputs.glob("defense/*/checkpoints/last.ckpt")
+def job_folder(outputs: Path) -> Path:
+    [found] = outputs.glob("defense/*")
     return found
 
 
@@ -287,27 +299,60 @@ def test_a_stopped_job_goes_on_to_the_same_weights(
     one, other = (
         Classifier(2, growth_rate=8, init_features=8, block_config=(2, 2)) for _ in range(2)
     )
-    assert load_checkpoint(one, last_checkpoint(straight).with_suffix("")) == 3
-    assert load_checkpoint(other, last_checkpoint(tmp_path).with_suffix("")) == 3
+    assert load(one, model_of(job_folder(straight)), "last") == 3
+    assert load(other, model_of(job_folder(tmp_path)), "last") == 3
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
     pd.testing.assert_frame_equal(
-        pd.read_csv(last_checkpoint(straight).parent.parent / "history.csv"),
-        pd.read_csv(last_checkpoint(tmp_path).parent.parent / "history.csv"),
+        pd.read_csv(job_folder(straight) / "history.csv"),
+        pd.read_csv(job_folder(tmp_path) / "history.csv"),
     )
     pd.testing.assert_frame_equal(
         pd.read_parquet(whole.folder / "predictions.parquet"),
-        pd.read_parquet(last_checkpoint(tmp_path).parent.parent / "predictions.parquet"),
+        pd.read_parquet(job_folder(tmp_path) / "predictions.parquet"),
     )
 
-    again = run(
-        tiny_config(tmp_path, "+experiment=defense", "trainer.max_epochs=4", "resume=true"),
-        last_checkpoint(tmp_path).parent.parent,
+    written = (job_folder(tmp_path) / "results.json").read_bytes()
+    again = subprocess.run(
+        command(tmp_path, "resume=true"), capture_output=True, text=True, cwd=tmp_path, check=True
     )
-    assert (
-        again.results["run"]["finished"]
-        == json.loads((again.folder / "results.json").read_text())["run"]["finished"]
-    )
+    assert "ended already" in again.stderr
+    assert (job_folder(tmp_path) / "results.json").read_bytes() == written
+
+
+def test_a_model_is_trained_once(tmp_path: Path) -> None:
+    quick = ("+experiment=defense", "trainer.max_epochs=1", "tracking.enabled=false")
+    first = run(tiny_config(tmp_path, *quick, "eps_px=1"), tmp_path / "defense" / "first")
+    second = run(tiny_config(tmp_path, *quick, "eps_px=8"), tmp_path / "defense" / "second")
+    assert [r.results["training"]["reused"] for r in (first, second)] == [False, True]
+    assert first.results["training"]["fingerprint"] == second.results["training"]["fingerprint"]
+    assert len(Store(tmp_path).entries()) == 1
+    for name in ("history.csv", "split.csv"):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+    clean = [pd.read_parquet(r.folder / "predictions.parquet") for r in (first, second)]
+    one, two = (table[table["perturbation"] == "none"].reset_index(drop=True) for table in clean)
+    pd.testing.assert_frame_equal(one, two)
+
+    before = model_of(first.folder).checkpoint("last").stat().st_mtime_ns
+    anew = run(tiny_config(tmp_path, *quick, "reuse=false"), tmp_path / "defense" / "third")
+    assert anew.results["training"]["reused"] is False
+    assert (anew.folder / "model" / "last.ckpt").is_file()
+    assert model_of(first.folder).checkpoint("last").stat().st_mtime_ns == before
+
+
+def test_a_training_that_was_killed_while_saving_goes_on(tmp_path: Path) -> None:
+    """What was written beside the checkpoint never counts."""
+    config = tiny_config(tmp_path, "trainer.max_epochs=1", "tracking.enabled=false")
+    result = run(config, tmp_path / "baseline" / "it")
+    entry = model_of(result.folder)
+    saved = torch.load(entry.checkpoint("last"), weights_only=True)
+    assert "optimizer_states" not in saved  # only a training needs it
+    (entry.folder / "trained.json").unlink()
+    for which in ("last", "best"):
+        entry.checkpoint(which).rename(entry.checkpoint(which).with_suffix(".part"))
+    again = run(config, tmp_path / "baseline" / "again")
+    assert again.results["training"]["reused"] is False
+    assert again.results["training"]["epochs"] == 1
 
 
 @pytest.mark.shared_data

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import BatchSampler, Dataset, Sampler
 
 from bcadv.typing import Batch
+
+T = TypeVar("T")
 
 Key = tuple[int, int]
 """(epoch, position): what a loader asks for. The epoch travels with the request, so that workers
@@ -78,7 +80,7 @@ class Crops(Dataset[Batch]):
         out = np.empty((len(keys), self.crop, self.crop, 3), np.uint8)
         for row, (epoch, i) in zip(out, keys, strict=True):
             row[:] = self._crop(epoch, i)
-        numbers = torch.tensor([i for _, i in keys])
+        numbers = torch.tensor([i for _, i in keys], dtype=torch.int64)
         return Batch(
             image=torch.from_numpy(out).permute(0, 3, 1, 2),
             target=torch.from_numpy(self.targets[numbers.numpy()]),
@@ -133,6 +135,41 @@ class EpochSampler(Sampler[Key]):
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch, 2]).permutation(order)
         return iter([(self.epoch, int(i)) for i in order])
+
+
+def share(batch: Sequence[T], rank: int, size: int) -> Sequence[T]:
+    """A process's part of a batch: neighbours, as many as the others have or one fewer.
+
+    Args:
+        batch: whatever is shared out.
+        rank: number of the process, from 0.
+        size: number of processes. The parts of all, in their order, are the batch again.
+    """
+    return batch[len(batch) * rank // size : len(batch) * (rank + 1) // size]
+
+
+class SharedBatches(Sampler[list[Key]]):
+    """A process's shares of the very batches that one process alone would see.
+
+    Every process sees as many batches as the others. Nothing is padded or seen twice; a share is
+    empty where a batch has fewer images than there are processes.
+
+    Args:
+        batches: of one process.
+        rank: number of the process, from 0.
+        size: number of processes.
+    """
+
+    def __init__(self, batches: BatchSampler, rank: int, size: int) -> None:
+        self.batches, self.rank, self.size = batches, rank, size
+        # Lightning looks here for whom to tell the epoch.
+        self.sampler = batches.sampler
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return (list(share(batch, self.rank, self.size)) for batch in self.batches)
 
 
 def scale(batch: Batch) -> Batch:

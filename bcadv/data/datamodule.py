@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
+from bcadv import distributed
 from bcadv.config import DataConfig
 from bcadv.data import breakhis, cache, folder, splits
 from bcadv.data.audit import Audit, audit
-from bcadv.data.batches import Crops, EpochSampler, Images, scale
+from bcadv.data.batches import Crops, EpochSampler, Images, SharedBatches, scale
 from bcadv.data.records import Record, Selection
 from bcadv.errors import BcadvError
 from bcadv.typing import Batch
@@ -86,7 +90,7 @@ class ImageDataModule(pl.LightningDataModule):
     ``skipped`` (unreadable images that were left out).
 
     Args:
-        config: source, split, crop, augmentation, batch size.
+        config: source, split, crop, augmentation, batch size (of all processes together).
         cache_dir: where decoded images are kept.
         seed: of the split, the order of the images and their augmentation.
         eval_batch_size: of validation and test; ``None`` is the training batch size.
@@ -100,6 +104,7 @@ class ImageDataModule(pl.LightningDataModule):
     split: splits.Split
     audit: Audit
     images: Images
+    digests: Mapping[str, str]
 
     def __init__(
         self,
@@ -144,7 +149,7 @@ class ImageDataModule(pl.LightningDataModule):
             resize=self.config.resize,
             on_bad_image=self.config.on_bad_image,
         )
-        self.images, self.records = cached, cached.records
+        self.images, self.records, self.digests = cached, cached.records, cached.digests
         self.classes, self.positive = selection.classes, selection.positive
         self.notes = selection.notes
         self.skipped = tuple(f"{record.path}: {why}" for record, why in cached.skipped)
@@ -159,7 +164,28 @@ class ImageDataModule(pl.LightningDataModule):
         self.targets = np.array([self.classes.index(r.label) for r in self.records])
         self.prepared = True
 
-    def _loader(self, part: str, *, augment: bool, shuffle: bool, **options: Any) -> Any:
+    def training_content(self) -> str:
+        """Digest of all that training sees of the data: images, classes and their order.
+
+        An image's number belongs to it, because its augmentation and noise follow from it. Names
+        and places do not.
+        """
+        seen = [
+            [part, i, int(self.targets[i]), self.digests[self.records[i].image_id]]
+            for part, members in self.split.by_part().items()
+            if part != "test"
+            for i in members
+        ]
+        return hashlib.sha256(json.dumps([len(self.classes), seen]).encode()).hexdigest()
+
+    def centre_crops(self, members: Sequence[int]) -> Batch:
+        """Some images by number, as the evaluation sees them, in [0, 1]."""
+        crops = Crops(self.images, self.targets, self.config.crop)
+        return scale(crops.__getitems__([(0, i) for i in members]))
+
+    def _loader(
+        self, part: str, *, augment: bool, shuffle: bool, batch_size: int, drop_last: bool = False
+    ) -> Any:
         crops = Crops(
             self.images,
             self.targets,
@@ -168,12 +194,13 @@ class ImageDataModule(pl.LightningDataModule):
             self.seed,
         )
         members = self.split.by_part()[part]
+        order = EpochSampler(members, shuffle=shuffle, seed=self.seed)
+        batches = BatchSampler(order, batch_size, drop_last)
         return DataLoader(
             crops,
-            sampler=EpochSampler(members, shuffle=shuffle, seed=self.seed),
+            batch_sampler=SharedBatches(batches, distributed.rank(), distributed.size()),
             collate_fn=_as_it_is,
             num_workers=self.config.workers,
-            **options,
         )
 
     def train_dataloader(self) -> Any:

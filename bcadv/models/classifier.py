@@ -12,6 +12,7 @@ from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from bcadv import distributed
 from bcadv.models.densenet import DenseNet121
 from bcadv.typing import Batch, Logits
 
@@ -61,17 +62,24 @@ class Classifier(pl.LightningModule):
 
     def _step(self, batch: Batch, part: str) -> Tensor:
         logits = self(batch.image)
-        loss = functional.cross_entropy(logits, batch.target)
+        # The mean of nothing is not a number; its sum is the 0 that it contributes.
+        images = len(batch.target)
+        reduction = "mean" if images else "sum"
+        loss = functional.cross_entropy(logits, batch.target, reduction=reduction)
         mean, accuracy = getattr(self, f"{part}_loss"), getattr(self, f"{part}_accuracy")
-        mean.update(loss.detach(), weight=len(batch.target))
-        accuracy.update(logits.detach(), batch.target)
+        if images:
+            mean.update(loss.detach(), weight=images)
+            accuracy.update(logits.detach(), batch.target)
         for name, metric in ((f"{part}_loss", mean), (f"{part}_accuracy", accuracy)):
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross entropy of a batch."""
-        return self._step(batch, "train")
+        """Cross entropy of a batch; of a share of one, weighted for DDP's average."""
+        loss = self._step(batch, "train")
+        if distributed.active():
+            loss = loss * distributed.weight_of(len(batch.target), loss.device)
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy on validation images; selection looks at nothing else."""

@@ -1,0 +1,105 @@
+"""The test images that an attack turns first, and those that hold out longest."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bcadv.callbacks.evaluate import CLEAN, RobustnessEvaluation
+from bcadv.data.datamodule import ImageDataModule
+from bcadv.models.classifier import Classifier
+
+SHOWN = 3
+"""Images on either side."""
+
+
+def order_of_fall(predictions: pd.DataFrame, attack: str) -> pd.DataFrame:
+    """When each image that is right when clean is turned.
+
+    Args:
+        predictions: of one classifier under one choice of BatchNorm statistics.
+        attack: name of the perturbation.
+
+    Returns:
+        A row per image, the first to fall first: ``index``, ``flipped``, and ``eps_px`` (grey
+        levels at which its class first changed; the largest tried where it never did). Among
+        images that fall together, the one whose true class is left with less probability is first.
+    """
+    clean = predictions[predictions["perturbation"] == CLEAN]
+    right = clean.loc[clean["prediction"] == clean["target"], "index"]
+    tried = predictions[
+        (predictions["perturbation"] == attack)
+        & (predictions["eps_px"] > 0)
+        & predictions["index"].isin(right)
+    ]
+    rows = []
+    for number, part in tried.sort_values("eps_px").groupby("index"):
+        wrong = part[part["prediction"] != part["target"]]
+        shown = (wrong if len(wrong) else part.iloc[::-1]).iloc[0]
+        rows.append(
+            {
+                "index": number,
+                "flipped": len(wrong) > 0,
+                "eps_px": shown["eps_px"],
+                "rank": shown["eps_px"] if len(wrong) else math.inf,
+                "left": shown[f"p_{shown['target']}"],
+            }
+        )
+    columns = ["index", "flipped", "eps_px", "rank", "left"]
+    table = pd.DataFrame(rows, columns=pd.Index(columns)).sort_values(["rank", "left", "index"])
+    return table[columns[:3]].reset_index(drop=True)
+
+
+def save_gallery(
+    path: Path, evaluation: RobustnessEvaluation, model: Classifier, data: ImageDataModule
+) -> None:
+    """Keeps the first and the last images to fall, attacked once more at the epsilon shown.
+
+    The arrays, k images: ``image`` (k, 3, h, w) uint8, ``adversarial`` (k, 3, h, w) float32,
+    ``eps_px``, ``flipped``, ``first`` (whether among the first to fall), ``target``, ``index``,
+    ``image_id``, ``prob_clean`` and ``prob_adversarial`` (k, classes). k may be 0.
+
+    Args:
+        path: of the ``.npz``.
+        evaluation: after its pass over the test images; its first trial is the attack.
+        model: as it was evaluated.
+        data: prepared.
+    """
+    trial = evaluation.trials[0]
+    fallen = order_of_fall(evaluation.predictions(), trial.perturbation.name)
+    side = min(SHOWN, len(fallen) // 2)
+    chosen = pd.concat([fallen.iloc[:side], fallen.iloc[len(fallen) - side :]])
+    numbers = [int(i) for i in chosen["index"]]
+    batch = data.centre_crops(numbers)
+    batch = data.transfer_batch_to_device(batch, model.device, 0)
+    adversarial = torch.empty_like(batch.image)
+    for i, eps_px in enumerate(chosen["eps_px"]):
+        one = slice(i, i + 1)
+        adversarial[one] = trial.perturbation.sweep(
+            model, batch.image[one], batch.target[one], [eps_px / 255], index=batch.index[one]
+        ).images[0]
+    before = after = np.zeros((0, len(data.classes)), np.float32)
+    if numbers:
+        model.eval()
+        with torch.no_grad():
+            before, after = (
+                model(x).double().softmax(1).cpu().numpy().astype(np.float32)
+                for x in (batch.image, adversarial)
+            )
+    np.savez_compressed(
+        path,
+        image=(batch.image * 255).round().byte().cpu().numpy(),
+        adversarial=adversarial.float().cpu().numpy(),
+        eps_px=chosen["eps_px"].to_numpy(float),
+        flipped=chosen["flipped"].to_numpy(bool),
+        first=np.arange(len(chosen)) < side,
+        target=batch.target.cpu().numpy(),
+        index=batch.index.cpu().numpy(),
+        image_id=np.array([data.records[i].image_id for i in numbers], dtype=str),
+        prob_clean=before,
+        prob_adversarial=after,
+    )

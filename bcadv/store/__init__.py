@@ -1,0 +1,1 @@
+"""Trained models, kept under the fingerprint of all that shaped them. Imports no torch."""

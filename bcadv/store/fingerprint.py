@@ -1,0 +1,136 @@
+"""What shapes a trained model, and its fingerprint.
+
+Every option counts unless it is named here as one that training never sees: an option that is
+added later then makes a new model, at worst one too many, and never passes for another's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bcadv.config import Config
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+TRAINING_CODE = (
+    "typing.py",
+    "build.py",
+    "train.py",
+    "distributed.py",
+    "callbacks/inject.py",
+    "data",
+    "models",
+    "perturb",
+)
+"""Files and folders of the package whose source shapes a training."""
+
+NOT_TRAINING = frozenset(
+    {
+        # Names and places. What lies in a place counts by its content.
+        "experiment",
+        "tracking",
+        "paths",
+        "data.root",
+        "data.folds_dir",
+        "model.weights_url",
+        # Which job to go on with, and how to come by a model.
+        "resume",
+        "reuse",
+        # What is done to the model afterwards.
+        "eps_px",
+        "batchnorm",
+        "evaluation",
+        "trainer.checkpoint",
+        "data.positive",
+        # How the work is done: the same model up to rounding.
+        "trainer.accelerator",
+        "trainer.threads",
+        "trainer.devices",
+        "trainer.nodes",
+        "data.workers",
+        # Unreadable images that are left out are missing from the content.
+        "data.on_bad_image",
+    }
+)
+"""Options, or whole sections of them, that training never sees."""
+
+_NOISE = ("injection.perturbation", "injection.probability", "sigma")
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings -> dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, name)
+        else:
+            flat[name] = value
+    return flat
+
+
+def describe(config: Config, *, content: str, precision: str) -> dict[str, Any]:
+    """Everything that shapes the trained model, by name.
+
+    Noise of strength 0, or on no image, is the same training as none; the three options of noise
+    are then ``None``, so that a grid's 0 is the undefended model.
+
+    Args:
+        config: of the job.
+        content: digest of the training and validation images, see
+            `ImageDataModule.training_content`.
+        precision: of training on this hardware, as Lightning names it.
+
+    Returns:
+        Dotted option -> plain value; also ``code``, ``torch``, ``lightning``, ``data.content``.
+    """
+    shape = {
+        name: value
+        for name, value in flatten(config.model_dump(mode="json")).items()
+        if not any(name == left_out or name.startswith(f"{left_out}.") for left_out in NOT_TRAINING)
+    }
+    injection = config.injection
+    if injection.perturbation is None or config.sigma == 0 or injection.probability == 0:
+        shape |= dict.fromkeys(_NOISE)
+    return shape | {
+        "trainer.precision": precision,
+        "data.content": content,
+        "code": code_version(TRAINING_CODE),
+        "torch": version("torch"),
+        "lightning": version("pytorch-lightning"),
+    }
+
+
+def fingerprint(shape: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that name what `describe` returned."""
+    return digest(shape)[:16]
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a plain value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache
+def code_version(places: tuple[str, ...]) -> str:
+    """Digest of the sources in some files and folders of the package."""
+    files = sorted(file for place in places for file in _sources(PACKAGE / place))
+    return digest([[str(f.relative_to(PACKAGE)), f.read_text(encoding="utf-8")] for f in files])[
+        :16
+    ]
+
+
+def _sources(place: Path) -> Iterable[Path]:
+    return [place] if place.is_file() else place.rglob("*.py")
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names under which two descriptions differ."""
+    return sorted(key for key in {*one, *other} if one.get(key) != other.get(key))

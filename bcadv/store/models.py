@@ -1,0 +1,156 @@
+"""The folder of trained models: one entry per fingerprint, trained by one process at a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bcadv.data.records import write_atomically
+from bcadv.store.fingerprint import differences
+
+FOLDER = "models"
+"""Name of the store below the output folder."""
+
+REFERENCE = "model.json"
+"""File by which a job folder refers to its model."""
+
+_SHAPE = "shape.json"
+_TRAINED = "trained.json"
+_LOCKS = ".locks"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trained model, or one in the making.
+
+    Attributes:
+        folder: holds ``shape.json`` (what shaped it), ``last.ckpt``, ``best.ckpt``,
+            ``history.csv`` and, once training has ended, ``trained.json``.
+    """
+
+    folder: Path
+
+    @property
+    def history(self) -> Path:
+        """Losses and accuracies per epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What shaped the model; empty where that was never written."""
+        return _read(self.folder / _SHAPE) or {}
+
+    @property
+    def trained(self) -> dict[str, Any] | None:
+        """What is known of the training once it has ended, else ``None``."""
+        return _read(self.folder / _TRAINED)
+
+    def checkpoint(self, which: str) -> Path:
+        """Path of the ``best`` or ``last`` checkpoint."""
+        return self.folder / f"{which}.ckpt"
+
+    def begin(self, shape: Mapping[str, Any]) -> None:
+        """Makes the folder and writes down what shapes the model."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / _SHAPE, json.dumps(shape, indent=2) + "\n")
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Marks the training as ended."""
+        write_atomically(self.folder / _TRAINED, json.dumps(record, indent=2) + "\n")
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self.folder.glob("*") if file.is_file())
+
+
+class Store:
+    """Trained models below an output folder.
+
+    Args:
+        outputs: the output folder.
+    """
+
+    def __init__(self, outputs: Path) -> None:
+        self.outputs = outputs
+        self.root = outputs / FOLDER
+
+    def entry(self, fingerprint: str) -> Entry:
+        """The entry of a fingerprint, whether it exists or not."""
+        return Entry(self.root / fingerprint)
+
+    def entries(self) -> list[Entry]:
+        """All entries, the oldest first."""
+        if not self.root.is_dir():
+            return []
+        folders = [f for f in self.root.iterdir() if f.is_dir() and f.name != _LOCKS]
+        return [Entry(folder) for folder in sorted(folders, key=lambda f: f.stat().st_mtime)]
+
+    @contextmanager
+    def claim(self, fingerprint: str, on_wait: Callable[[], None]) -> Iterator[Entry]:
+        """Holds the right to train a model; waits while another process has it.
+
+        The operating system frees the lock of a process that dies, so that a waiting one takes
+        over.
+
+        Args:
+            fingerprint: names the model.
+            on_wait: called once if there is something to wait for.
+
+        Yields:
+            The entry; it may have been trained while this process waited.
+        """
+        lock = self._lock(fingerprint)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+            lock.acquire(poll_interval=0.2)
+        try:
+            yield self.entry(fingerprint)
+        finally:
+            lock.release()
+
+    def _lock(self, fingerprint: str) -> FileLock:
+        folder = self.root / _LOCKS
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{fingerprint}.lock")
+
+    def nearest(self, shape: Mapping[str, Any]) -> list[str]:
+        """By what the most similar trained model differs; empty where there is none."""
+        found = [differences(shape, e.shape) for e in self.entries() if e.trained is not None]
+        return min(found, key=len, default=[])
+
+    def references(self) -> dict[str, list[Path]]:
+        """Fingerprint -> job folders that use the model, all below the output folder."""
+        found: dict[str, list[Path]] = {}
+        for depth in ("*/*", "*/*/*"):  # experiment/job and sweeps/sweep/job
+            for file in sorted(self.outputs.glob(f"{depth}/{REFERENCE}")):
+                name = (_read(file) or {}).get("fingerprint")
+                if isinstance(name, str):
+                    found.setdefault(name, []).append(file.parent)
+        return found
+
+    def remove(self, entry: Entry) -> bool:
+        """Removes an entry, unless a process is training it; returns whether it is gone."""
+        lock = self._lock(entry.folder.name)
+        try:
+            with lock.acquire(timeout=0):
+                shutil.rmtree(entry.folder)
+        except Timeout:
+            return False
+        return True
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

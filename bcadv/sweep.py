@@ -1,0 +1,268 @@
+"""Sweeps: judged as a whole before they start, gone on with where they were left. Imports no torch.
+
+Hydra runs the jobs. What it lacks is done in the parent process: mistakes in any job are said at
+once, the MLflow store exists before jobs race for it, the same sweep goes on in the same folder,
+and the end is a summary instead of the first job's exception.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from bcadv.config import Config, validate
+from bcadv.data.records import write_atomically
+from bcadv.errors import BcadvError
+from bcadv.store.fingerprint import PACKAGE, code_version, digest
+
+FOLDER = "sweeps"
+RECORD = "sweep.json"
+FAILED = "failed.txt"
+RESULTS = "results.json"
+
+IGNORED = ("resume", "reuse", "tracking", "paths")
+"""What may differ between a job and its repetition: none of it changes a result."""
+
+_LOOK_EVERY_S = 0.5
+
+_NOT_MEASURING = {"report", "tracking", "run.py", "sweep.py", "explain.py", "conf"}
+
+
+def job_key(raw: Mapping[str, Any]) -> str:
+    """Names what a job measures: every option that can change its results."""
+    return digest({key: value for key, value in raw.items() if key not in IGNORED})[:16]
+
+
+def measuring_code() -> str:
+    """Version of the code that results come from."""
+    places = sorted(
+        path.name
+        for path in PACKAGE.iterdir()
+        if path.name not in _NOT_MEASURING and (path.suffix == ".py" or path.is_dir())
+    )
+    return code_version(tuple(places))
+
+
+def result_key(raw: Mapping[str, Any]) -> str:
+    """`job_key` with the version of the code: equal keys, equal results."""
+    return f"{job_key(raw)}-{measuring_code()}"
+
+
+def finished(folder: Path, raw: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the results that a job of these settings would have."""
+    if (folder / FAILED).exists():
+        return False
+    try:
+        run = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["run"]
+        return bool(run["key"] == result_key(raw))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a sweep before it runs.
+
+    Attributes:
+        overrides: Hydra's, of this job alone.
+        raw: the resolved configuration.
+        config: the same, validated; ``None`` where it cannot be used.
+        mistake: why it cannot be used.
+    """
+
+    overrides: tuple[str, ...]
+    raw: Mapping[str, Any]
+    config: Config | None
+    mistake: str | None
+
+
+def judge(overrides: Sequence[str], raw: Mapping[str, Any]) -> Job:
+    """Validates a job."""
+    try:
+        return Job(tuple(overrides), raw, validate(raw), None)
+    except BcadvError as error:
+        return Job(tuple(overrides), raw, None, str(error))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep about to start, or to go on.
+
+    Attributes:
+        folder: holds a folder per job, named by its number.
+        jobs: in Hydra's order.
+        begun: whether an earlier command began it.
+    """
+
+    folder: Path
+    jobs: tuple[Job, ...]
+    begun: bool
+
+    def label(self, number: int) -> str:
+        """What tells a job from the others of the sweep."""
+        return _label([job.overrides for job in self.jobs], number)
+
+    def start(self) -> None:
+        """Writes the record, prepares the tracking store, and says what cannot work.
+
+        Raises:
+            BcadvError: no job of the sweep can be used.
+        """
+        usable = [job.config for job in self.jobs if job.config is not None]
+        mistakes = {job.mistake for job in self.jobs if job.mistake is not None}
+        if not usable:
+            raise BcadvError("\n".join(sorted(mistakes)))
+        for number, job in enumerate(self.jobs):
+            if job.mistake is not None:
+                say(
+                    f"job {number} ({self.label(number)}) cannot run: {job.mistake} "
+                    "The other jobs go on."
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        record = {
+            "command": shlex.join(["python", "-m", "bcadv.run", *sys.argv[1:]]),
+            "jobs": [{"overrides": job.overrides, "key": job_key(job.raw)} for job in self.jobs],
+        }
+        write_atomically(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
+        done = self._done()
+        if self.begun:
+            say(f"Going on with {self.folder}: {len(done)} of {len(self.jobs)} jobs are done.")
+        tracked = [config for config in usable if config.tracking.enabled]
+        if tracked and len(done) < len(self.jobs):
+            from bcadv.tracking import prepare
+
+            names = sorted({config.tracking.experiment for config in tracked})
+            prepare(tracked[0].paths.outputs, tracked[0].tracking.uri, names)
+
+    def missing(self) -> list[int]:
+        """Numbers of the jobs without results."""
+        done = self._done()
+        return [number for number in range(len(self.jobs)) if number not in done]
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Says it at once when a job fails, in whatever process and on whatever node it runs."""
+        ended = Event()
+        # What an earlier command left is gone over by the jobs themselves.
+        told = self._failures()
+        watcher = Thread(target=self._tell, args=(ended, told), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+
+    def _tell(self, ended: Event, told: dict[int, int]) -> None:
+        last = False
+        while not last:
+            last = ended.wait(_LOOK_EVERY_S)
+            for number, when in self._failures().items():
+                if told.get(number) != when and self.jobs[number].mistake is None:
+                    place = self.folder / str(number) / FAILED
+                    say(
+                        f"job {number} ({self.label(number)}) failed: {_first_line(place)} "
+                        f"The other jobs go on; the whole cause: {place}"
+                    )
+                    told[number] = when
+
+    def _failures(self) -> dict[int, int]:
+        """Number of each job that left a cause of failure -> when it did."""
+        found = {}
+        for number in range(len(self.jobs)):
+            with suppress(FileNotFoundError):
+                found[number] = (self.folder / str(number) / FAILED).stat().st_mtime_ns
+        return found
+
+    def _done(self) -> list[int]:
+        return [n for n, job in enumerate(self.jobs) if finished(self.folder / str(n), job.raw)]
+
+    def summary(self) -> tuple[str, int]:
+        """What became of the sweep, and the exit status it deserves."""
+        done = self._done()
+        lines = [f"{len(done)} of {len(self.jobs)} jobs are done: {self.folder}"]
+        for number, job in enumerate(self.jobs):
+            if number in done:
+                continue
+            cause = job.mistake or _first_line(self.folder / str(number) / FAILED)
+            lines.append(f"  job {number} ({self.label(number)}): {cause}")
+        if len(done) < len(self.jobs):
+            lines.append("The same command again does what is missing.")
+            return "\n".join(lines), 1
+        lines.append(
+            f"To compare them: python -m bcadv.report runs={shlex.quote(str(self.folder))}"
+        )
+        return "\n".join(lines), 0
+
+
+def plan(jobs: Sequence[Job], outputs: Path, folder: Path | None = None) -> Sweep:
+    """Finds the folder of the same sweep begun earlier, or names a new one.
+
+    Args:
+        jobs: of the sweep.
+        outputs: the output folder.
+        folder: where the user wants it; ``None`` leaves the choice here.
+    """
+    keys = [job_key(job.raw) for job in jobs]
+    if folder is not None:
+        return Sweep(folder, tuple(jobs), begun=_recorded(folder / RECORD, "key") == keys)
+    anew = any(job.config is not None and not job.config.reuse for job in jobs)
+    records = [] if anew else (outputs / FOLDER).glob(f"*/{RECORD}")
+    same = [record.parent for record in records if _recorded(record, "key") == keys]
+    if same:
+        return Sweep(max(same, key=lambda folder: folder.name), tuple(jobs), begun=True)
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
+    return Sweep(outputs / FOLDER / name, tuple(jobs), begun=False)
+
+
+def _recorded(record: Path, what: str) -> list[Any]:
+    """A piece of each job in a sweep's record; empty where there is no readable one."""
+    try:
+        return [job[what] for job in json.loads(record.read_text(encoding="utf-8"))["jobs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _label(jobs: Sequence[Sequence[str]], number: int) -> str:
+    common = set(jobs[0]).intersection(*jobs[1:])
+    return shlex.join(item for item in jobs[number] if item not in common) or "as it is"
+
+
+class JobFailed(BcadvError):  # noqa: N818  what happened, not what is wrong
+    """A job of a sweep failed; its cause is written down."""
+
+
+def note_failure(folder: Path, error: Exception) -> None:
+    """Keeps the cause of a job's failure in its folder, where `Sweep.watched` finds it.
+
+    Args:
+        folder: of the job.
+        error: that ended it.
+    """
+    cause = str(error).strip() or type(error).__name__
+    text = cause if isinstance(error, BcadvError) else f"{type(error).__name__}: {cause}"
+    if not isinstance(error, BcadvError):
+        text += "\n\n" + "".join(traceback.format_exception(error))
+    write_atomically(folder / FAILED, text + "\n")
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError):
+        return "was not run, or was stopped"
+
+
+def say(message: str) -> None:
+    """One line on standard error, from whatever process."""
+    sys.stderr.write(f"bcadv: {message}\n")
+    sys.stderr.flush()

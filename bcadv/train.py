@@ -1,0 +1,321 @@
+"""Training, once: a model that is stored under its fingerprint is loaded, any other is trained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+from pytorch_lightning.strategies import DDPStrategy
+
+from bcadv import distributed, hardware
+from bcadv.callbacks.inject import NoiseInjection
+from bcadv.callbacks.record import History
+from bcadv.config import Config
+from bcadv.data.datamodule import ImageDataModule
+from bcadv.errors import BcadvError
+from bcadv.models.classifier import Classifier
+from bcadv.models.sync import WholeBatchNorm
+from bcadv.store.models import Entry, Store
+
+log = logging.getLogger(__name__)
+
+_KEPT = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
+"""What a checkpoint of an ended training still needs; the optimizer's state is twice the model."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are there whole or not at all, whenever the process is killed."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Writes beside the place and moves into it."""
+        part = Path(path).with_suffix(".part")
+        super().save_checkpoint(checkpoint, part, storage_options)
+        part.replace(path)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and how it was come by.
+
+    Attributes:
+        entry: where it lies.
+        history: a row per epoch.
+        reused: whether it was trained by another job.
+        seconds: that its training took.
+    """
+
+    entry: Entry
+    history: list[dict[str, float]]
+    reused: bool
+    seconds: float
+
+
+def obtain(
+    config: Config,
+    shape: Mapping[str, Any],
+    name: str,
+    *,
+    folder: Path,
+    model: Classifier,
+    data: ImageDataModule,
+    injection: NoiseInjection | None,
+    history: History,
+    say: Callable[[str], None],
+) -> Trained:
+    """Trains a model, or takes it from the store where it has been trained before.
+
+    Of several processes that want the same model one trains and the others wait; if it dies the
+    next one goes on from its last finished epoch.
+
+    Args:
+        config: of the job.
+        shape: from `bcadv.store.fingerprint.describe`.
+        name: the fingerprint of ``shape``.
+        folder: of the job; holds the model itself where ``reuse=false``.
+        model: is trained in place; where the model is reused it stays as it is.
+        data: prepared.
+        injection: what is mixed into training, if anything.
+        history: gets the epochs of this process's training.
+        say: shows the user a sentence.
+
+    Raises:
+        KeyboardInterrupt: stopped by a person; the last finished epoch is saved.
+    """
+    if not config.reuse:
+        entry = Entry(folder / "model")
+        if entry.trained is None:
+            _train(config, shape, entry, model=model, data=data, injection=injection, rows=history)
+        else:
+            distributed.tell(None)
+        return _trained(entry, reused=False)
+    store = Store(config.paths.outputs)
+    entry = store.entry(name)
+    if entry.trained is None:
+
+        def on_wait() -> None:
+            say(f"Another job is training the same model ({name}); waiting for it.")
+
+        with store.claim(name, on_wait):
+            if entry.trained is None:
+                near = store.nearest(shape)
+                if near:
+                    log.info("No stored model fits; the nearest differs in %s.", ", ".join(near))
+                _train(
+                    config, shape, entry, model=model, data=data, injection=injection, rows=history
+                )
+                return _trained(entry, reused=False)
+    distributed.tell(None)
+    say(f"Model {name} is already trained: {entry.folder}. For a new one: reuse=false.")
+    return _trained(entry, reused=True)
+
+
+def assist(
+    config: Config, model: Classifier, data: ImageDataModule, injection: NoiseInjection | None
+) -> None:
+    """What `obtain` is in the processes that follow another one: training, if it says so.
+
+    Args:
+        config: of the job.
+        model: is trained in place, if at all.
+        data: prepared.
+        injection: what is mixed into training, if anything.
+    """
+    place: Path | None = distributed.tell()
+    if place is not None:
+        rows = History(place / "history.csv")
+        fit(config, place, model, data, callbacks=[rows, injection] if injection else [rows])
+
+
+def load(model: Classifier, entry: Entry, which: str) -> int:
+    """Loads the ``best`` or ``last`` weights without executing code.
+
+    Returns:
+        The epoch that they are from.
+
+    Raises:
+        BcadvError: the file is missing or damaged.
+    """
+    path = entry.checkpoint(which)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["state_dict"])
+        return int(state["epoch"])
+    except Exception as error:  # damage shows itself in many ways
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BcadvError(
+            f"The stored model {path} cannot be read ({reason}): remove the folder "
+            f"{entry.folder} and run again, which trains it anew."
+        ) from error
+
+
+def _trained(entry: Entry, *, reused: bool) -> Trained:
+    record = entry.trained
+    assert record is not None
+    rows = pd.read_csv(entry.history).to_dict("records")
+    history = [
+        {str(key): float(value) for key, value in row.items() if pd.notna(value)} for row in rows
+    ]
+    return Trained(entry, history, reused, float(record["seconds"]))
+
+
+def _train(
+    config: Config,
+    shape: Mapping[str, Any],
+    entry: Entry,
+    *,
+    model: Classifier,
+    data: ImageDataModule,
+    injection: NoiseInjection | None,
+    rows: History,
+) -> None:
+    """Trains to the last epoch, from the last finished one where there is a checkpoint."""
+    entry.begin(shape)
+    rows.path = entry.history
+    distributed.tell(entry.folder)
+    fit(
+        config,
+        entry.folder,
+        model,
+        data,
+        callbacks=[rows, injection] if injection else [rows],
+    )
+    entry.finish(
+        {
+            "epochs": len(rows.rows),
+            "seconds": round(rows.seconds, 1),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "git_commit": hardware.git_commit(),
+            "environment": hardware.environment(hardware.use_gpu(config.trainer.accelerator)),
+        }
+    )
+    # After the mark: killed in between, the files are merely larger than they need be.
+    for which in ("best", "last"):
+        _slim(entry.checkpoint(which))
+
+
+def fit(
+    config: Config,
+    folder: Path,
+    model: Classifier,
+    data: ImageDataModule,
+    *,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Runs the Trainer.
+
+    Args:
+        config: epochs, precision and options of training.
+        folder: gets ``best.ckpt`` (lowest validation loss) and ``last.ckpt``.
+        model: is trained in place.
+        data: prepared or not.
+        callbacks: run before the checkpoints are written.
+
+    Raises:
+        KeyboardInterrupt: stopped by a person.
+    """
+    common: dict[str, Any] = {
+        "dirpath": folder,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
+    every: list[Callback] = [
+        *callbacks,
+        ModelCheckpoint(filename="best", monitor="val_loss", save_top_k=1, **common),
+        # Separate from the best one: a job goes on from the newest epoch, not from the best.
+        ModelCheckpoint(filename="last", save_top_k=1, **common),
+    ]
+    if config.trainer.early_stopping:
+        every.append(EarlyStopping("val_loss", patience=config.trainer.early_stopping))
+    if config.trainer.weight_averaging:
+        every.append(EMAWeightAveraging(decay=config.trainer.weight_averaging))
+    gpu = hardware.use_gpu(config.trainer.accelerator)
+    if config.model.compile:
+        _compile(model, config)
+    runner = trainer(
+        config,
+        every,
+        max_epochs=config.trainer.max_epochs,
+        precision=hardware.training_precision(config.trainer.precision, gpu),
+        plugins=[AtomicCheckpointIO()],
+    )
+    last = folder / "last.ckpt"
+    try:
+        runner.fit(
+            model,
+            datamodule=data,
+            ckpt_path=last if last.is_file() else None,
+            weights_only=True,
+        )
+    except SystemExit:  # how Lightning ends after Ctrl-C
+        raise KeyboardInterrupt from None
+
+
+def trainer(
+    config: Config,
+    callbacks: Sequence[Callback],
+    plugins: Sequence[Any] = (),
+    **options: Any,
+) -> pl.Trainer:
+    """Lightning's Trainer as every job uses it, alone or with the processes that have joined."""
+    gpu = hardware.use_gpu(config.trainer.accelerator)
+    if distributed.active():
+        # The loaders share out the batches, without the duplicates of Lightning's own sampler.
+        options |= {
+            "devices": config.trainer.devices,
+            "num_nodes": config.trainer.nodes,
+            "strategy": DDPStrategy(),
+            "use_distributed_sampler": False,
+        }
+        plugins = [*plugins, TorchElasticEnvironment(), WholeBatchNorm()]
+    else:
+        options["devices"] = 1
+    return pl.Trainer(
+        callbacks=[RichProgressBar(leave=False), *callbacks],
+        plugins=list(plugins),
+        accelerator="gpu" if gpu else "cpu",
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+def _slim(path: Path) -> None:
+    """Rewrites a checkpoint without what only a training needs."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    part = path.with_suffix(".part")
+    torch.save({key: state[key] for key in _KEPT if key in state}, part)
+    part.replace(path)
+
+
+def _compile(model: Classifier, config: Config) -> None:
+    """Compiles the network, or says why not and goes on without."""
+    probe = torch.zeros(2, 3, config.data.crop, config.data.crop)
+    try:
+        model.net.compile()
+        with torch.no_grad():
+            model.net.eval()(probe)
+    except Exception as error:
+        model.net._compiled_call_impl = None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        log.warning("model.compile=true: cannot compile here (%s); going on without.", reason)
+    finally:
+        model.net.train()

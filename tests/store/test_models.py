@@ -1,0 +1,126 @@
+"""The store: who trains, who waits, what may go."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+import torch
+
+from bcadv.errors import BcadvError
+from bcadv.models.classifier import Classifier
+from bcadv.store.__main__ import main
+from bcadv.store.models import Entry, Store
+from bcadv.train import load
+
+RECORD = {"epochs": 2, "seconds": 1.0}
+
+
+def refer(outputs: Path, job: str, name: str) -> None:
+    (outputs / job).mkdir(parents=True)
+    (outputs / job / "model.json").write_text(json.dumps({"fingerprint": name}))
+
+
+def trained(store: Store, name: str, **shape: object) -> Entry:
+    entry = store.entry(name)
+    entry.begin(shape)
+    entry.finish(RECORD)
+    return entry
+
+
+def test_an_entry_is_trained_once_it_says_so(tmp_path: Path) -> None:
+    entry = Store(tmp_path).entry("a")
+    assert entry.trained is None
+    entry.begin({"seed": 1})
+    assert (entry.shape, entry.trained) == ({"seed": 1}, None)
+    entry.finish(RECORD)
+    assert entry.trained == RECORD
+
+
+def _hold(outputs: Path, held: Event) -> None:
+    with Store(outputs).claim("a", lambda: None):
+        held.set()
+        signal.pause()
+
+
+def test_a_claim_waits_and_passes_on_when_its_holder_dies(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path, held))
+    holder.start()
+    assert held.wait(60)
+    waited = []
+
+    def on_wait() -> None:
+        waited.append(True)
+        holder.kill()
+
+    store = Store(tmp_path)
+    store.entry("a").begin({})
+    assert not store.remove(store.entry("a"))  # is being trained
+    with store.claim("a", on_wait) as entry:
+        assert entry.folder.name == "a"
+    holder.join()
+    assert waited == [True]
+    assert store.remove(store.entry("a"))
+
+
+def test_the_nearest_model_is_named_by_its_differences(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    trained(store, "a", seed=0, sigma=0.1)
+    trained(store, "b", seed=5, sigma=0.3)
+    store.entry("c").begin({"seed": 1, "sigma": 0.1})  # unfinished: no model to be near to
+    assert store.nearest({"seed": 1, "sigma": 0.1}) == ["seed"]
+    assert Store(tmp_path / "empty").nearest({"seed": 1}) == []
+
+
+def test_pruning_keeps_what_a_job_refers_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    for name in ("aa", "bb", "cc"):
+        trained(store, name, seed=0)
+    refer(tmp_path, "defense/2026", "aa")
+    refer(tmp_path, "sweeps/2026/3", "bb")
+    assert set(store.references()) == {"aa", "bb"}
+    assert main(["list", f"outputs={tmp_path}"]) == 0
+    assert "3 stored models" in " ".join(capsys.readouterr().out.split())
+    assert main(["prune", "yes=true", f"outputs={tmp_path}"]) == 0
+    assert [entry.folder.name for entry in store.entries()] == ["aa", "bb"]
+    assert main(["prune", f"outputs={tmp_path}"]) == 0
+    assert "nothing to remove" in " ".join(capsys.readouterr().out.split())
+
+
+def test_pruning_asks_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(Store(tmp_path), "aa")
+    monkeypatch.setattr("builtins.input", lambda *_: "n")
+    assert main(["prune", f"outputs={tmp_path}"]) == 0
+    assert "Nothing was removed" in capsys.readouterr().out
+    assert len(Store(tmp_path).entries()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["purge"], ["list", "prune"], ["list", "a=b"], ["outputs=no"]]
+)
+def test_a_wrong_word_is_answered(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert "bcadv: " in capsys.readouterr().err
+
+
+def test_a_damaged_model_names_the_way_out(tmp_path: Path) -> None:
+    model = Classifier(2, growth_rate=4, init_features=4, block_config=(1,))
+    entry = Entry(tmp_path)
+    torch.save({"state_dict": model.state_dict(), "epoch": 3}, entry.checkpoint("last"))
+    assert load(model, entry, "last") == 3
+    whole = entry.checkpoint("last").read_bytes()
+    entry.checkpoint("last").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BcadvError, match="remove the folder"):
+        load(model, entry, "last")
+    with pytest.raises(BcadvError, match="best"):
+        load(model, entry, "best")
