@@ -11,11 +11,11 @@ RUN := $(BIN)/python -m bcadv.run
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data baseline defense paper sweep-epsilon sweep-sigma report ui test \
-	format lint types bench lock clean
+.PHONY: help setup demo data baseline defense paper sweep-epsilon sweep-sigma sweep-epsilon-sigma \
+	sweep-seed report ui sync models prune test format lint types bench lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(DONE)  ## install everything into .venv, from the lock
 
@@ -48,17 +48,32 @@ paper: setup  ## both, with the paper's settings on BreakHis (400 epochs: wants 
 	$(RUN) +experiment=defense data=breakhis data.root=$(DATA) $(ARGS)
 	$(BIN)/python -m bcadv.report
 
-sweep-epsilon: setup  ## a job per epsilon
+sweep-epsilon: setup  ## a job per epsilon; the model is trained once
 	$(RUN) +experiment=defense +sweep=epsilon $(ARGS)
 
-sweep-sigma: setup  ## a job per sigma
+sweep-sigma: setup  ## a job and a model per sigma
 	$(RUN) +experiment=defense +sweep=sigma $(ARGS)
 
-report: setup  ## compare the newest job of each experiment: outputs/report
-	$(BIN)/python -m bcadv.report
+sweep-epsilon-sigma: setup  ## a job per pair, a model per sigma
+	$(RUN) +experiment=defense +sweep=epsilon_sigma $(ARGS)
 
-ui: setup  ## the MLflow UI on this machine, http://127.0.0.1:5000
+sweep-seed: setup  ## a job and a model per seed: how much is chance
+	$(RUN) +experiment=defense +sweep=seed $(ARGS)
+
+report: setup  ## the page on the newest sweep or jobs: outputs/report/report.html
+	$(BIN)/python -m bcadv.report $(ARGS)
+
+ui: setup  ## the MLflow UI on this machine alone, http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db --host 127.0.0.1 --port 5000
+
+sync: setup  ## upload to MLflow what a lost server missed
+	$(BIN)/python -m bcadv.tracking.sync $(ARGS)
+
+models: setup  ## list the trained models that are kept
+	$(BIN)/python -m bcadv.store list $(ARGS)
+
+prune: setup  ## remove the trained models that no job refers to, after asking
+	$(BIN)/python -m bcadv.store prune $(ARGS)
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from bcadv.config import Config
 from bcadv.hardware import use_gpu
@@ -42,7 +43,7 @@ def size() -> int:
 
 
 @contextmanager
-def joined(config: Config, world: World, store: distributed.Store | None = None) -> Iterator[None]:
+def joined(config: Config, world: World, store: FileStore | None = None) -> Iterator[None]:
     """Makes this process one of several, for the time of a ``with`` block.
 
     Args:
@@ -153,6 +154,6 @@ def weight_of(images: int, device: torch.device) -> Tensor:
     Returns:
         images x processes / (images of the whole batch), a scalar.
     """
-    whole = torch.tensor(float(images), device=device)
+    whole = torch.tensor(images, dtype=torch.float64, device=device)
     distributed.all_reduce(whole)
     return images * size() / whole

@@ -12,6 +12,9 @@ _CHOICE = re.compile(
     r"Could not find '(?P<name>[^']+)' Available options in '(?P<group>[^']+)': (?P<choices>.*?)"
     r"(?: Config search path|$)"
 )
+_LAUNCHER = re.compile(r"Could not find 'hydra/launcher/(?P<name>[^']+)'")
+_EXTRAS = {"joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray"}
+"""Name of Hydra's launcher -> the extra that brings its plugin."""
 _FILE = re.compile(r"Could not find '(?P<name>[^']+)'")
 _AMBIGUOUS = re.compile(r"Ambiguous value for argument '(?P<value>[^']+)'")
 _HELP = "python -m bcadv.run --help lists them all"
@@ -43,6 +46,8 @@ def explain(error: Exception, options: Iterable[str]) -> str:
         near = get_close_matches(found["name"], list(options), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"{_HELP}."
         return f"unknown option {found['name']}: {hint}"
+    if (found := _LAUNCHER.search(text)) and (extra := _EXTRAS.get(found["name"])):
+        return f"this launcher needs a plugin that is not installed: pip install 'bcadv[{extra}]'."
     if found := _CHOICE.search(text):
         choices = ", ".join(found["choices"].split())
         return f"there is no {found['name']}: {found['group']} can be {choices}."

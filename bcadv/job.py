@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -33,7 +34,8 @@ from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
 from bcadv.models.sync import whole_batches
 from bcadv.report.figures import draw_all
-from bcadv.report.jobs import PREDICTIONS, RESULTS
+from bcadv.report.jobs import PREDICTIONS, RESULTS, Job
+from bcadv.report.page import PREVALENCE, write_report
 from bcadv.report.table import console_table
 from bcadv.results import Origin, example_images, results_of, save_examples, write_json
 from bcadv.store.fingerprint import describe, fingerprint
@@ -71,7 +73,8 @@ def run(config: Config, folder: Path, origin: Origin | None = None) -> Result:
     Args:
         config: a validated configuration.
         folder: of the job; gets ``results.json``, ``predictions.parquet``, ``split.csv``,
-            ``history.csv``, ``model.json`` (which trained model) and ``figures/``.
+            ``history.csv``, ``model.json`` (which trained model), ``figures/`` and
+            ``report.html``.
         origin: the command that asked for the job, and the sweep it belongs to.
 
     Returns:
@@ -184,6 +187,10 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
     predictions.to_parquet(folder / PREDICTIONS, index=False)
     write_json(folder / RESULTS, results)
     draw_all(folder)
+    command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
+    write_report(
+        [Job(folder, results)], [], folder, prevalence=PREVALENCE, command=command, files=False
+    )
     tracker.finish(config.model_dump(mode="json"), trained.history, results, checkpoint)
     console.print(console_table(results))
     for finding in results["checks"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import pickle
 import signal
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import distributed, multiprocessing
+from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from bcadv import hardware
 from bcadv.config import Config
@@ -65,9 +66,10 @@ def together(config: Config, function: Callable[..., T], *arguments: Any) -> T:
     if world is not None:
         if world.size != wanted:
             raise BcadvError(
-                f"{world.size} processes were started, but trainer.devices={config.trainer.devices} "
-                f"on trainer.nodes={config.trainer.nodes} make {wanted}: start as many, or set "
-                "trainer.devices (per machine) and trainer.nodes (machines) to fit."
+                f"{world.size} processes were started, but trainer.devices="
+                f"{config.trainer.devices} on trainer.nodes={config.trainer.nodes} make {wanted}: "
+                "start as many, or set trainer.devices (per machine) and trainer.nodes (machines) "
+                "to fit."
             )
         with joined(config, world):
             return function(*arguments)
@@ -101,7 +103,7 @@ def _start(config: Config, function: Callable[..., T], arguments: tuple[Any, ...
                     ours, theirs = context.Pipe(duplex=False)
                     world = World(rank, config.trainer.devices, rank)
                     more = (config, world, Path(meeting) / "store", theirs, log)
-                    process = context.Process(
+                    process: BaseProcess = context.Process(
                         target=_work, args=(*more, function, arguments), name=f"process {rank}"
                     )
                     process.start()
@@ -139,7 +141,7 @@ def _outcome(pipes: dict[Connection, BaseProcess]) -> Any:
 
 def _received(pipe: Connection, process: BaseProcess) -> Any:
     try:
-        value = pipe.recv()
+        value = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from our own process
     except EOFError:
         process.join()
         raise BcadvError(
@@ -204,29 +206,32 @@ def _work(
             logging.getLogger().addHandler(QueueHandler(log[0]))
             logging.getLogger().setLevel(log[1])
     _stay_on_this_machine()
-    store = distributed.FileStore(str(meeting), world.size)
+    store = FileStore(str(meeting), world.size)
     with joined(config, world, store):
         try:
             result = function(*arguments)
-            pipe.send(result if world.rank == 0 else None)
+            # Not send, which would share a tensor's memory with a process about to end.
+            pipe.send_bytes(pickle.dumps(result if world.rank == 0 else None))
         except BaseException as error:
             # Said before the connections close: what the others then raise is not the cause.
-            pipe.send(_portable(error))
+            pipe.send_bytes(_portable(error))
             sys.exit(1)
 
 
-def _portable(error: BaseException) -> BaseException:
+def _portable(error: BaseException) -> bytes:
     """An error that can be sent, with its traceback where it is not the user's mistake."""
     if isinstance(error, BcadvError | KeyboardInterrupt):
-        return error
-    error.add_note("In a process of the training:\n" + traceback.format_exc())
+        return pickle.dumps(error)
+    trace = "In a process of the training:\n" + traceback.format_exc()
+    error.add_note(trace)
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here a moment ago
+        sent = pickle.dumps(error)
+        pickle.loads(sent)  # noqa: S301 - made here a moment ago
     except Exception:
         plain = RuntimeError(f"{type(error).__name__}: {error}")
-        plain.add_note(traceback.format_exc())
-        return plain
-    return error
+        plain.add_note(trace)
+        return pickle.dumps(plain)
+    return sent
 
 
 def _only_once(number: int, frame: Any) -> None:

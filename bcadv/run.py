@@ -58,16 +58,18 @@ def task(cfg: DictConfig) -> None:
     raw = resolve(cfg)
     try:
         config = validate(raw)
-        if (in_sweep or config.resume) and sweep.finished(folder, raw):
-            what = "This job" if number is None else f"Job {number}"
-            sweep.say(f"{what} has ended already; its results are in {folder}.")
-            return
-        (folder / sweep.FAILED).unlink(missing_ok=True)
-        from bcadv.job import run
-        from bcadv.results import Origin
+        # Jobs that were handed to a cluster outlive a command that is killed and begun again.
+        with sweep.own(folder) if in_sweep else nullcontext():
+            if (in_sweep or config.resume) and sweep.finished(folder, raw):
+                what = "This job" if number is None else f"Job {number}"
+                sweep.say(f"{what} has ended already; its results are in {folder}.")
+                return
+            (folder / sweep.FAILED).unlink(missing_ok=True)
+            from bcadv.job import run
+            from bcadv.results import Origin
 
-        name = folder.parent.name if in_sweep else None
-        run(config, folder, Origin(overrides, sweep.result_key(raw), name, number))
+            name = folder.parent.name if in_sweep else None
+            run(config, folder, Origin(overrides, sweep.result_key(raw), name, number))
     except Exception as error:
         if number is None:
             raise

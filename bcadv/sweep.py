@@ -19,6 +19,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from filelock import FileLock
+
 from bcadv.config import Config, validate
 from bcadv.data.records import write_atomically
 from bcadv.errors import BcadvError
@@ -186,6 +188,15 @@ class Sweep:
     def _done(self) -> list[int]:
         return [n for n, job in enumerate(self.jobs) if finished(self.folder / str(n), job.raw)]
 
+    def _missed_by_tracker(self, number: int) -> bool:
+        config = self.jobs[number].config
+        if config is None or not config.tracking.enabled:
+            return False
+        from bcadv.tracking.record import read
+
+        record = read(self.folder / str(number))
+        return record is None or not any(run.complete for run in record.runs)
+
     def summary(self) -> tuple[str, int]:
         """What became of the sweep, and the exit status it deserves."""
         done = self._done()
@@ -195,6 +206,13 @@ class Sweep:
                 continue
             cause = job.mistake or _first_line(self.folder / str(number) / FAILED)
             lines.append(f"  job {number} ({self.label(number)}): {cause}")
+        missed = sum(self._missed_by_tracker(number) for number in done)
+        if missed:
+            outputs = self.folder.parent.parent
+            lines.append(
+                f"{missed} of them are not complete in MLflow: python -m bcadv.tracking.sync "
+                f"--outputs {shlex.quote(str(outputs))}"
+            )
         if len(done) < len(self.jobs):
             lines.append("The same command again does what is missing.")
             return "\n".join(lines), 1
@@ -235,6 +253,13 @@ def _recorded(record: Path, what: str) -> list[Any]:
 def _label(jobs: Sequence[Sequence[str]], number: int) -> str:
     common = set(jobs[0]).intersection(*jobs[1:])
     return shlex.join(item for item in jobs[number] if item not in common) or "as it is"
+
+
+def own(folder: Path) -> FileLock:
+    """The right to work in a job's folder; the operating system frees that of a dead process."""
+    locks = folder.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / f"{folder.name}.lock")
 
 
 class JobFailed(BcadvError):  # noqa: N818  what happened, not what is wrong

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
-from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import (
     Callback,
     EarlyStopping,
@@ -287,8 +289,11 @@ def trainer(
         plugins = [*plugins, TorchElasticEnvironment(), WholeBatchNorm()]
     else:
         options["devices"] = 1
+    # A bar needs a terminal to itself; elsewhere `History` writes a line per epoch.
+    bars = sys.stdout.isatty() and os.environ.get("BCADV_PROGRESS") != "lines"
     return pl.Trainer(
-        callbacks=[RichProgressBar(leave=False), *callbacks],
+        callbacks=[*([RichProgressBar(leave=False)] if bars else []), *callbacks],
+        enable_progress_bar=bars,
         plugins=list(plugins),
         accelerator="gpu" if gpu else "cpu",
         logger=False,

@@ -58,6 +58,6 @@ def _first_machine(machines: str) -> str:
     """``node[07-09,12],gpu3`` -> ``node07``."""
     name, bracket, numbers = machines.partition("[")
     if not bracket or "," in name:
-        return machines.split(",")[0]
-    first = numbers.split("]")[0].replace("-", ",").split(",")[0]
+        return machines.partition(",")[0]
+    first = numbers.partition("]")[0].replace("-", ",").partition(",")[0]
     return name + first

@@ -173,33 +173,6 @@ def test_a_dead_tracking_server_costs_no_training(
     assert "could not begin a run" in caplog.text
 
 
-def test_a_server_lost_on_the_way_is_said_once(defense: Result, outputs: Path) -> None:
-    from bcadv.config import TrackingConfig
-    from bcadv.tracking import Tracker
-
-    tracker = Tracker(outputs / "lost", outputs, TrackingConfig(experiment="lost"), {})
-    (outputs / "lost").mkdir()
-    tracker.start({})
-    assert tracker.alive
-
-    def gone(*_: object, **__: object) -> None:
-        raise ConnectionError("connection refused")
-
-    assert tracker._client is not None
-    log_batch = tracker._client.log_batch
-    tracker._client.log_batch = gone  # type: ignore[method-assign]
-    tracker.epoch({"epoch": 0, "train_loss": 1.0})
-    assert not tracker.alive
-    tracker._client.log_batch = log_batch
-    history: list[dict[str, float]] = [{"epoch": 0, "train_loss": 1.0}]
-    tracker.finish({}, history, defense.results)
-    client = MlflowClient(store_uri(outputs))
-    experiment = client.get_experiment_by_name("lost")
-    assert experiment is not None
-    [found] = client.search_runs([experiment.experiment_id])
-    assert found.data.metrics["train_loss"] == 1.0
-
-
 def test_suspect_numbers_fail_a_check(defense: Result) -> None:
     table = pd.read_parquet(defense.folder / "predictions.parquet")
     rows = [*defense.results["clean"], *defense.results["perturbed"]]

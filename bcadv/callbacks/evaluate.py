@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bcadv import distributed
 from bcadv.perturb.base import CheckedPerturbation
 from bcadv.perturb.threat import ThreatModel
 from bcadv.typing import Batch, Logits
@@ -65,7 +67,7 @@ class RobustnessEvaluation(pl.Callback):
     """Measures a classifier on clean and on perturbed test images in one pass.
 
     Works under Lightning's default inference mode. After ``trainer.test`` the rows stand in
-    :meth:`predictions`.
+    :meth:`predictions`; where several processes shared the batches, in that of the leader.
 
     Args:
         trials: what to perturb the images with.
@@ -77,12 +79,24 @@ class RobustnessEvaluation(pl.Callback):
     def __init__(self, trials: Sequence[Trial], keep: Sequence[int] = ()) -> None:
         self.trials = tuple(trials)
         self.keep = frozenset(keep)
-        self._rows: list[dict[str, Any]] = []
+        # By batch, and within it by strength.
+        self._rows: list[list[dict[str, Any]]] = []
         self._kept: list[dict[str, Any]] = []
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets an earlier pass."""
         self._rows, self._kept = [], []
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Puts the shares of all processes together at the leader, in the order of one process."""
+        found = distributed.collect((self._rows, self._kept))
+        if found is None:
+            return
+        shares = zip(*(rows for rows, _ in found), strict=True)
+        self._rows = [
+            [row for strength in zip(*share, strict=True) for row in strength] for share in shares
+        ]
+        self._kept = [item for _, kept in found for item in kept]
 
     def on_test_batch_end(
         self,
@@ -113,6 +127,7 @@ class RobustnessEvaluation(pl.Callback):
             )
             for trial in self.trials
         ]
+        self._rows.append([])
         known = (sweep.clean_logits for sweep in sweeps if sweep.clean_logits is not None)
         if clean_logits is None:
             clean_logits = next(known, None)
@@ -161,7 +176,7 @@ class RobustnessEvaluation(pl.Callback):
         size = ThreatModel(eps, size_norm).size(image - batch.image)
         # Python's own numbers, not small arrays: those would lie between the large buffers of the
         # network on the C heap, and its freed memory could never be given back.
-        self._rows.append(
+        self._rows[-1].append(
             {
                 "index": batch.index.tolist(),
                 "target": batch.target.tolist(),
@@ -195,7 +210,7 @@ class RobustnessEvaluation(pl.Callback):
             perturbation, in its norm) and ``p_0`` ... ``p_{K-1}`` (probabilities).
         """
         frames = []
-        for row in self._rows:
+        for row in chain.from_iterable(self._rows):
             columns = {key: value for key, value in row.items() if key != "probability"}
             for k, column in enumerate(row["probability"]):
                 columns[f"p_{k}"] = column

@@ -42,6 +42,8 @@ class NoiseInjection(pl.Callback):
 
     def inject(self, model: pl.LightningModule, batch: Batch, epoch: int) -> Batch:
         """Replaces the images of a batch by perturbed ones; returns the same batch."""
+        if not len(batch.index):  # fewer images than processes
+            return batch
         if self.probability == 1:
             batch.image = self._perturb(model, batch, epoch)
             return batch

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -161,12 +161,14 @@ class SharedBatches(Sampler[list[Key]]):
     """
 
     def __init__(self, batches: BatchSampler, rank: int, size: int) -> None:
-        self.batches, self.rank, self.size = batches, rank, size
+        # BatchSampler says that its items are int, and takes whatever a sampler yields.
+        self.batches: Iterable[Any] = batches
+        self.length, self.rank, self.size = len(batches), rank, size
         # Lightning looks here for whom to tell the epoch.
         self.sampler = batches.sampler
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.length
 
     def __iter__(self) -> Iterator[list[Key]]:
         return (list(share(batch, self.rank, self.size)) for batch in self.batches)

@@ -194,7 +194,7 @@ class ImageDataModule(pl.LightningDataModule):
             self.seed,
         )
         members = self.split.by_part()[part]
-        order = EpochSampler(members, shuffle=shuffle, seed=self.seed)
+        order: Any = EpochSampler(members, shuffle=shuffle, seed=self.seed)
         batches = BatchSampler(order, batch_size, drop_last)
         return DataLoader(
             crops,

@@ -47,8 +47,12 @@ class DenseNet121(nn.Module):
 
     def forward(self, image: Tensor) -> Logits:
         """Images in [0, 1], shape (batch, 3, height, width) -> logits (batch, classes)."""
-        logits: Tensor = self.net(self.scale(image))
-        return logits
+        if len(image):
+            logits: Tensor = self.net(self.scale(image))
+            return logits
+        # torchxrayvision cannot reshape nothing; a process without images must still take part.
+        nothing: Tensor = self.net.classifier(self.net.features(image).mean((2, 3)))
+        return nothing
 
     def load_features(self, state: Mapping[str, Tensor]) -> None:
         """Takes over the features of a pre-trained one-channel network; the head stays new.

@@ -30,7 +30,8 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
         """Shape (share of the batch, channels, height, width), and back."""
         if not self.training:
             return super().forward(input)
-        output, mean, var, count = _Normalise.apply(input, self.weight, self.bias, self.eps)
+        normalised: tuple[Tensor, ...] = _Normalise.apply(input, self.weight, self.bias, self.eps)
+        output, mean, var, count = normalised
         if self.running_mean is not None and self.running_var is not None:
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)
@@ -60,7 +61,7 @@ class _Normalise(torch.autograd.Function):
         local = torch.cat([mean, var * count, count])
         shares = [torch.empty_like(local) for _ in range(distributed.get_world_size())]
         distributed.all_gather(shares, local)
-        means, squares, counts = torch.stack(shares).split([len(mean), len(var), 1], dim=1)
+        means, squares, counts = torch.split(torch.stack(shares), [len(mean), len(var), 1], dim=1)
         whole = counts.sum()
         # Squares about each share's own mean, then moved to the common one (Chan et al. 1979): a
         # difference of large sums would lose the variance to rounding.
@@ -124,7 +125,7 @@ def _become(model: nn.Module, kind: type[nn.Module], other: type[nn.Module]) -> 
 
 @contextmanager
 def whole_batches(model: nn.Module) -> Iterator[None]:
-    """BatchNorm over whole batches inside of a ``with`` block, where there are several processes."""
+    """BatchNorm over the whole of shared batches, inside of a ``with`` block."""
     if not active():
         yield
         return

@@ -1,93 +1,132 @@
-"""``python -m bcadv.report [runs=DIR ...]``: compares finished jobs from their result files.
+"""``python -m bcadv.report [runs=DIR ...] [out=DIR] [prevalence=0.1]``: the report on some jobs.
 
-Without arguments: the newest finished job of each experiment below ``outputs``. With
-``runs=DIR``, as often as wanted: every finished job in and below these folders.
+Without ``runs``: the newest sweep below ``outputs``, or else the newest finished job of each
+experiment. With ``runs=DIR``, as often as wanted: every finished job in and below these folders.
+Reads result files only.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from bcadv.errors import BcadvError
-from bcadv.report.compare import cells, columns, markdown_report, p_values, remarks
-from bcadv.report.curves import comparison_curve
-from bcadv.report.jobs import find_jobs, newest_of_each
-from bcadv.report.style import save
-from bcadv.report.table import SYNTHETIC_WARNING, is_synthetic
+from bcadv.report.console import console_comparison
+from bcadv.report.jobs import Job, default_jobs, find_jobs
+from bcadv.report.page import PREVALENCE, write_study
+from bcadv.report.study import build_study
 
 OUTPUTS = Path("outputs")
 
 
-def report(roots: Sequence[Path], folder: Path, console: Console, *, newest: bool) -> Path:
-    """Writes ``report.md`` and the figure ``comparison``, and prints the comparison.
+@dataclass(frozen=True)
+class Arguments:
+    """What stands on the command line."""
 
-    Args:
-        roots: folders to look in and below.
-        folder: where the report goes.
-        console: to print to.
-        newest: keep only the newest job of each experiment.
+    runs: tuple[Path, ...]
+    out: Path
+    prevalence: float
 
-    Returns:
-        The path of ``report.md``.
+
+def parse(arguments: Sequence[str]) -> Arguments:
+    """Reads the command line.
 
     Raises:
-        BcadvError: if there is no readable result of a finished job.
+        BcadvError: an unknown argument, a folder that is not there, a prevalence outside (0, 1).
     """
-    jobs, left_out = find_jobs(roots)
+    runs: list[Path] = []
+    out, prevalence = OUTPUTS / "report", PREVALENCE
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name not in {"runs", "out", "prevalence"} or not equals or not value:
+            raise BcadvError(
+                f"Unknown argument {argument!r}; runs=DIR, out=DIR and prevalence=NUMBER are "
+                "understood."
+            )
+        if name == "runs":
+            runs.append(Path(value))
+        elif name == "out":
+            out = Path(value)
+        else:
+            prevalence = _prevalence(value)
+    for root in runs or [OUTPUTS]:
+        if not root.is_dir():
+            raise BcadvError(f"There is no folder {root}; name a folder of jobs: runs=DIR.")
+    if out.exists() and not out.is_dir():
+        raise BcadvError(f"{out} is no folder; name another: out=DIR.")
+    return Arguments(tuple(runs), out, prevalence)
+
+
+def _prevalence(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise BcadvError(
+            f"prevalence={value} is no share of patients; give a number between 0 and 1, such as "
+            "prevalence=0.1."
+        )
+    return number
+
+
+def remake(arguments: Arguments, jobs: Sequence[Job]) -> str:
+    """The command that makes this very report again, when other jobs have ended since."""
+    runs = arguments.runs or _folders(jobs)
+    words = [f"runs={run}" for run in runs]
+    words += [f"out={arguments.out}", f"prevalence={arguments.prevalence:g}"]
+    return shlex.join(["python", "-m", "bcadv.report", *words])
+
+
+def _folders(jobs: Sequence[Job]) -> tuple[Path, ...]:
+    """The sweep's folder where all jobs are of one sweep, or else those of the jobs."""
+    parents = {job.folder.parent for job in jobs}
+    if len(parents) == 1 and (next(iter(parents)) / "sweep.json").is_file():
+        return tuple(parents)
+    return tuple(job.folder for job in jobs)
+
+
+def report(arguments: Arguments, console: Console) -> Path:
+    """Writes the report and prints the comparison in short.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        BcadvError: if there is no readable result of a finished job, or the report cannot be
+            written.
+    """
+    named = arguments.runs
+    jobs, left_out = find_jobs(named) if named else default_jobs(OUTPUTS)
     for sentence in left_out:
         console.print(Text(f"Left out: {sentence}", "yellow"))
     if not jobs:
         raise BcadvError(
-            f"No finished job in or below {', '.join(map(str, roots))}; run one first "
+            f"No finished job in or below {', '.join(map(str, named or [OUTPUTS]))}; run one first "
             "(python -m bcadv.run) or name its folder: runs=DIR."
         )
-    compared = columns(newest_of_each(jobs) if newest else jobs)
-    tested, untested = p_values(compared)
-    synthetic = any(is_synthetic(column.job.results) for column in compared)
-    figure = comparison_curve(
-        {column.name: list(column.rows.values()) for column in compared}, synthetic=synthetic
+    study = build_study(jobs, left_out)
+    path = write_study(
+        study,
+        arguments.out,
+        prevalence=arguments.prevalence,
+        command=remake(arguments, jobs),
     )
-    png, _ = save(figure, folder, "comparison")
-    path = folder / "report.md"
-    text = markdown_report(compared, tested, untested, left_out, png.name)
-    path.write_text(text, encoding="utf-8")
-
-    caption = Text("\n".join(remarks(compared, untested)), justify="left")
-    title = Text("Accuracy")
-    if synthetic:
-        title.append(f"\n{SYNTHETIC_WARNING}", "bold red")
-    headings, lines = cells(compared, "accuracy", tested)
-    table = Table(title=title, caption=caption, box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for i, heading in enumerate(headings):
-        table.add_column(
-            Text(heading), justify="right" if i else "left", no_wrap=heading in {"image", "p"}
-        )
-    for line in lines:
-        table.add_row(*map(Text, line))
-    console.print(table)
-    console.print(f"Report: {path.resolve()}", soft_wrap=True)
+    console.print(console_comparison(study))
+    console.print(f"Report: {path.resolve()}", soft_wrap=True, highlight=False)
     return path
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
-    console = Console()
     try:
-        for argument in arguments:
-            if not argument.startswith("runs="):
-                raise BcadvError(f"Unknown argument {argument!r}; only runs=DIR is understood.")
-        named = [Path(argument.removeprefix("runs=")) for argument in arguments]
-        for root in named or [OUTPUTS]:
-            if not root.is_dir():
-                raise BcadvError(f"There is no folder {root}; name a folder of jobs: runs=DIR.")
-        report(named or [OUTPUTS], OUTPUTS / "report", console, newest=not named)
+        report(parse(arguments), Console())
     except BcadvError as error:
         Console(stderr=True).print(Text(str(error), "bold red"), soft_wrap=True)
         return 2

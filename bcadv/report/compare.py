@@ -1,221 +1,253 @@
-"""Jobs side by side: clean and every epsilon, with a paired test where the images are the same."""
+"""Each arm against the undefended one, image by image."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from bcadv.errors import BcadvError
-from bcadv.metrics.intervals import mcnemar
-from bcadv.report.jobs import Job
-from bcadv.report.table import (
-    SYNTHETIC_WARNING,
-    UNDEFINED,
-    by_variant,
-    decimal,
-    is_synthetic,
-    markdown_head,
-    markdown_line,
-    markdown_table,
-    percent_with_interval,
-    perturbation_name,
-    variant_name,
+from bcadv.metrics.clinical import Floats, share
+from bcadv.metrics.intervals import (
+    Interval,
+    mcnemar,
+    mean_interval,
+    paired_difference_interval,
 )
+from bcadv.metrics.pooled import Clusters, percentiles, resampled_sums
+from bcadv.report.answers import CLEAN, Condition
+from bcadv.report.arms import Measured
+from bcadv.report.measures import Draw, typed
+from bcadv.report.naming import NOISE
+from bcadv.report.numbers import attack_of
+from bcadv.report.prose import listed
 
-Condition: TypeAlias = tuple[str, float]
-"""Name of the perturbation with its norm, and epsilon in grey levels of 255."""
+COLUMNS = (
+    "arm",
+    "reference",
+    "seed",
+    "perturbation",
+    "norm",
+    "eps_px",
+    "n",
+    "only_reference",
+    "only_arm",
+    "p",
+    "difference",
+    "low",
+    "high",
+)
+UNDEFENDED_VARIANT = "as_trained"
 
-METRICS = {
-    "accuracy": "Accuracy",
-    "robust_accuracy": "Robust accuracy (right when clean and under the perturbation)",
-    "accuracy_positive": "Accuracy on the positive images alone",
-    "specificity": "Specificity",
-    "auroc": "AUROC",
-}
-REFERENCE = "baseline"
+
+def references(arms: Sequence[Measured]) -> list[Measured]:
+    """The arms that others are compared with: undefended, with BatchNorm as trained."""
+    return [
+        each for each in arms if each.arm.sigma is None and each.arm.variant == UNDEFENDED_VARIANT
+    ]
+
+
+def reference_of(measured: Measured, candidates: Sequence[Measured]) -> Measured | None:
+    """The undefended arm that an arm is compared with, if any.
+
+    The one that differs in the noise alone; else one that was tested on the same images.
+    """
+
+    def seeds(each: Measured) -> int:
+        return len(_shared_seeds(measured, each))
+
+    twins = [each for each in candidates if not beside_noise(measured, each)]
+    others = [each for each in candidates if seeds(each)]
+    return max(twins, key=seeds, default=max(others, key=seeds, default=None))
+
+
+def beside_noise(one: Measured, other: Measured) -> list[str]:
+    """Options other than the noise in which two ways of training differ."""
+    return sorted(
+        name
+        for name in {*one.way, *other.way}
+        if name not in NOISE and one.way.get(name) != other.way.get(name)
+    )
+
+
+def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[str]]:
+    """Compares every arm with its undefended one on the same images of the same seeds.
+
+    Args:
+        arms: all arms.
+        draw: gives the resamples of patients.
+
+    Returns:
+        The table, see `Study.comparisons`, and a sentence for each arm or seed without a partner.
+    """
+    candidates = references(arms)
+    records: list[tuple[Any, ...]] = []
+    remarks: list[str] = []
+    for measured in arms:
+        if measured in candidates or not candidates:
+            continue
+        reference = reference_of(measured, candidates)
+        if reference is None:
+            remarks.append(
+                f"“{measured.arm.name}” is not compared image by image: no undefended model was "
+                "tested on the same images with the same seed."
+            )
+            continue
+        differing = beside_noise(measured, reference)
+        if differing:
+            remarks.append(
+                f"“{measured.arm.name}” and “{reference.arm.name}”, which it is compared with, "
+                f"differ not in the noise alone but also in {listed(differing)}."
+            )
+        seeds = _shared_seeds(measured, reference)
+        absent = [seed for seed in measured.models if seed not in seeds]
+        if absent:
+            remarks.append(
+                f"“{measured.arm.name}” is compared with “{reference.arm.name}” "
+                + (f"on seed(s) {', '.join(map(str, seeds))} only" if seeds else "on no seed")
+                + f": for seed(s) {', '.join(map(str, absent))} the test images differ or one of "
+                "the two is missing."
+            )
+        records += _compared(measured, reference, seeds, draw)
+    return typed(pd.DataFrame(records, columns=list(COLUMNS))), remarks
+
+
+def _shared_seeds(measured: Measured, reference: Measured) -> list[int]:
+    return [
+        seed
+        for seed, model in measured.models.items()
+        if seed in reference.models and model.images.same_as(reference.models[seed].images)
+    ]
 
 
 @dataclass(frozen=True)
-class Column:
-    """One BatchNorm variant of one job."""
+class _Pair:
+    """Right and wrong of two models on the same images."""
 
-    name: str
-    job: Job
-    variant: str
-    rows: dict[Condition, Mapping[str, Any]]
+    reference: NDArray[np.bool_]
+    arm: NDArray[np.bool_]
 
-
-def columns(jobs: Sequence[Job]) -> list[Column]:
-    """The columns of the comparison; the first is the one that the others are tested against.
-
-    That is the first variant of the job called ``baseline``, or else of the first job.
-    """
-    ordered = sorted(jobs, key=lambda job: job.experiment != REFERENCE)
-    namesakes = Counter(job.experiment for job in jobs)
-    result = []
-    for job in ordered:
-        name = job.experiment
-        if namesakes[name] > 1:
-            name = f"{name} ({job.folder.name})"
-        groups = by_variant(job.results)
-        for variant, rows in groups.items():
-            result.append(
-                Column(
-                    name if len(groups) == 1 else f"{name}, {variant_name(variant)}",
-                    job,
-                    variant,
-                    {condition(row): row for row in rows},
-                )
-            )
-    return result
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Both right, the arm alone, the reference alone, neither."""
+        neither, only_arm, only_reference, both = np.bincount(
+            2 * self.reference + self.arm, minlength=4
+        ).tolist()
+        return both, only_arm, only_reference, neither
 
 
-def condition(row: Mapping[str, Any]) -> Condition:
-    """What the row measures; the join key between jobs."""
-    name = perturbation_name(row)
-    return name, 0.0 if name == "clean" else float(row["eps_px"])
+def _compared(
+    measured: Measured, reference: Measured, seeds: Sequence[int], draw: Draw
+) -> list[tuple[Any, ...]]:
+    records: list[tuple[Any, ...]] = []
+    together: dict[tuple[int, ...], list[Condition]] = {}
+    for condition in measured.conditions():
+        shared = [
+            seed
+            for seed in seeds
+            if condition in measured.cells(seed) and condition in reference.cells(seed)
+        ]
+        if shared:
+            together.setdefault(tuple(shared), []).append(condition)
+    for shared_seeds, conditions in together.items():
+        found = draw([measured.models[seed] for seed in shared_seeds])
+        pairs = [
+            [_pair(measured, reference, seed, key) for seed in shared_seeds] for key in conditions
+        ]
+        resampled = _resampled_differences(pairs, found)
+        each = [([s], seed) for s, seed in enumerate(shared_seeds)]
+        for chosen, label in [*each, (list(range(len(shared_seeds))), None)]:
+            ends = percentiles(np.mean([resampled[s] for s in chosen], axis=0))
+            for key, of_seeds, bootstrap in zip(conditions, pairs, ends.T, strict=True):
+                row = _row([of_seeds[s] for s in chosen], (bootstrap[0], bootstrap[1]))
+                records.append((measured.arm.name, reference.arm.name, label, *key, *row))
+    return records
 
 
-def conditions(compared: Sequence[Column]) -> list[Condition]:
-    """Every condition of any column: clean, then by perturbation and epsilon."""
-    found = {key for column in compared for key in column.rows}
-    return sorted(found, key=lambda key: (key[0] != "clean", *key))
+def _pair(measured: Measured, reference: Measured, seed: int, condition: Condition) -> _Pair:
+    target = measured.models[seed].images.target
+    one, other = (each.cells(seed)[condition].answers for each in (reference, measured))
+    return _Pair(one.prediction == target, other.prediction == target)
 
 
-def p_values(compared: Sequence[Column]) -> tuple[dict[tuple[str, Condition], float], list[str]]:
-    """Exact McNemar tests of each column against the first.
-
-    Returns:
-        (column name, condition) -> p, where both columns predicted the same images of the same
-        classes; and a sentence for each column that could not be tested.
-    """
-    tested: dict[tuple[str, Condition], float] = {}
-    untested: list[str] = []
-    if len(compared) < 2:
-        return tested, untested
-    reference, *others = compared
-    try:
-        expected = _right(reference)
-    except BcadvError as error:
-        return tested, [f"No paired test: {error}"]
-    for column in others:
-        try:
-            right = _right(column)
-        except BcadvError as error:
-            untested.append(f"{column.name} is not tested against {reference.name}: {error}")
-            continue
-        pairs = {
-            key: (expected[key], right[key])
-            for key in expected
-            if key in right and expected[key].index.equals(right[key].index)
-        }
-        for key, (a, b) in pairs.items():
-            tested[column.name, key] = mcnemar(a.to_numpy(dtype=bool), b.to_numpy(dtype=bool))
-        if not pairs:
-            untested.append(
-                f"{column.name} is not tested against {reference.name}: the test images differ."
-            )
-    return tested, untested
-
-
-def _right(column: Column) -> dict[Condition, pd.Series]:
-    """Whether each image is right, indexed by image and class, by condition."""
-    wanted = ["image_id", "target", "batchnorm", "perturbation", "norm", "eps_px", "prediction"]
-    table = column.job.predictions(wanted)
-    table = table[table["batchnorm"] == column.variant].sort_values(["image_id", "target"])
-    result = {}
-    for (perturbation, norm, eps_px), part in table.groupby(["perturbation", "norm", "eps_px"]):
-        row = {"perturbation": perturbation, "norm": norm, "eps_px": eps_px}
-        indexed = part.set_index(["image_id", "target"])
-        result[condition(row)] = indexed["prediction"] == part["target"].to_numpy()
-    return result
-
-
-def p_text(p: float | None) -> str:
-    """A p-value for a table."""
-    if p is None:
-        return UNDEFINED
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def cells(
-    compared: Sequence[Column],
-    metric: str,
-    tested: Mapping[tuple[str, Condition], float],
-) -> tuple[list[str], list[list[str]]]:
-    """Headings and lines of the comparison of one metric; p-values stand beside accuracy."""
-    with_p = metric == "accuracy"
-    headings = ["image"]
-    for i, column in enumerate(compared):
-        headings += [column.name, *(["p"] if with_p and i else [])]
-    lines = []
-    for key in conditions(compared):
-        line = ["clean" if key[0] == "clean" else f"{key[0]} {key[1]:g}/255"]
-        for i, column in enumerate(compared):
-            row = column.rows.get(key)
-            line.append(UNDEFINED if row is None else _value(metric, row["metrics"][metric]))
-            if with_p and i:
-                line.append(p_text(tested.get((column.name, key))))
-        lines.append(line)
-    return headings, lines
-
-
-def _value(metric: str, entry: Mapping[str, Any]) -> str:
-    if metric != "auroc" or entry["value"] is None:
-        return percent_with_interval(entry)
-    return f"{decimal(entry)} [{entry['ci_low']:.3f}, {entry['ci_high']:.3f}]"
-
-
-def remarks(compared: Sequence[Column], untested: Sequence[str]) -> list[str]:
-    """What must be known to read the comparison, a sentence each."""
-    sentences = ["In per cent except AUROC, with 95 % intervals."]
-    if len(compared) > 1:
-        sentences.append(
-            f"p: exact McNemar test against {compared[0].name} on the same images, two-sided, "
-            "not adjusted for the number of tests."
-        )
-    if any(column.job.results["clean"][0]["n_patients"] is not None for column in compared):
-        sentences.append(
-            "The test counts images as independent; images of one patient resemble each other, so "
-            "p may be too small."
-        )
-    return [*sentences, *untested]
-
-
-def markdown_report(
-    compared: Sequence[Column],
-    tested: Mapping[tuple[str, Condition], float],
-    untested: Sequence[str],
-    left_out: Sequence[str],
-    figure: str,
-) -> str:
-    """The whole comparison in Markdown.
+def _resampled_differences(pairs: Sequence[Sequence[_Pair]], found: Clusters) -> list[Floats]:
+    """Differences of accuracy under every resample of patients: per seed, (resamples, conditions).
 
     Args:
-        compared: the columns, the reference first.
-        tested: from `p_values`.
-        untested: from `p_values`.
-        left_out: sentences on result files that could not be used.
-        figure: path of the comparison figure, relative to the report.
+        pairs: per condition, per seed.
+        found: the patients of these seeds.
     """
-    jobs = list({column.job.folder: column.job for column in compared}.values())
-    lines = ["# Jobs compared", ""]
-    if any(is_synthetic(job.results) for job in jobs):
-        lines += [f"**{SYNTHETIC_WARNING}**", ""]
-    for metric, title in METRICS.items():
-        headings, body = cells(compared, metric, tested)
-        lines += [f"## {title}", "", *markdown_head(headings), *map(markdown_line, body), ""]
-    lines += [*(f"- {sentence}" for sentence in remarks(compared, untested)), ""]
-    lines += [f"![Accuracy against epsilon]({figure})", "", "# Each job", ""]
-    for job in jobs:
-        run = job.results["run"]
-        lines += [f"## {job.experiment}", "", f"Folder `{job.folder.name}`, "]
-        lines[-1] += f"seed {run.get('seed')}, ended {job.finished}, code {run.get('git_commit')}."
-        lines += ["", markdown_table(job.results)]
-    if left_out:
-        lines += ["# Left out", "", *(f"- {sentence}" for sentence in left_out), ""]
-    return "\n".join(lines)
+    result = []
+    for s, number in enumerate(found.numbers):
+        gain = np.stack([of[s].arm.astype(np.int8) - of[s].reference for of in pairs], axis=1)
+        columns = np.concatenate([gain, np.ones((len(number), 1))], axis=1)
+        drawn = resampled_sums(found, s, columns)
+        result.append(share(drawn[:, :-1], np.repeat(drawn[:, -1:], len(pairs), axis=1)))
+    return result
+
+
+def _row(pairs: Sequence[_Pair], bootstrap: Interval) -> tuple[Any, ...]:
+    """What the table says of one condition: n, discordant images, p, difference, interval."""
+    counts = [pair.counts for pair in pairs]
+    value = float(np.mean([(c[1] - c[2]) / sum(c) for c in counts]))
+    only_arm, only_reference = (sum(c[side] for c in counts) for side in (1, 2))
+    # Over several seeds the same image counts several times: no exact test of all together.
+    p = mcnemar(pairs[0].reference, pairs[0].arm) if len(pairs) == 1 else math.nan
+    n = sum(sum(c) for c in counts)
+    return n, only_reference, only_arm, p, value, *_interval(value, bootstrap, counts)
+
+
+def _interval(
+    value: float, bootstrap: Interval, counts: Sequence[tuple[int, int, int, int]]
+) -> Interval:
+    """From the lower of the lower ends to the higher of the upper ends of two intervals.
+
+    The bootstrap over patients is too narrow where few patients or few images make the difference;
+    Newcombe's interval takes images for independent. Neither is to be trusted alone.
+    """
+    formula = mean_interval([paired_difference_interval(*c) for c in counts])
+    low, high = (f(b, n) for f, b, n in zip((min, max), bootstrap, formula, strict=True))
+    return min(low, value), max(high, value)
+
+
+def first_flips(arms: Sequence[Measured]) -> pd.DataFrame:
+    """At which epsilon each image of the first attacked arm first changes its prediction.
+
+    The reference is taken where it was attacked.
+
+    Returns:
+        Columns arm, seed, image_id, target, eps_px (nan: at none that was tried).
+    """
+    attack = attack_of(key for each in arms for seed in each.models for key in each.cells(seed))
+    candidates = [*references(arms), *arms]
+    tables = []
+    for measured in candidates:
+        for seed in measured.models:
+            cells = measured.cells(seed)
+            sizes = sorted(key[2] for key in cells if key[:2] == attack)
+            if not sizes:
+                continue
+            images, clean = measured.models[seed].images, cells[CLEAN].answers.prediction
+            first = np.full(len(clean), np.nan)
+            for size in reversed(sizes):
+                assert attack is not None
+                first[cells[(*attack, size)].answers.prediction != clean] = size
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "arm": measured.arm.name,
+                        "seed": seed,
+                        "image_id": images.image_id,
+                        "target": images.target,
+                        "eps_px": first,
+                    }
+                )
+            )
+        if tables:
+            break
+    empty = pd.DataFrame(columns=["arm", "seed", "image_id", "target", "eps_px"])
+    return typed(pd.concat(tables, ignore_index=True) if tables else empty)

@@ -1,4 +1,4 @@
-"""Line figures: metrics against epsilon, and training against epoch."""
+"""The line figures of one job: metrics against epsilon, and training against epoch."""
 
 from __future__ import annotations
 
@@ -36,19 +36,6 @@ def robustness_curve(results: Mapping[str, Any]) -> Figure | None:
         f"{results['run']['experiment']}: metrics against the size of the perturbation",
         synthetic=is_synthetic(results),
     )
-
-
-def comparison_curve(jobs: Mapping[str, Sequence[Mapping[str, Any]]], synthetic: bool) -> Figure:
-    """Accuracy and sensitivity against epsilon, a line per job.
-
-    Args:
-        jobs: name of the line -> its summary rows, clean first.
-        synthetic: whether any of the jobs used made-up images.
-    """
-    figure = _curves(jobs, ["accuracy", "sensitivity"], "Jobs compared", synthetic=synthetic)
-    if figure is None:
-        figure = new_figure(8, 2, "Jobs compared: none was perturbed", synthetic=synthetic)
-    return figure
 
 
 def training_curve(history: pd.DataFrame, title: str, *, synthetic: bool) -> Figure:

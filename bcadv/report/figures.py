@@ -23,6 +23,7 @@ from bcadv.report.table import is_synthetic
 FIGURES = "figures"
 HISTORY = "history.csv"
 EXAMPLES = "examples.npz"
+_HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def draw_all(folder: Path) -> list[Path]:
     figures: dict[str, Figure | None] = {"robustness_curve": robustness_curve(results)}
     if (folder / HISTORY).is_file():
         figures["training"] = training_curve(
-            _read_history(folder / HISTORY), f"{name}: training", synthetic=synthetic
+            read_history(folder / HISTORY), f"{name}: training", synthetic=synthetic
         )
     if (folder / EXAMPLES).is_file():
         examples = load_examples(folder / EXAMPLES)
@@ -64,8 +65,17 @@ def draw_all(folder: Path) -> list[Path]:
     return written
 
 
-def _read_history(path: Path) -> pd.DataFrame:
+def read_history(path: Path) -> pd.DataFrame:
+    """Reads ``history.csv``.
+
+    Raises:
+        BcadvError: if it cannot be read or lacks a column.
+    """
     try:
-        return pd.read_csv(path)
+        history = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
+    absent = [name for name in _HISTORY_COLUMNS if name not in history]
+    if absent:
+        raise BcadvError(f"{path} lacks the column(s) {', '.join(absent)}; run the job again.")
+    return history

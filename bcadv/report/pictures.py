@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from bcadv.errors import BcadvError
-from bcadv.report.style import BLUE, ORANGE, VERMILLION, new_figure
+from bcadv.report.style import BLUE, ORANGE, RUST, new_figure, short, spread
 
 Examples: TypeAlias = dict[str, NDArray[Any]]
 
@@ -49,7 +50,6 @@ ARRAYS = (
     "prob_adversarial",
 )
 _SHOWN_IMAGES = 3
-_SHOWN_EPSILONS = 3
 _FRAME = ORANGE  # stands out from the pink and violet of stained tissue
 
 
@@ -59,15 +59,24 @@ def load_examples(path: Path) -> Examples:
     Raises:
         BcadvError: if the file cannot be read or lacks an array.
     """
+    return load_arrays(path, ARRAYS)
+
+
+def load_arrays(path: Path, names: Sequence[str]) -> Examples:
+    """Reads these arrays of an ``.npz`` file.
+
+    Raises:
+        BcadvError: if the file cannot be read or lacks an array.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
-            examples = dict(file)
-    except (OSError, ValueError) as error:
+            absent = [name for name in names if name not in file]
+            arrays = {name: file[name] for name in names if name in file}
+    except (OSError, ValueError, BadZipFile) as error:
         raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
-    absent = [name for name in ARRAYS if name not in examples]
     if absent:
         raise BcadvError(f"{path} lacks the array(s) {', '.join(absent)}; run the job again.")
-    return examples
+    return arrays
 
 
 def noise_figure(
@@ -81,18 +90,18 @@ def noise_figure(
         title: title of the figure.
         synthetic: whether the images are made up.
     """
-    shown = _one_per_class(examples["target"])
+    shown = one_per_class(examples["target"])
     sigma = float(examples["sigma"])
-    figure = new_figure(8.4, 4.2 * len(shown) + 0.5, title, synthetic=synthetic)
+    figure = new_figure(5.2, 2.75 * len(shown) + 0.5, title, synthetic=synthetic, fontsize=10)
     for row, i in zip(figure.subplots(len(shown), 2, squeeze=False), shown, strict=True):
-        what = f"{classes[int(examples['target'][i])]}, image {int(examples['index'][i])}"
+        what = f"{short(classes[int(examples['target'][i])], 20)}, no. {int(examples['index'][i])}"
         clean = examples["image"][i] / 255
         for axes, image, name in (
             (row[0], clean, f"original: {what}"),
-            (row[1], examples["noisy"][i], f"Gaussian noise, σ = {sigma:g} ({255 * sigma:g}/255)"),
+            (row[1], examples["noisy"][i], f"noise of σ = {sigma:g} ({255 * sigma:g}/255)"),
         ):
-            _show(axes, image)
-            axes.set_title(name, fontsize=10)
+            show(axes, image)
+            axes.set_title(name, fontsize=9)
             _zoom(axes, image)
     return figure
 
@@ -110,47 +119,55 @@ def adversarial_figure(
         title: title of the figure.
         synthetic: whether the images are made up.
     """
-    images = _one_per_class(examples["target"])
-    attacks = _spread(np.flatnonzero(examples["eps_px"] > 0), _SHOWN_EPSILONS)
+    images = one_per_class(examples["target"])
+    attacks = spread_attacks(examples["eps_px"])
     columns = 1 + 2 * len(attacks)
     figure = new_figure(2.5 * columns, 3.0 * len(images) + 0.6, title, synthetic=synthetic)
     for row, i in zip(figure.subplots(len(images), columns, squeeze=False), images, strict=True):
         target = int(examples["target"][i])
         clean = examples["image"][i] / 255
-        _show(row[0], clean)
-        row[0].set_title(f"original: {classes[target]}", fontsize=9)
-        _verdict(row[0], examples["prob_clean"][i], target, classes)
+        show(row[0], clean)
+        row[0].set_title(f"original: {short(classes[target], 18)}", fontsize=9)
+        verdict(row[0], examples["prob_clean"][i], target, classes)
         for j, a in enumerate(attacks):
-            delta = examples["adversarial"][a, i] - clean
-            largest = float(np.abs(delta).max())
-            # The largest change becomes black or white whatever epsilon is; grey is no change.
-            _show(row[1 + 2 * j], 0.5 + (delta * 0.5 / largest if largest > 0 else delta))
-            row[1 + 2 * j].set_title(
-                f"change × {0.5 / largest:.3g}" if largest > 0 else "no change", fontsize=9
-            )
-            row[1 + 2 * j].set_xlabel(f"largest: {255 * largest:.3g}/255", fontsize=9)
-            _show(row[2 + 2 * j], examples["adversarial"][a, i])
+            show_change(row[1 + 2 * j], examples["adversarial"][a, i] - clean)
+            show(row[2 + 2 * j], examples["adversarial"][a, i])
             row[2 + 2 * j].set_title(f"attacked, ε = {examples['eps_px'][a]:g}/255", fontsize=9)
-            _verdict(row[2 + 2 * j], examples["prob_adversarial"][a, i], target, classes)
+            verdict(row[2 + 2 * j], examples["prob_adversarial"][a, i], target, classes)
     return figure
 
 
-def _one_per_class(target: NDArray[Any]) -> list[int]:
+def one_per_class(target: NDArray[Any]) -> list[int]:
     """Positions of the first image of each class, at most a few."""
     first = np.unique(target, return_index=True)[1]
     return [int(i) for i in first[:_SHOWN_IMAGES]]
 
 
-def _spread(values: NDArray[Any], count: int) -> list[int]:
-    """At most ``count`` of the values, from the first to the last."""
-    chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
-    return [int(values[i]) for i in chosen]
+def spread_attacks(eps_px: NDArray[Any]) -> list[int]:
+    """Numbers of at most three attacks above epsilon 0: the smallest, a middle one, the largest."""
+    return spread(np.flatnonzero(eps_px > 0).tolist(), 3)
 
 
-def _show(axes: Axes, image: NDArray[Any]) -> None:
-    axes.imshow(np.clip(np.moveaxis(image, 0, -1), 0, 1), interpolation="nearest")
+def show(axes: Axes, image: NDArray[Any]) -> None:
+    """Shows an image, (3, H, W) in [0, 1]; SVG files keep its very pixels."""
+    axes.imshow(np.clip(np.moveaxis(image, 0, -1), 0, 1), interpolation="none")
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def show_change(axes: Axes, change: NDArray[Any]) -> None:
+    """Shows what an attack added, amplified, with its scale.
+
+    The largest change becomes black or white whatever epsilon is; grey is no change.
+
+    Args:
+        axes: to draw in.
+        change: (3, H, W) attacked minus original.
+    """
+    largest = float(np.abs(change).max())
+    show(axes, 0.5 + (change * 0.5 / largest if largest > 0 else change))
+    axes.set_title(f"change × {0.5 / largest:.3g}" if largest > 0 else "no change", fontsize=9)
+    axes.set_xlabel(f"largest: {255 * largest:.3g}/255", fontsize=9)
 
 
 def _zoom(axes: Axes, image: NDArray[Any]) -> None:
@@ -159,7 +176,7 @@ def _zoom(axes: Axes, image: NDArray[Any]) -> None:
     side = max(4, min(height, width) // 7)
     top, left = (height - side) // 2, (width - side) // 2
     inset = axes.inset_axes((0.57, 0.02, 0.41, 0.41))
-    _show(inset, image[:, top : top + side, left : left + side])
+    show(inset, image[:, top : top + side, left : left + side])
     for spine in inset.spines.values():
         spine.set(color=_FRAME, linewidth=2)
     axes.add_patch(
@@ -167,13 +184,14 @@ def _zoom(axes: Axes, image: NDArray[Any]) -> None:
     )
 
 
-def _verdict(axes: Axes, probability: NDArray[Any], target: int, classes: Sequence[str]) -> None:
+def verdict(axes: Axes, probability: NDArray[Any], target: int, classes: Sequence[str]) -> None:
     """Writes the prediction below the image and frames the image by whether it is right."""
     prediction = int(probability.argmax())
     right = prediction == target
-    color = BLUE if right else VERMILLION
+    color = BLUE if right else RUST
+    name = short(classes[prediction], 18)
     axes.set_xlabel(
-        f"{classes[prediction]} {probability[prediction]:.3f}\n{'right' if right else 'WRONG'}",
+        f"{name} {probability[prediction]:.3f}\n{'right' if right else 'WRONG'}",
         color=color,
         fontsize=9,
     )

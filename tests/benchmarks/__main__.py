@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tests.benchmarks.measure import Options, machine, table
 
-NAMES = ("cli", "start", "memory", "fgsm", "training", "gpu")
+NAMES = ("cli", "start", "memory", "fgsm", "training", "gpu", "sweep", "tracking", "report")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

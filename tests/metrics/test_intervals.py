@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from bcadv.metrics.intervals import (
     auroc_score_interval,
@@ -15,6 +15,7 @@ from bcadv.metrics.intervals import (
     cluster_bootstrap,
     mcnemar,
     mean_interval,
+    paired_difference_interval,
     pick_interval,
     wilson,
 )
@@ -184,3 +185,59 @@ def test_mcnemar_is_the_sign_test_on_the_images_where_one_model_is_right() -> No
     assert mcnemar(a, b) == pytest.approx(expected)
     assert mcnemar(b, a) == pytest.approx(expected)
     assert mcnemar(a, a) == 1
+
+
+@settings(deadline=None)
+@given(only_a=st.integers(0, 60), only_b=st.integers(0, 60), other=st.integers(0, 20))
+def test_mcnemar_is_the_exact_sign_test(only_a: int, only_b: int, other: int) -> None:
+    right_a = np.array([True] * only_a + [False] * only_b + [True] * other, dtype=bool)
+    right_b = np.array([False] * only_a + [True] * only_b + [True] * other, dtype=bool)
+    count = only_a + only_b
+    expected = binomtest(only_a, count).pvalue if count else 1.0
+    assert mcnemar(right_a, right_b) == pytest.approx(expected, rel=1e-9)
+
+
+def _newcombe(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:
+    """Method 10 written out a second time, in the paper's letters and from the quadratic."""
+    n, z = both + only_a + only_b + neither, 1.959963984540054
+
+    def score(k: int) -> tuple[float, float]:
+        root = z * math.sqrt(z**2 + 4 * k * (1 - k / n))
+        return (2 * k + z**2 - root) / (2 * n + 2 * z**2), (2 * k + z**2 + root) / (
+            2 * n + 2 * z**2
+        )
+
+    p1, p2 = (both + only_a) / n, (both + only_b) / n
+    (l1, u1), (l2, u2) = score(both + only_a), score(both + only_b)
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    q = float(both * neither - only_a * only_b)
+    q = q - n / 2 if q > n / 2 else (0 if q >= 0 else q)
+    phi = 0 if margins == 0 else q / math.sqrt(margins)
+    d = math.sqrt((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2)
+    e = math.sqrt((u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2)
+    return p1 - p2 - d, p1 - p2 + e
+
+
+@settings(deadline=None)
+@given(st.tuples(*[st.integers(0, 80)] * 4).filter(any))
+def test_paired_difference_is_newcombes_method_10(cells: tuple[int, int, int, int]) -> None:
+    low, high = paired_difference_interval(*cells)
+    assert (low, high) == pytest.approx(_newcombe(*cells), abs=1e-9)
+    both, only_a, only_b, neither = cells
+    mirrored = paired_difference_interval(both, only_b, only_a, neither)
+    assert mirrored == pytest.approx((-high, -low))
+    assert -1 <= low <= (only_a - only_b) / sum(cells) <= high <= 1
+
+
+def test_paired_difference_covers_the_truth() -> None:
+    n, probability = 15, (0.6, 0.25, 0.05, 0.1)  # both, A alone, B alone, neither
+    covered = 0.0
+    for both in range(n + 1):
+        for only_a in range(n + 1 - both):
+            for only_b in range(n + 1 - both - only_a):
+                cells = (both, only_a, only_b, n - both - only_a - only_b)
+                low, high = paired_difference_interval(*cells)
+                ways = math.factorial(n) / math.prod(math.factorial(c) for c in cells)
+                chance = ways * math.prod(p**c for p, c in zip(probability, cells, strict=True))
+                covered += chance * (low <= 0.2 <= high)
+    assert 0.93 < covered < 0.99

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bcadv.report.curves import comparison_curve, robustness_curve, training_curve
+from bcadv.report.curves import robustness_curve, training_curve
 from tests.report.jobs_on_disk import history
 
 Job = tuple[Path, dict[str, Any]]
@@ -66,15 +66,6 @@ def test_undefined_values_leave_a_gap(job: Job) -> None:
     figure = robustness_curve(results | {"clean": rows})
     assert figure is not None
     assert np.isnan(np.asarray(figure.axes[0].lines[0].get_ydata(), dtype=float)[0])
-
-
-def test_comparison_has_a_line_per_job(job: Job) -> None:
-    rows = [*job[1]["clean"], *job[1]["perturbed"]]
-    rows = [row for row in rows if row["batchnorm"] == "clean"]
-    rows = [row for row in rows if row["perturbation"] == "none" or row["eps_px"] > 0]
-    figure = comparison_curve({"one": rows, "two": rows[:2]}, synthetic=True)
-    assert [line.get_label() for line in figure.axes[0].lines] == ["one", "two"]
-    assert len(figure.axes[0].lines[1].get_xdata()) == 2  # type: ignore[arg-type]
 
 
 def test_training_leaves_out_what_was_not_measured() -> None:

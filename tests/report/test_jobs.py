@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 import pytest
 
 from bcadv.errors import BcadvError
-from bcadv.report.jobs import find_jobs, load_job, newest_of_each
+from bcadv.report.jobs import default_jobs, find_jobs, load_job, newest_of_each
 
-Job = tuple[Path, dict[str, Any]]
+Written = tuple[Path, dict[str, Any]]
 
 
 def _write(folder: Path, results: Any, **run: Any) -> None:
@@ -24,9 +25,15 @@ def _write(folder: Path, results: Any, **run: Any) -> None:
     ("content", "message"),
     [
         ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
         ("[]", "schema version None"),
-        ('{"schema_version": 2}', "schema version 2, this program reads 1"),
-        ('{"schema_version": 1, "run": {}, "data": {}}', "lacks clean, perturbed"),
+        ('{"schema_version": 1}', "schema version 1, this program reads 2"),
+        ('{"schema_version": 2, "run": {}, "data": {}}', "lacks training, clean, perturbed"),
+        (
+            '{"schema_version": 2, "run": {}, "data": 3, "training": {}, "clean": [], '
+            '"perturbed": []}',
+            "lacks run.experiment",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: str, message: str) -> None:
@@ -36,19 +43,72 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: str, messa
     assert str(tmp_path) in str(caught.value)
 
 
-def test_find_keeps_finished_jobs_once_and_names_the_rest(job: Job, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        (("training", "shape"), "training.shape"),
+        (("data", "counts"), "data.counts"),
+        (("clean", 0, "metrics"), "clean.metrics"),
+        (("clean", 0, "metrics", "accuracy"), "clean.metrics.accuracy"),
+        (("perturbed", 1, "metrics", "sensitivity", "ci_low"), "metrics.sensitivity.ci_low"),
+    ],
+)
+def test_what_a_file_lacks_is_named(
+    job: Written, tmp_path: Path, path: tuple[Any, ...], named: str
+) -> None:
+    results = json.loads(json.dumps(job[1]))
+    place = results
+    for step in path[:-1]:
+        place = place[step]
+    del place[path[-1]]
+    _write(tmp_path / "a", results)
+    with pytest.raises(BcadvError, match=f"lacks .*{named}"):
+        load_job(tmp_path / "a")
+
+
+def test_find_keeps_finished_jobs_once_and_names_the_rest(job: Written, tmp_path: Path) -> None:
     _write(tmp_path / "good", job[1])
     _write(tmp_path / "unfinished", job[1], finished=None)
     _write(tmp_path / "other", {"schema_version": 9})
-    shutil.copytree(tmp_path / "good", tmp_path / "artifacts" / "of" / "tracker")
-    jobs, left_out = find_jobs([tmp_path, tmp_path / "good"])
+    shutil.copytree(tmp_path / "good", tmp_path / "copies" / "of" / "tracker")
+    (tmp_path / "killed" / ".hydra").mkdir(parents=True)
+    jobs, left_out = find_jobs([tmp_path, tmp_path / "good", tmp_path / "." / "good"])
     assert [found.folder.name for found in jobs] == ["good"]
-    assert len(left_out) == 2
-    assert "did not finish" in " ".join(left_out)
-    assert "schema version 9" in " ".join(left_out)
+    assert len(left_out) == 3
+    for word in ("did not finish", "schema version 9", f"{tmp_path / 'killed'} has no results"):
+        assert word in " ".join(left_out)
 
 
-def test_newest_of_each_experiment(job: Job, tmp_path: Path) -> None:
+def test_jobs_that_a_sweep_planned_and_never_ran_are_named(job: Written, tmp_path: Path) -> None:
+    for number in (0, 2, 10):
+        _write(tmp_path / str(number), job[1], job=number)
+    record = {"jobs": [{"key": "0"}] * 11}
+    (tmp_path / "sweep.json").write_text(json.dumps(record), encoding="utf-8")
+    jobs, left_out = find_jobs([tmp_path])
+    assert [found.folder.name for found in jobs] == ["0", "2", "10"]
+    assert len(left_out) == 8
+    assert f"{tmp_path / '1'} is missing" in left_out[0]
+
+
+def test_folders_of_tracker_and_models_are_not_entered(
+    job: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path / "good", job[1])
+    for name in ("mlartifacts", "models", "cache", ".git"):
+        _write(tmp_path / name / "deep" / "er", job[1], name=name)
+    entered: list[str] = []
+    scandir = os.scandir
+
+    def watch(path: Any) -> Any:
+        entered.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", watch)
+    assert len(find_jobs([tmp_path])[0]) == 1
+    assert not [path for path in entered if "deep" in path]
+
+
+def test_newest_of_each_experiment(job: Written, tmp_path: Path) -> None:
     _write(tmp_path / "a", job[1], experiment="one", finished="2025-03-01")
     _write(tmp_path / "b", job[1], experiment="one", finished="2025-02-01")
     _write(tmp_path / "c", job[1], experiment="two", finished="2025-01-01")
@@ -56,7 +116,15 @@ def test_newest_of_each_experiment(job: Job, tmp_path: Path) -> None:
     assert [found.folder.name for found in jobs] == ["a", "c"]
 
 
-def test_predictions_that_are_gone_are_named(job: Job, tmp_path: Path) -> None:
-    _write(tmp_path / "a", job[1])
-    with pytest.raises(BcadvError, match=r"predictions\.parquet cannot be read"):
-        load_job(tmp_path / "a").predictions(["image_id"])
+def test_by_default_the_newest_sweep_with_a_finished_job(job: Written, tmp_path: Path) -> None:
+    _write(tmp_path / "baseline" / "x", job[1], experiment="one", finished="2025-03-01")
+    _write(tmp_path / "baseline" / "y", job[1], experiment="one", finished="2025-04-01")
+    assert [found.folder.name for found in default_jobs(tmp_path)[0]] == ["y"]
+    _write(tmp_path / "sweeps" / "2025-01" / "0", job[1], job=0)
+    _write(tmp_path / "sweeps" / "2025-01" / "1", job[1], job=1)
+    _write(tmp_path / "sweeps" / "2025-02" / "0", job[1], finished=None)
+    jobs, _ = default_jobs(tmp_path)
+    assert [str(found.folder.relative_to(tmp_path / "sweeps")) for found in jobs] == [
+        "2025-01/0",
+        "2025-01/1",
+    ]

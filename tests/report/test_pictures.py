@@ -64,8 +64,8 @@ def test_noise_stands_beside_the_original_with_the_same_cutout_enlarged(
     figure = noise_figure(arrays, CLASSES, "title", synthetic=False)
     panels = [axes for axes in figure.axes if axes.child_axes]
     assert len(panels) == 4
-    assert panels[0].get_title() == "original: benign, image 3"
-    assert panels[1].get_title() == "Gaussian noise, σ = 0.1 (25.5/255)"
+    assert panels[0].get_title() == "original: benign, no. 3"
+    assert panels[1].get_title() == "noise of σ = 0.1 (25.5/255)"
     assert np.allclose(_pixels(panels[3]), arrays["noisy"][1].transpose(1, 2, 0))
     for panel in panels:
         whole, cutout = _pixels(panel), _pixels(panel.child_axes[0])

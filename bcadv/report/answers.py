@@ -1,0 +1,177 @@
+"""A job's predictions table, read column by column and kept small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bcadv.errors import BcadvError
+from bcadv.report.jobs import PREDICTIONS, Job
+
+Condition: TypeAlias = tuple[str, str, float]
+"""Perturbation, norm, epsilon in grey levels of 255."""
+
+CLEAN: Condition = ("none", "-", 0.0)
+
+_NAMED = ("batchnorm", "perturbation", "norm")
+_TEXTS = ("image_id", "patient", *_NAMED)
+_NUMBERS = ("eps_px", "target", "prediction")
+
+
+@dataclass(frozen=True)
+class Images:
+    """The n test images, in the order of their names.
+
+    Attributes:
+        image_id: names, (n,) of str.
+        target: class indices, (n,).
+        group: name of each image's patient, or of the image where its patient is unknown, (n,).
+        positive: whether the class counts as positive, (n,).
+        patients_known: whether any image names its patient.
+    """
+
+    image_id: NDArray[Any]
+    target: NDArray[np.int16]
+    group: NDArray[Any]
+    positive: NDArray[np.bool_]
+    patients_known: bool
+
+    def same_as(self, other: Images) -> bool:
+        """Whether both are the same images of the same classes."""
+        return np.array_equal(self.image_id, other.image_id) and np.array_equal(
+            self.target, other.target
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says about n images under one condition.
+
+    Attributes:
+        prediction: class indices, (n,).
+        called_positive: whether the predicted class counts as positive, (n,).
+        score: probability of the positive classes together, (n,).
+        confidence: probability of the likeliest class, (n,).
+    """
+
+    prediction: NDArray[np.int16]
+    called_positive: NDArray[np.bool_]
+    score: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
+def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]:
+    """Reads the predictions of a job.
+
+    Returns:
+        The images, and BatchNorm variant -> condition -> answers.
+
+    Raises:
+        BcadvError: if the file cannot be read, lacks a column, does not hold every image once under
+            every condition, or disagrees with the job's ``results.json``.
+    """
+    path = job.folder / PREDICTIONS
+    classes = [f"p_{c}" for c in range(len(job.results["data"]["classes"]))]
+    positive = np.array(job.results["data"]["positive"], dtype=np.int16)
+    try:
+        table = pq.read_table(
+            path, columns=[*_TEXTS, *_NUMBERS, *classes], use_threads=False, memory_map=True
+        )
+        absent = {*_TEXTS, *_NUMBERS, *classes} - set(table.column_names)
+        if absent:
+            raise BcadvError(f"{path} lacks the column(s) {', '.join(sorted(absent))}.")
+        text = {name: _encoded(table.column(name)) for name in _TEXTS}
+        eps_px = table.column("eps_px").to_numpy().astype(np.float64)
+        target, prediction = (table.column(n).to_numpy().astype(np.int16) for n in _NUMBERS[1:])
+        probability = np.stack(
+            [table.column(name).to_numpy().astype(np.float32) for name in classes], axis=1
+        )
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
+
+    image_code, image_id = text["image_id"]
+    rank = np.argsort(np.argsort(image_id))[image_code]
+    sizes, size_code = np.unique(eps_px, return_inverse=True)
+    # One number per condition: far quicker to sort than four columns.
+    levels = [len(text[name][1]) for name in _NAMED] + [len(sizes)]
+    codes = np.ravel_multi_index([*(text[name][0] for name in _NAMED), size_code], levels)
+    conditions, condition_code = np.unique(codes, return_inverse=True)
+    order = np.lexsort((rank, condition_code))
+    n, count = len(image_id), len(conditions)
+    if len(order) != n * count or not np.array_equal(
+        rank[order].reshape(count, n), np.broadcast_to(np.arange(n), (count, n))
+    ):
+        raise BcadvError(f"{path} does not hold every image once under every condition.")
+    by_condition = order.reshape(count, n)
+    first = by_condition[0]
+    if not (target[by_condition] == target[first]).all():
+        raise BcadvError(f"{path} gives an image different classes under different conditions.")
+
+    names = np.sort(image_id)
+    patient_code, patients = text["patient"]
+    group = np.array(
+        [
+            f"image {name}" if code < 0 else f"patient {patients[code]}"
+            for name, code in zip(names, patient_code[first], strict=True)
+        ],
+        dtype=object,
+    )
+    images = Images(
+        names,
+        target[first],
+        group,
+        np.isin(target[first], positive),
+        bool((patient_code[first] >= 0).any()),
+    )
+    answers: dict[str, dict[Condition, Answers]] = {}
+    named = zip(*np.unravel_index(conditions, levels), by_condition, strict=True)
+    for batchnorm, perturbation, norm, size, rows in named:
+        key = (text["perturbation"][1][perturbation], text["norm"][1][norm], float(sizes[size]))
+        of_condition = probability[rows]
+        answers.setdefault(text["batchnorm"][1][batchnorm], {})[key] = Answers(
+            prediction[rows],
+            np.isin(prediction[rows], positive),
+            of_condition[:, positive].sum(axis=1),
+            of_condition.max(axis=1),
+        )
+    _agree(job, images, answers)
+    return images, answers
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Codes, -1 for what is missing, and the texts that they stand for."""
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, np.array(encoded.dictionary.to_pylist(), dtype=object)
+
+
+def condition_of(row: Mapping[str, Any]) -> Condition:
+    """The condition of a row of ``results.json``."""
+    return str(row["perturbation"]), str(row["norm"]), float(row["eps_px"])
+
+
+def rows_of(results: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """All rows of ``results.json``."""
+    return [*results["clean"], *results["perturbed"]]
+
+
+def _agree(job: Job, images: Images, answers: Mapping[str, Mapping[Condition, Answers]]) -> None:
+    for row in rows_of(job.results):
+        given = answers.get(row["batchnorm"], {}).get(condition_of(row))
+        right = None if given is None else int((given.prediction == images.target).sum())
+        if right != row["metrics"]["accuracy"].get("k"):
+            raise BcadvError(
+                f"{job.folder}: {PREDICTIONS} and results.json disagree on {row['perturbation']} "
+                f"{row['eps_px']:g}/255, so they are not of one run; run the job again."
+            )
+    for variant in answers:
+        if CLEAN not in answers[variant]:
+            raise BcadvError(f"{job.folder / PREDICTIONS} has no clean rows; run the job again.")

@@ -1,0 +1,245 @@
+"""Jobs -> trained models -> arms: what a comparison compares, and what each is called."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bcadv.errors import BcadvError
+from bcadv.report.answers import (
+    CLEAN,
+    Answers,
+    Condition,
+    Images,
+    condition_of,
+    read_answers,
+    rows_of,
+)
+from bcadv.report.jobs import Job
+from bcadv.report.naming import made_unique, names_of, sigma_of
+
+WITH_THE_SEED = ("seed", "data.content")
+"""What differs between the seeds of one way of training: the split, and with it the content."""
+
+VERSIONS = ("code", "torch", "lightning")
+"""What does not make another way of training, but is to be said where it is mixed."""
+
+_VARIANTS = ("as_trained", "clean", "noisy")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a line of a figure stands for: one way of training, one choice of BatchNorm statistics.
+
+    Attributes:
+        name: short and unique, e.g. ``noise σ=0.1, BN on clean``.
+        experiment: name of the newest job's experiment.
+        sigma: standard deviation of the training noise; ``None`` for a model trained without.
+        variant: BatchNorm statistics: ``as_trained``, ``clean`` or ``noisy``.
+        jobs: that contribute, the newest last.
+        seeds: of the models, ascending.
+    """
+
+    name: str
+    experiment: str
+    sigma: float | None
+    variant: str
+    jobs: tuple[Job, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A model under one condition: its answers, and its row of ``results.json``."""
+
+    answers: Answers
+    row: Mapping[str, Any]
+
+
+@dataclass
+class Model:
+    """A trained model with all that its jobs measured, the newest job counting.
+
+    Attributes:
+        fingerprint: of its training.
+        images: that it was tested on.
+        jobs: that contribute, the newest last.
+        cells: BatchNorm variant -> condition -> cell.
+    """
+
+    fingerprint: str
+    images: Images
+    jobs: list[Job]
+    cells: dict[str, dict[Condition, Cell]] = field(default_factory=dict)
+
+    @property
+    def job(self) -> Job:
+        """The newest job."""
+        return self.jobs[-1]
+
+    @property
+    def total(self) -> int:
+        """Number of images in all parts of the split."""
+        counts = self.job.results["data"]["counts"]
+        return sum(n for part in counts.values() for n in part.values())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An arm with the models behind it, by seed.
+
+    Attributes:
+        arm: the arm.
+        way: the way of training, option -> value.
+        models: by seed.
+    """
+
+    arm: Arm
+    way: Mapping[str, Hashable]
+    models: Mapping[int, Model]
+
+    def cells(self, seed: int) -> dict[Condition, Cell]:
+        """What one seed was measured at."""
+        return self.models[seed].cells[self.arm.variant]
+
+    def conditions(self) -> list[Condition]:
+        """Everything any seed was measured at; clean first."""
+        return sorted(
+            {key for seed in self.models for key in self.cells(seed)},
+            key=lambda key: (key != CLEAN, key),
+        )
+
+
+def measured_arms(jobs: Iterable[Job]) -> tuple[list[Measured], list[Job], list[str]]:
+    """Reads the predictions of jobs and sorts them into arms.
+
+    Returns:
+        The arms in their order, the jobs used (newest last), and a sentence for each
+        job that could not be used.
+    """
+    models, left_out = _models(jobs)
+    by_way: dict[Hashable, list[Model]] = defaultdict(list)
+    for model in sorted(models, key=lambda model: model.job.finished):
+        by_way[_key(way_of(model.job))].append(model)
+    ways: list[dict[int, Model]] = []
+    for of_way in by_way.values():
+        for members in _data_sets(of_way):
+            seeds: dict[int, Model] = {}
+            for model in members:
+                replaced = seeds.get(model.job.seed)
+                left_out += [] if replaced is None else _replaced(replaced, model)
+                seeds[model.job.seed] = model
+            ways.append(seeds)
+    used = {id(job): job for seeds in ways for m in seeds.values() for job in m.jobs}
+    return (
+        _named([dict(sorted(seeds.items())) for seeds in ways]),
+        sorted(used.values(), key=lambda job: job.finished),
+        left_out,
+    )
+
+
+def _data_sets(models: Sequence[Model]) -> list[list[Model]]:
+    """Divides models of one way of training by their images, where one seed has several.
+
+    The settings of a training do not name a folder of images. Two folders show by a seed that has
+    different numbers of images; different seeds may differ so in one and the same data set.
+    """
+    by_total: dict[int, list[Model]] = defaultdict(list)
+    for model in models:
+        by_total[model.total].append(model)
+    seeds = [seed for of in by_total.values() for seed in {model.job.seed for model in of}]
+    return list(by_total.values()) if len(seeds) > len(set(seeds)) else [list(models)]
+
+
+def _replaced(old: Model, new: Model) -> list[str]:
+    return [
+        f"{job.folder} was left out: {new.job.name} is a newer training of the same settings and "
+        "seed, with other code, versions or images."
+        for job in old.jobs
+    ]
+
+
+def _models(jobs: Iterable[Job]) -> tuple[list[Model], list[str]]:
+    """One model per fingerprint and tested epoch; rows of its jobs united."""
+    models: dict[Hashable, Model] = {}
+    left_out: list[str] = []
+    for job in sorted(jobs, key=lambda job: job.finished):
+        try:
+            images, answers = read_answers(job)
+        except BcadvError as error:
+            left_out.append(f"{job.folder} was left out: {error}")
+            continue
+        rows = {(row["batchnorm"], condition_of(row)): row for row in rows_of(job.results)}
+        name = str(job.results["training"]["fingerprint"])
+        key = (name, *_key(way_of(job)))
+        model = models.get(key)
+        if model is not None and not model.images.same_as(images):
+            left_out += [
+                f"{old.folder} was left out: it tested the model of {job.name} on other images."
+                for old in model.jobs
+            ]
+            model = None
+        if model is None:
+            model = models[key] = Model(name, images, [])
+        model.jobs.append(job)
+        for (variant, condition), row in rows.items():
+            # Strength 0 of an attack is the clean image once more.
+            if condition == CLEAN or condition[2] > 0:
+                cells = model.cells.setdefault(variant, {})
+                cells[condition] = Cell(answers[variant][condition], row)
+    return list(models.values()), left_out
+
+
+def way_of(job: Job) -> dict[str, Hashable]:
+    """The way of training (and of choosing the epoch): what the seeds of an arm have in common."""
+    data, training = job.results["data"], job.results["training"]
+    left_out = {*WITH_THE_SEED, *VERSIONS}
+    way = {
+        name: value if isinstance(value, Hashable) else json.dumps(value, sort_keys=True)
+        for name, value in job.shape.items()
+        if name not in left_out
+    }
+    return way | {
+        "checkpoint": str(training["checkpoint"]),
+        "classes": json.dumps(data["classes"]),
+        "positive": json.dumps(data["positive"]),
+    }
+
+
+def _key(way: Mapping[str, Hashable]) -> tuple[tuple[str, Hashable], ...]:
+    return tuple(sorted(way.items()))
+
+
+def _named(ways: Sequence[Mapping[int, Model]]) -> list[Measured]:
+    """The arms, in their order and with their names."""
+    found = []
+    for seeds in ways:
+        newest = max((model.job for model in seeds.values()), key=lambda job: job.finished)
+        for variant in sorted({v for model in seeds.values() for v in model.cells}, key=_rank):
+            of_variant = {seed: m for seed, m in seeds.items() if variant in m.cells}
+            found.append((way_of(newest), variant, of_variant, newest.experiment))
+    found.sort(key=lambda entry: (sigma_of(entry[0]) is not None, sigma_of(entry[0]) or 0.0))
+    names = names_of([way for way, _, _, _ in found], [variant for _, variant, _, _ in found])
+    models = [seeds[max(seeds)] for _, _, seeds, _ in found]
+    names = made_unique(names, [f"{model.total} images" for model in models])
+    names = made_unique(names, [model.job.name for model in models])
+    result = []
+    for (way, variant, seeds, experiment), name in zip(found, names, strict=True):
+        jobs = {id(job): job for model in seeds.values() for job in model.jobs}
+        arm = Arm(
+            name=name,
+            experiment=experiment,
+            sigma=sigma_of(way),
+            variant=variant,
+            jobs=tuple(sorted(jobs.values(), key=lambda job: job.finished)),
+            seeds=tuple(seeds),
+        )
+        result.append(Measured(arm, way, seeds))
+    return result
+
+
+def _rank(variant: str) -> tuple[int, str]:
+    return (_VARIANTS.index(variant) if variant in _VARIANTS else len(_VARIANTS), variant)

@@ -1,0 +1,79 @@
+"""The comparison in short, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isnan
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bcadv.report.answers import CLEAN
+from bcadv.report.numbers import (
+    Key,
+    Number,
+    attack_name,
+    condition_name,
+    conditions,
+    strengths,
+    together,
+)
+from bcadv.report.robustness import perturbations
+from bcadv.report.study import Study
+from bcadv.report.table import SYNTHETIC_WARNING, UNDEFINED
+
+_MOST_WITH_INTERVAL = 3
+
+
+def console_comparison(study: Study) -> RenderableType:
+    """Accuracy of every arm, clean and under everything tried.
+
+    Up to three arms are columns and have 95 % intervals. More are rows of a table for each
+    perturbation that was tried at several strengths, without intervals.
+    """
+    numbers = together(study.measures)
+    warning = [Text(SYNTHETIC_WARNING, "bold red")] if study.synthetic else []
+    if len(study.arms) <= _MOST_WITH_INTERVAL:
+        return Group(*warning, _with_intervals(study, numbers))
+    attacks = perturbations(study)
+    return Group(*warning, *(_without_intervals(study, numbers, attack) for attack in attacks))
+
+
+def _with_intervals(study: Study, numbers: Mapping[Key, Number]) -> Table:
+    table = _table("Accuracy (%) [95 % interval]", "image")
+    for arm in study.arms:
+        table.add_column(Text(arm.name), justify="right", overflow="fold")
+    for condition in conditions(study.measures):
+        found = (numbers.get((arm.name, condition, "accuracy")) for arm in study.arms)
+        cells = (UNDEFINED if number is None else number.rate for number in found)
+        table.add_row(Text(condition_name(condition)), *map(Text, cells))
+    return table
+
+
+def _without_intervals(
+    study: Study, numbers: Mapping[Key, Number], attack: tuple[str, str]
+) -> Table:
+    table = _table(f"Accuracy (%), {attack_name(attack)} of so many grey levels of 255", "")
+    tried = [(*attack, size) for size in strengths(conditions(study.measures), attack) if size]
+    for condition in (CLEAN, *tried):
+        heading = "clean" if condition == CLEAN else f"{condition[2]:g}"
+        table.add_column(heading, justify="right", overflow="fold", min_width=2)
+    for arm in study.arms:
+        found = (numbers.get((arm.name, key, "accuracy")) for key in (CLEAN, *tried))
+        cells = (UNDEFINED if number is None else _whole(number) for number in found)
+        table.add_row(Text(arm.name), *map(Text, cells))
+    table.caption = Text("Intervals stand in the report.", justify="left")
+    return table
+
+
+def _whole(number: Number) -> str:
+    return UNDEFINED if isnan(number.value) else f"{100 * number.value:.0f}"
+
+
+def _table(title: str, corner: str) -> Table:
+    table = Table(title=Text(title), box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+    # Where a terminal is narrow, letters and digits go to the next line rather than get lost.
+    table.add_column(corner, justify="left", overflow="fold")
+    return table

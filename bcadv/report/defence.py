@@ -1,0 +1,183 @@
+"""Whether the defence helps, in sentences: matched by epsilon, on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bcadv.report.answers import CLEAN
+from bcadv.report.arms import Arm
+from bcadv.report.differences import Difference
+from bcadv.report.facts import Facts, commonest_share
+from bcadv.report.numbers import positive_of
+from bcadv.report.prose import listed, plural
+
+_SPELLED_OUT = 4
+"""Up to so many defended models are judged one by one; more are counted."""
+
+
+def on_the_defence(facts: Facts) -> list[str]:
+    """Whether the defended models do better on the same images."""
+    study = facts.study
+    defended = [arm for arm in study.arms if arm.sigma is not None]
+    if not defended:
+        return ["No defended model was tested, so nothing can be said about the defence."]
+    if study.reference is None:
+        return [
+            "No undefended model stands beside it, so whether the defence helps cannot be said."
+        ]
+    compared = [arm for arm in defended if arm.name in facts.differences]
+    said = []
+    if len(compared) < len(defended):
+        said.append(
+            f"{plural(len(defended) - len(compared), 'defended model')} could not be compared with "
+            "an undefended one on the same images."
+        )
+    if len(compared) <= _SPELLED_OUT:
+        for arm in compared:
+            said += _judge(facts, arm)
+    else:
+        said += _count(facts, compared)
+    for arm in compared:
+        if arm.variant == "as_trained":
+            said += _batchnorm(facts, arm, compared)
+    return said
+
+
+def _judge(facts: Facts, arm: Arm) -> list[str]:
+    """One defended model, matched by epsilon."""
+    rows = facts.differences[arm.name]
+    clean = next((row for row in rows if row.eps_px == 0), None)
+    said = []
+    if clean is not None:
+        if clean.worse:
+            cost = f"costs clean accuracy: {clean.text} points"
+        elif clean.better:
+            cost = f"has higher clean accuracy: {clean.text} points"
+        else:
+            cost = f"shows no certain change of clean accuracy ({clean.text} points)"
+        said.append(f"“{arm.name}”, compared on the same images, {cost}.")
+    said += _no_better_than_naming_one_class(facts, arm)
+    said += _one_sided(facts, arm)
+    attacked = [row for row in rows if row.eps_px > 0]
+    if not attacked:
+        return said
+    better = [row for row in attacked if row.better]
+    worse = [row for row in attacked if row.worse]
+    open_ = len(attacked) - len(better) - len(worse)
+    words = []
+    for found, word, best in ((better, "better", max), (worse, "worse", min)):
+        if found:
+            most = best(found, key=lambda row: row.value)
+            words.append(
+                f"it is {word} at {_strengths(found)} "
+                + (
+                    f"(the most: {most.text} points, at {most.eps_px:g}/255)"
+                    if len(found) > 1
+                    else f"({most.text} points)"
+                )
+            )
+    if open_ == len(attacked):
+        words.append(
+            f"none of the {plural(open_, 'strength')} shows a difference that could not be chance"
+        )
+    elif open_:
+        others = "strength" if open_ == 1 else f"{open_} strengths"
+        words.append(f"at the other {others} the difference may be chance")
+    return [*said, f"Attacked at the same ε, {'; '.join(words)}."]
+
+
+def _strengths(rows: Sequence[Difference]) -> str:
+    return f"ε={listed([f'{row.eps_px:g}' for row in rows])}/255"
+
+
+def _no_better_than_naming_one_class(facts: Facts, arm: Arm) -> list[str]:
+    """A model that has learnt nothing has nothing to lose to an attack."""
+    clean = facts.number(arm, CLEAN)
+    commonest = commonest_share(arm.jobs)
+    if clean is None or clean.low > commonest:
+        return []
+    return [
+        f"With {clean.rate} % without attack it is not certainly better than always naming the "
+        f"commonest class ({100 * commonest:.1f} %); a model that is right by naming one class has "
+        "little to lose to an attack."
+    ]
+
+
+def _one_sided(facts: Facts, arm: Arm) -> list[str]:
+    """A model that calls nearly everything one class looks sturdy on the images of that class."""
+    sensitivity = facts.number(arm, CLEAN, "sensitivity")
+    specificity = facts.number(arm, CLEAN, "specificity")
+    positive = positive_of(arm.jobs[-1])
+    if sensitivity is None or specificity is None:
+        return []
+    if specificity.value < 0.5 < sensitivity.value:
+        return [
+            f"It calls most negative images {positive} even without attack (specificity "
+            f"{specificity.rate} %), so its accuracy on {positive} images alone, the paper's "
+            "measure, is no sign of robustness, and a gain in accuracy may come from that alone."
+        ]
+    if sensitivity.value < 0.5 < specificity.value:
+        return [
+            f"It calls most {positive} images negative even without attack (sensitivity "
+            f"{sensitivity.rate} %)."
+        ]
+    return []
+
+
+def _count(facts: Facts, compared: Sequence[Arm]) -> list[str]:
+    """Many defended models, counted."""
+    rows = {arm.name: facts.differences[arm.name] for arm in compared}
+    clean_worse = sum(row.worse for of in rows.values() for row in of if row.eps_px == 0)
+    attacked = [row for of in rows.values() for row in of if row.eps_px > 0]
+    better = [row for row in attacked if row.better]
+    worse = [row for row in attacked if row.worse]
+    gains = sum(any(row.better and row.eps_px > 0 for row in of) for of in rows.values())
+    said = [
+        f"Of {len(compared)} defended models (σ × BatchNorm statistics), compared on the same "
+        f"images, {_none(clean_worse)} lose clean accuracy.",
+        f"Attacked at the same ε, {_none(gains)} are better than the undefended model at some "
+        "strength; "
+        f"of the {plural(len(attacked), 'comparison')} {_none(len(better))} are better, "
+        f"{_none(len(worse))} worse, and the rest may be chance.",
+    ]
+    if better:
+        most = max(better, key=lambda row: row.value)
+        said.append(f"The largest gain: “{most.arm}”, {most.text} points at ε={most.eps_px:g}/255.")
+    return said
+
+
+def _none(count: int) -> str:
+    return str(count) if count else "none"
+
+
+def _batchnorm(facts: Facts, arm: Arm, compared: Sequence[Arm]) -> list[str]:
+    """Whether a gain outlives BatchNorm statistics from clean images."""
+    twin = next(
+        (
+            other
+            for other in compared
+            if other.variant == "clean" and other.sigma == arm.sigma and other.jobs == arm.jobs
+        ),
+        None,
+    )
+    gains = [row for row in facts.differences[arm.name] if row.better and row.eps_px > 0]
+    if twin is None or not gains:
+        return []
+    again = {row.eps_px: row for row in facts.differences[twin.name]}
+    kept = [row for row in gains if row.eps_px in again and again[row.eps_px].better]
+    lost = [row for row in gains if row not in kept]
+    if kept:
+        return [
+            f"With BatchNorm statistics from clean images (“{twin.name}”, the same weights) there "
+            f"is a gain still at {_strengths(kept)}"
+            + (f", but none that could not be chance at {_strengths(lost)}." if lost else ".")
+        ]
+    there = [again[row.eps_px] for row in gains if row.eps_px in again]
+    if not there:
+        return []
+    best = max(there, key=lambda row: row.value)
+    return [
+        f"With BatchNorm statistics from clean images (“{twin.name}”, the same weights) no gain is "
+        f"left that could not be chance (at most {best.text} points): what was gained is a matter "
+        "of these statistics, not of sturdier weights."
+    ]

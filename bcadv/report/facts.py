@@ -1,0 +1,45 @@
+"""What the sentences of a verdict are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bcadv.report.answers import Condition
+from bcadv.report.arms import Arm
+from bcadv.report.differences import Difference
+from bcadv.report.jobs import Job
+from bcadv.report.numbers import Key, Number
+from bcadv.report.study import Study
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A study, looked up.
+
+    Attributes:
+        study: the study.
+        numbers: measures of all seeds together.
+        attack: perturbation and norm that the report is about.
+        sizes: its epsilons in grey levels of 255, ascending.
+        differences: of each arm from its undefended one.
+    """
+
+    study: Study
+    numbers: dict[Key, Number]
+    attack: tuple[str, str] | None
+    sizes: Sequence[float]
+    differences: dict[str, list[Difference]]
+
+    def number(self, arm: Arm, key: Condition, metric: str = "accuracy") -> Number | None:
+        """A measure of an arm, if it was measured."""
+        return self.numbers.get((arm.name, key, metric))
+
+
+def commonest_share(jobs: Sequence[Job]) -> float:
+    """Share of the commonest class among the test images, mean over the jobs."""
+    shares = []
+    for job in jobs:
+        counts = job.results["data"]["counts"]["test"].values()
+        shares.append(float(max(counts) / sum(counts)))
+    return sum(shares) / len(shares)

@@ -1,0 +1,142 @@
+"""Original, change and attacked image in a row: fig. 6 of Li & Liu 2023, and the gallery.
+
+The gallery reads ``gallery.npz``, k test images that are right when clean:
+
+==================  =====================  =====================================================
+array               shape, type            meaning
+==================  =====================  =====================================================
+image               (k, 3, H, W) uint8     the clean image, times 255
+adversarial         (k, 3, H, W) float32   the attacked image, in [0, 1]
+eps_px              (k,) float             epsilon of the attack in grey levels of 255: the
+                                           smallest that flips it, or the largest tried
+flipped             (k,) bool              whether any epsilon flips it
+first               (k,) bool              among the first to flip, or among the last
+target              (k,) int               true class
+image_id            (k,) str               name of the image
+prob_clean          (k, K) float           the model's probabilities for the clean image
+prob_adversarial    (k, K) float           the same for the attacked image
+==================  =====================  =====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bcadv.report.pictures import Examples, load_arrays, one_per_class, show, show_change, verdict
+from bcadv.report.style import new_figure, short
+
+GALLERY = "gallery.npz"
+_ARRAYS = (
+    "image",
+    "adversarial",
+    "eps_px",
+    "flipped",
+    "first",
+    "target",
+    "image_id",
+    "prob_clean",
+    "prob_adversarial",
+)
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """An image before and after an attack.
+
+    Attributes:
+        name: of the image.
+        clean: (3, H, W) in [0, 1].
+        attacked: the same.
+        target: true class.
+        eps_px: size of the attack in grey levels of 255.
+        remark: stands beside epsilon.
+        prob_clean: (K,) the model's probabilities for the clean image.
+        prob_attacked: (K,) for the attacked image.
+    """
+
+    name: str
+    clean: NDArray[Any]
+    attacked: NDArray[Any]
+    target: int
+    eps_px: float
+    remark: str
+    prob_clean: NDArray[Any]
+    prob_attacked: NDArray[Any]
+
+
+def triplets_figure(
+    triplets: Sequence[Triplet], classes: Sequence[str], title: str, *, synthetic: bool
+) -> Figure:
+    """A row for each image: original, change (amplified, with its scale), attacked.
+
+    Below the images stand the likeliest class with its probability and whether it is right.
+
+    Args:
+        triplets: one or more.
+        classes: class names.
+        title: title of the figure.
+        synthetic: whether the images are made up.
+    """
+    figure = new_figure(5.2, 2.45 * len(triplets) + 0.4, title, synthetic=synthetic, fontsize=10)
+    grid = figure.subplots(len(triplets), 3, squeeze=False)
+    for (original, change, attacked), triplet in zip(grid, triplets, strict=True):
+        show(original, triplet.clean)
+        truth = short(f"truly {classes[triplet.target]}", 24)
+        original.set_title(f"{short(triplet.name, 24)}\n{truth}", fontsize=8.5)
+        verdict(original, triplet.prob_clean, triplet.target, classes)
+        show_change(change, triplet.attacked - triplet.clean)
+        show(attacked, triplet.attacked)
+        remark = f"\n{triplet.remark}" if triplet.remark else ""
+        attacked.set_title(f"attacked, ε = {triplet.eps_px:g}/255{remark}", fontsize=8.5)
+        verdict(attacked, triplet.prob_attacked, triplet.target, classes)
+    return figure
+
+
+def example_triplets(examples: Examples, attack: int) -> list[Triplet]:
+    """One image of each class under the attack of this number."""
+    return [
+        Triplet(
+            name=f"test image no. {int(examples['index'][i])}",
+            clean=examples["image"][i] / 255,
+            attacked=examples["adversarial"][attack, i],
+            target=int(examples["target"][i]),
+            eps_px=float(examples["eps_px"][attack]),
+            remark="",
+            prob_clean=examples["prob_clean"][i],
+            prob_attacked=examples["prob_adversarial"][attack, i],
+        )
+        for i in one_per_class(examples["target"])
+    ]
+
+
+def gallery_triplets(path: Path) -> tuple[list[Triplet], list[Triplet]]:
+    """Reads ``gallery.npz``.
+
+    Returns:
+        The images that flip first, and those that flip last or never.
+
+    Raises:
+        BcadvError: if the file cannot be read or lacks an array.
+    """
+    kept = load_arrays(path, _ARRAYS)
+    sides: tuple[list[Triplet], list[Triplet]] = ([], [])
+    for i in range(len(kept["image"])):
+        flipped = bool(kept["flipped"][i])
+        triplet = Triplet(
+            name=str(kept["image_id"][i]),
+            clean=kept["image"][i] / 255,
+            attacked=kept["adversarial"][i],
+            target=int(kept["target"][i]),
+            eps_px=float(kept["eps_px"][i]),
+            remark="the smallest that flips it" if flipped else "never flipped",
+            prob_clean=kept["prob_clean"][i],
+            prob_attacked=kept["prob_adversarial"][i],
+        )
+        sides[0 if kept["first"][i] else 1].append(triplet)
+    return sides

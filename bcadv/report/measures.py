@@ -1,0 +1,290 @@
+"""Arms -> the tidy table of measures: every seed, and all seeds together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bcadv.metrics.clinical import Floats, share
+from bcadv.metrics.intervals import Interval, mean_interval, pick_interval
+from bcadv.metrics.pooled import (
+    Clusters,
+    auroc_influence,
+    auroc_interval,
+    calibration_gaps,
+    percentiles,
+    resampled_sums,
+)
+from bcadv.report.answers import CLEAN, Condition
+from bcadv.report.arms import Cell, Measured, Model
+
+RATES = ("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity")
+METRICS = (*RATES, "auroc", "ece")
+COLUMNS = (
+    "arm",
+    "seed",
+    "perturbation",
+    "norm",
+    "eps_px",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "k",
+    "n",
+    "n_patients",
+    "kind",
+)
+Draw = Callable[[Sequence[Model]], Clusters]
+"""Numbers and resamples the patients of some models' test images."""
+
+Record = tuple[Any, ...]
+
+
+def measure(arms: Sequence[Measured], draw: Draw) -> pd.DataFrame:
+    """A row per arm, seed, condition and metric.
+
+    Rows of a seed are those of its ``results.json``. Rows of all seeds together (seed ``<NA>``)
+    are the mean over the seeds, with an interval from resampling patients; of a single seed they
+    repeat its row.
+
+    Args:
+        arms: to measure.
+        draw: gives the resamples.
+    """
+    records: list[Record] = []
+    for measured in arms:
+        for condition in measured.conditions():
+            cells = _cells(measured, condition)
+            for seed, cell in cells.items():
+                records += _of_seed(measured.arm.name, seed, condition, cell)
+        records += _together(measured, draw)
+    return typed(pd.DataFrame(records, columns=list(COLUMNS)))
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Whole numbers that may be missing, as such."""
+    whole = [
+        c for c in frame if c in {"seed", "k", "n", "n_patients", "only_reference", "only_arm"}
+    ]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def incomplete(arms: Sequence[Measured]) -> list[str]:
+    """A sentence for each arm whose seeds were not all measured at the same conditions."""
+    said = []
+    for measured in arms:
+        lacking = [
+            c for c in measured.conditions() if len(_cells(measured, c)) < len(measured.models)
+        ]
+        if lacking:
+            said.append(
+                f"“{measured.arm.name}”: not every seed was measured at "
+                + ", ".join(f"{name} {eps_px:g}/255" for name, _, eps_px in lacking)
+                + "; the mean there is over fewer seeds."
+            )
+    return said
+
+
+def _cells(measured: Measured, condition: Condition) -> dict[int, Cell]:
+    of_seeds = {seed: measured.cells(seed) for seed in measured.models}
+    return {seed: cells[condition] for seed, cells in of_seeds.items() if condition in cells}
+
+
+def _of_seed(name: str, seed: int | None, condition: Condition, cell: Cell) -> list[Record]:
+    records: list[Record] = []
+    for metric in METRICS:
+        entry = cell.row["metrics"].get(metric)
+        if entry is None:
+            continue
+        records.append(
+            (
+                name,
+                seed,
+                *condition,
+                metric,
+                _number(entry["value"]),
+                _number(entry["ci_low"]),
+                _number(entry["ci_high"]),
+                entry.get("k"),
+                entry["n"],
+                cell.row["n_patients"],
+                entry["ci_kind"] or str(entry.get("reason", "")),
+            )
+        )
+    return records
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _together(measured: Measured, draw: Draw) -> list[Record]:
+    by_seeds: dict[tuple[int, ...], list[Condition]] = {}
+    for condition in measured.conditions():
+        by_seeds.setdefault(tuple(_cells(measured, condition)), []).append(condition)
+    records: list[Record] = []
+    for seeds, conditions in by_seeds.items():
+        if len(seeds) == 1:
+            for condition in conditions:
+                cell = measured.cells(seeds[0])[condition]
+                records += _of_seed(measured.arm.name, None, condition, cell)
+        else:
+            models = [measured.models[seed] for seed in seeds]
+            records += _pooled(measured, seeds, conditions, draw(models))
+    return records
+
+
+def _pooled(
+    measured: Measured, seeds: Sequence[int], conditions: Sequence[Condition], found: Clusters
+) -> list[Record]:
+    """Rows of several seeds together, for conditions that all of them have."""
+    models = [measured.models[seed] for seed in seeds]
+    cells = [[measured.cells(seed)[key] for key in conditions] for seed in seeds]
+    clean = [measured.cells(seed)[CLEAN] for seed in seeds]
+    one = [
+        _Seed(m, c, of, found, s)
+        for s, (m, c, of) in enumerate(zip(models, clean, cells, strict=True))
+    ]
+    resampled = [seed.resampled() for seed in one]
+    names = {name for model in models for name in model.images.group}
+    patients = sum(name.startswith("patient ") for name in names) or None
+    records: list[Record] = []
+    for metric in METRICS:
+        entries = [[cell.row["metrics"].get(metric, _ABSENT) for cell in of] for of in cells]
+        values = np.array([[_number(entry["value"]) for entry in of] for of in entries])
+        by_seeds: dict[tuple[int, ...], list[int]] = {}
+        for j, column in enumerate(values.T):
+            by_seeds.setdefault(tuple(np.flatnonzero(~np.isnan(column)).tolist()), []).append(j)
+        for defined, columns in by_seeds.items():
+            if not defined:
+                continue
+            mean = values[np.ix_(defined, columns)].mean(axis=0)
+            clusters = len(np.unique(np.concatenate([one[s].bearing(metric) for s in defined])))
+            if metric == "auroc":
+                influences = [[one[s].auroc_influence(j) for s in defined] for j in columns]
+                ends = [
+                    auroc_interval(v, np.mean(i, 0)) for v, i in zip(mean, influences, strict=True)
+                ]
+            else:
+                drawn = np.mean([resampled[s][metric][:, columns] for s in defined], axis=0)
+                low_high = percentiles(drawn, centre=mean if metric == "ece" else None)
+                ends = [(float(low), float(high)) for low, high in low_high.T]
+            for j, value, bootstrap in zip(columns, mean.tolist(), ends, strict=True):
+                given = [entries[s][j] for s in defined]
+                row = _pooled_row(metric, value, bootstrap, given, clusters, patients)
+                records.append((measured.arm.name, None, *conditions[j], metric, *row))
+    return records
+
+
+def _pooled_row(
+    metric: str,
+    value: float,
+    bootstrap: Interval,
+    entries: Sequence[Mapping[str, Any]],
+    clusters: int,
+    patients: int | None,
+) -> Record:
+    """Value, ends, k, n, patients and kind of interval of several seeds together."""
+    is_rate = metric in RATES
+    k = sum(entry["k"] for entry in entries) if is_rate else None
+    n = sum(entry["n"] for entry in entries)
+    low, high, kind = pick_interval(
+        value,
+        bootstrap,
+        mean_interval([_independent(entry) for entry in entries]),
+        unit="image" if patients is None else "patient",
+        formula_name="mean of the seeds' intervals",
+        clusters=clusters,
+        # The same image wrong under three seeds is one event, not three.
+        events=None if k is None else min(k, n - k) // len(entries),
+    )
+    kind = kind.replace("bootstrap", "influence") if metric == "auroc" else kind
+    return value, low, high, k, n, patients, kind
+
+
+_ABSENT: Mapping[str, Any] = {"value": None}
+
+
+def _independent(entry: Mapping[str, Any]) -> Interval:
+    """An interval of a seed that does not collapse: Wilson's for a rate, else the seed's own."""
+    if "wilson_low" in entry:
+        return entry["wilson_low"], entry["wilson_high"]
+    return _number(entry["ci_low"]), _number(entry["ci_high"])
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """One seed's answers under the conditions that are pooled."""
+
+    model: Model
+    clean: Cell
+    cells: Sequence[Cell]
+    found: Clusters
+    position: int
+
+    @property
+    def _target(self) -> NDArray[np.int16]:
+        return self.model.images.target[:, None]
+
+    def _stacked(self, name: str) -> NDArray[Any]:
+        """An array of the answers, (images, conditions)."""
+        return np.stack([getattr(cell.answers, name) for cell in self.cells], axis=1)
+
+    def resampled(self) -> dict[str, Floats]:
+        """Each metric but the AUROC under every resample, (resamples, conditions)."""
+        right = self._stacked("prediction") == self._target
+        right_clean = self.clean.answers.prediction[:, None] == self._target
+        called_positive = self._stacked("called_positive")
+        hits = {
+            "accuracy": right,
+            "robust_accuracy": right & right_clean,
+            "accuracy_positive": right,
+            "sensitivity": called_positive,
+            "specificity": ~called_positive,
+        }
+        n, m = right.shape
+        gaps = calibration_gaps(self._stacked("confidence"), right)
+        columns = np.concatenate(
+            [
+                *(hits[metric] & self._base(metric)[:, None] for metric in RATES),
+                *(self._base(metric)[:, None] for metric in RATES),
+                gaps.reshape(n, -1),
+            ],
+            axis=1,
+            dtype=np.float32,
+        )
+        drawn = resampled_sums(self.found, self.position, columns)
+        wholes = drawn[:, len(RATES) * m : len(RATES) * (m + 1)]
+        result = {
+            metric: share(drawn[:, i * m : (i + 1) * m], np.repeat(wholes[:, [i]], m, axis=1))
+            for i, metric in enumerate(RATES)
+        }
+        error = np.abs(drawn[:, len(RATES) * (m + 1) :].reshape(len(drawn), m, -1)).sum(axis=2)
+        images = wholes[:, [RATES.index("accuracy")]]
+        return result | {"ece": share(error, np.repeat(images, m, axis=1))}
+
+    def _base(self, metric: str) -> NDArray[np.bool_]:
+        positive = self.model.images.positive
+        if metric in {"sensitivity", "accuracy_positive"}:
+            return positive
+        return ~positive if metric == "specificity" else np.ones_like(positive)
+
+    def bearing(self, metric: str) -> NDArray[np.int64]:
+        """Patients that bear on the metric."""
+        return self.found.numbers[self.position][self._base(metric)]
+
+    def auroc_influence(self, condition: int) -> Floats:
+        """Of every patient on the AUROC, (patients,)."""
+        influence = auroc_influence(
+            self.cells[condition].answers.score, self.model.images.positive
+        )[1]
+        number = self.found.numbers[self.position]
+        of_patients: Floats = np.bincount(number, influence, self.found.count).astype(np.float64)
+        return of_patients

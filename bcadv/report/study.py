@@ -1,0 +1,93 @@
+"""Jobs -> one study: which models there are, what each was measured at, how they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bcadv.errors import BcadvError
+from bcadv.metrics.pooled import Clusters, clusters
+from bcadv.report.arms import Arm, Model, measured_arms
+from bcadv.report.compare import compare, first_flips, references
+from bcadv.report.jobs import Job
+from bcadv.report.measures import Draw, incomplete, measure
+
+__all__ = ["Arm", "Study", "build_study"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that tables, figures and words are made from.
+
+    Attributes:
+        arms: the undefended ones first, then by sigma and variant.
+        reference: the undefended model with the BatchNorm statistics it was trained with; ``None``
+            where there is none.
+        measures: tidy, a row per arm, seed, condition and metric: arm, seed (``<NA>``: all seeds
+            together), perturbation (``none``: clean), norm, eps_px, metric, value, low, high, k,
+            n, n_patients, kind (of the interval).
+        comparisons: a row per arm, seed and condition: arm, reference, seed, perturbation, norm,
+            eps_px, n, only_reference, only_arm, p, difference (of accuracy, arm minus reference),
+            low, high.
+        flips: a row per image of the reference (else of the first arm that was attacked): arm,
+            seed, image_id, target, eps_px at which the prediction first differs from the clean
+            one (nan: at none).
+        synthetic: whether any image is made up.
+        left_out: a sentence for each result that was not used.
+        jobs: those that were, the newest last.
+        remarks: what could not be compared and why, a sentence each.
+    """
+
+    arms: tuple[Arm, ...]
+    reference: Arm | None
+    measures: pd.DataFrame
+    comparisons: pd.DataFrame
+    flips: pd.DataFrame
+    synthetic: bool
+    left_out: tuple[str, ...]
+    jobs: tuple[Job, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
+    """Reads the predictions of jobs, groups them into arms and compares these.
+
+    Args:
+        jobs: finished jobs, see `find_jobs`.
+        left_out: sentences on results that could not be used; more may be added.
+
+    Raises:
+        BcadvError: if no job can be used.
+    """
+    arms, used, unusable = measured_arms(jobs)
+    if not arms:
+        raise BcadvError(" ".join(unusable) or "There is no finished job to report on.")
+    draw = _draws()
+    comparisons, remarks = compare(arms, draw)
+    reference = next((each.arm for each in references(arms)), None)
+    return Study(
+        arms=tuple(each.arm for each in arms),
+        reference=reference,
+        measures=measure(arms, draw),
+        comparisons=comparisons,
+        flips=first_flips(arms),
+        synthetic=any(bool(job.results["data"]["synthetic"]) for job in used),
+        left_out=(*left_out, *unusable),
+        jobs=tuple(used),
+        remarks=(*incomplete(arms), *remarks),
+    )
+
+
+def _draws() -> Draw:
+    """Draws the resamples of the same patients once, whatever is measured on them."""
+    known: dict[tuple[int, ...], Clusters] = {}
+
+    def draw(models: Sequence[Model]) -> Clusters:
+        key = tuple(id(model) for model in models)
+        if key not in known:
+            known[key] = clusters([model.images.group for model in models])
+        return known[key]
+
+    return draw

@@ -1,0 +1,49 @@
+"""A study -> its tables, and tables -> CSV and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bcadv.report.paper_tables import calibration, clean, counts, malignant
+from bcadv.report.study import Study
+from bcadv.report.study_tables import comparisons, consequences, robustness
+from bcadv.report.table import markdown_head, markdown_line
+from bcadv.report.tabular import Table
+
+__all__ = ["Table", "markdown_of", "tables", "write_tables"]
+
+
+def tables(study: Study, prevalence: float) -> list[Table]:
+    """All tables of a study, in the order of the report; empty ones are left out.
+
+    Args:
+        study: what to tabulate.
+        prevalence: share of patients with cancer that consequences are stated at, in (0, 1).
+    """
+    made = [
+        counts(study),
+        clean(study),
+        malignant(study),
+        calibration(study),
+        robustness(study),
+        comparisons(study),
+        consequences(study, prevalence),
+    ]
+    return [table for table in made if table is not None and len(table.shown)]
+
+
+def write_tables(tables: Iterable[Table], folder: Path) -> None:
+    """Writes ``<name>.csv`` (raw numbers) and ``<name>.md`` (as printed) of each table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        table.frame.to_csv(folder / f"{table.name}.csv", index=False)
+        (folder / f"{table.name}.md").write_text(markdown_of(table), encoding="utf-8")
+
+
+def markdown_of(table: Table) -> str:
+    """A table in Markdown, with its title above and its notes below."""
+    lines = [f"**{table.title}**", "", *markdown_head(list(table.shown.columns))]
+    lines += [markdown_line([str(cell) for cell in row]) for row in table.shown.to_numpy()]
+    lines += ["", *(f"- {note}" for note in table.notes)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,151 @@
+"""One paragraph on what the numbers bear, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bcadv.report.answers import CLEAN
+from bcadv.report.arms import Arm
+from bcadv.report.defence import on_the_defence
+from bcadv.report.differences import differences
+from bcadv.report.facts import Facts, commonest_share
+from bcadv.report.jobs import Job
+from bcadv.report.numbers import (
+    attack_name,
+    attack_of,
+    conditions,
+    several_seeds,
+    strengths,
+    together,
+)
+from bcadv.report.prose import plural
+from bcadv.report.study import Study
+
+FEW_PATIENTS, VERY_FEW_PATIENTS, FEW_IMAGES = 50, 10, 200
+
+
+def verdict(study: Study) -> str:
+    """The verdict on a study, in plain English."""
+    found = conditions(study.measures)
+    attack = attack_of(found)
+    facts = Facts(
+        study,
+        together(study.measures),
+        attack,
+        strengths(found, attack),
+        differences(study.comparisons, attack),
+    )
+    undefended = [arm for arm in study.arms if arm.sigma is None and arm.variant == "as_trained"]
+    shown = undefended or list(study.arms[:1])
+    said = []
+    if study.synthetic:
+        said.append(
+            "The images are synthetic: these numbers show that the programs work, and say nothing "
+            "about medicine."
+        )
+    for arm in shown:
+        said += _fall(facts, arm)
+    said += on_the_defence(facts)
+    said += _limits(facts)
+    return " ".join(said)
+
+
+def _fall(facts: Facts, arm: Arm) -> list[str]:
+    """How far an arm falls, at which epsilon."""
+    clean = facts.number(arm, CLEAN)
+    if clean is None:
+        return []
+    of = plural(clean.n, "test image")
+    if len(arm.seeds) > 1:
+        of = f"{clean.n} predictions of {len(arm.seeds)} models (seeds) on test images"
+    patients = "" if clean.n_patients is None else f" of {plural(clean.n_patients, 'patient')}"
+    commonest = commonest_share(arm.jobs)
+    more = ", which is more" if commonest > clean.value else ""
+    said = [
+        f"Without attack “{arm.name}” is right on {clean.rate} % ({clean.counts}) of {of}{patients}"
+        f"; always naming the commonest class would be right on {100 * commonest:.1f} %{more}."
+    ]
+    if clean.n_patients is not None and clean.n_patients < VERY_FEW_PATIENTS:
+        said.append(
+            f"{plural(clean.n_patients, 'patient')} are too few for any number of it to be relied "
+            "on."
+        )
+    if facts.attack is None:
+        return [*said, "Nothing was attacked, so nothing can be said about robustness."]
+    tried = [
+        (size, number)
+        for size in facts.sizes
+        if (number := facts.number(arm, (*facts.attack, size))) is not None
+    ]
+    if not tried:
+        return [*said, "It was not attacked."]
+    name = attack_name(facts.attack)
+    first = next(((size, number) for size, number in tried if number.high < clean.low), None)
+    lowest = min(tried, key=lambda pair: pair[1].value)
+    if first is None:
+        return [
+            *said,
+            f"Under {name} its accuracy is lowest at ε={lowest[0]:g}/255, {lowest[1].rate} %; at "
+            f"no strength up to {tried[-1][0]:g}/255 does its interval lie below that without "
+            "attack.",
+        ]
+    fall = (
+        f"Under {name} its accuracy falls to {first[1].rate} % at ε={first[0]:g}/255, the smallest "
+        "strength whose interval lies below that without attack"
+    )
+    if lowest[0] != first[0]:
+        fall += f", and at worst to {lowest[1].rate} % (ε={lowest[0]:g}/255)"
+    return [*said, f"{fall}."]
+
+
+def _limits(facts: Facts) -> list[str]:
+    """Why not to rely on it."""
+    study = facts.study
+    said = leakage_in_short(study.jobs)
+    smallest = [n for arm in study.arms if (n := facts.number(arm, CLEAN)) is not None]
+    patients = [n.n_patients for n in smallest if n.n_patients is not None]
+    images = min(sum(job.results["data"]["counts"]["test"].values()) for job in study.jobs)
+    if images < FEW_IMAGES or (patients and min(patients) < FEW_PATIENTS):
+        of = f" of {plural(min(patients), 'patient')}" if patients else ""
+        said.append(
+            f"The test set is small ({plural(images, 'image')}{of}): what is not shown here may "
+            "still be so."
+        )
+    if not several_seeds(study.arms):
+        said.append("Each model was trained once; another seed may give other numbers.")
+    elif study.arms:
+        said.append(
+            "The intervals take the trained models as they are; other seeds may lie outside them."
+        )
+    tests = sum(len(of) for of in facts.differences.values())
+    if tests > 1:
+        said.append(
+            f"{tests} comparisons were made without adjusting for their number: were there no "
+            "difference at all, up to one in twenty would still look certain."
+        )
+    if facts.attack is not None:
+        said.append(
+            f"{attack_name(facts.attack)} is a weak attack of one step: a model that resists it "
+            "has not been shown to resist anything stronger."
+        )
+    return said
+
+
+def leakage_in_short(jobs: Sequence[Job]) -> list[str]:
+    """How much of the test set comes from patients in training."""
+    shares = [job.results["data"]["overlap"].get("patient_overlap") for job in jobs]
+    known = [share for share in shares if share is not None]
+    said = []
+    if len(known) < len(shares):
+        said.append(
+            "Whether test patients are also in training is unknown"
+            + (" for some jobs." if known else ".")
+        )
+    if known and max(known) > 0:
+        low, high = (f"{100 * end:.0f}" for end in (min(known), max(known)))
+        span = f"{high} %" if low == high else f"{low} to {high} %, depending on the job,"
+        said.append(
+            f"Of the test images, {span} come from patients who are also in training, so little is "
+            "said about new patients."
+        )
+    return said

@@ -1,0 +1,112 @@
+"""The trained model as MLflow's: weights, how images are prepared, and the code that reads both."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import bcadv
+from bcadv.tracking.store import patiently
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import Model
+
+NAME = "model"
+"""The model's folder among the run's artifacts."""
+
+LOADER = "bcadv.tracking.pyfunc"
+WEIGHTS = "weights.ckpt"
+INPUT = "input.json"
+
+# What the loader and all that it imports needs; bcadv's own code travels with the model.
+_PACKAGES = (
+    "filelock",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pydantic",
+    "pytorch-lightning",
+    "requests",
+    "torch",
+    "torchmetrics",
+    "urllib3",
+)
+
+
+def log_model(
+    client: MlflowClient, run_id: str, checkpoint: Path, preparation: Mapping[str, Any]
+) -> None:
+    """Logs a model that ``mlflow.pyfunc.load_model("runs:/RUN_ID/model")`` loads.
+
+    It lies among the run's artifacts, where people look for the checkpoint and where it goes when
+    the run is deleted. (What MLflow 3 calls a logged model lies beside the runs: the artifacts of
+    its run show nothing of it.)
+
+    Args:
+        client: of the store.
+        run_id: of the run.
+        checkpoint: Lightning's; only its weights and hyperparameters are kept.
+        preparation: ``classes`` (names in the order of the outputs), ``resize`` and ``crop``
+            (pixels) of the images that the model was trained on.
+    """
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / NAME
+        model = _write(folder, checkpoint, preparation, run_id)
+        client.log_artifacts(run_id, str(folder), NAME)
+    # By this the UI knows that the folder is a model, and shows how to load it.
+    history = json.dumps([model.get_tags_dict()])
+    patiently(lambda: client.set_tag(run_id, "mlflow.log-model.history", history))
+
+
+def _write(
+    folder: Path,
+    checkpoint: Path,
+    preparation: Mapping[str, Any],
+    run_id: str,
+) -> Model:
+    """An MLflow model folder, without the subprocess that mlflow guesses requirements with."""
+    import mlflow.pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    data = folder.parent / "classifier"
+    data.mkdir()
+    slim(checkpoint, data / WEIGHTS)
+    (data / INPUT).write_text(json.dumps(preparation, indent=2) + "\n", encoding="utf-8")
+    model = Model(artifact_path=NAME, run_id=run_id)
+    columns = [ColSpec("double", name) for name in preparation["classes"]]
+    with warnings.catch_warnings():
+        # An example of the input would have mlflow run the model to see that it works.
+        warnings.filterwarnings("ignore", ".*An input example was not provided.*")
+        mlflow.pyfunc.save_model(
+            folder,
+            loader_module=LOADER,
+            data_path=str(data),
+            code_paths=[str(Path(bcadv.__file__).parent)],
+            mlflow_model=model,
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _PACKAGES],
+            # Of the output alone: the input may be bytes or floats, a signature allows one.
+            signature=ModelSignature(outputs=Schema([*columns, ColSpec("string", "predicted")])),
+        )
+    return model
+
+
+def slim(checkpoint: Path, to: Path) -> None:
+    """Copies a checkpoint without the optimiser's state and the callbacks' notes.
+
+    Args:
+        checkpoint: Lightning's, read without executing code.
+        to: the copy; a third of the size, and enough for ``Classifier.load_from_checkpoint``.
+    """
+    import torch
+
+    whole = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    kept = ("epoch", "global_step", "pytorch-lightning_version", "state_dict", "hyper_parameters")
+    torch.save({name: whole[name] for name in kept if name in whole}, to)

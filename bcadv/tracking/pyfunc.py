@@ -1,0 +1,137 @@
+"""What ``mlflow.pyfunc.load_model`` makes of a logged model: images in, probabilities out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from PIL import Image
+
+from bcadv.errors import BcadvError
+from bcadv.models.classifier import Classifier
+from bcadv.tracking.model import INPUT, WEIGHTS
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+PREDICTED = "predicted"
+_BATCH = 32
+
+
+class ImageClassifier:
+    """A trained classifier that prepares images as its job did.
+
+    Args:
+        model: in evaluation mode.
+        classes: their names in the order of the model's outputs.
+        crop: side of the central square that the model sees, in pixels.
+        resize: length that the shorter side is brought to before, in pixels; ``None``: as it is.
+    """
+
+    def __init__(
+        self, model: Classifier, classes: Sequence[str], crop: int, resize: int | None
+    ) -> None:
+        self.model, self.classes, self.crop, self.resize = model, list(classes), crop, resize
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Classifies images.
+
+        Args:
+            model_input: RGB, shape (n, height, width, 3), or a list of images of several sizes,
+                each (height, width, 3): whole numbers from 0 to 255 or floats in [0, 1].
+            params: none exist; part of MLflow's interface.
+
+        Returns:
+            A row per image: the probability of each class under its name, and the most probable
+            class as ``predicted``.
+
+        Raises:
+            BcadvError: something that is no such image, or one smaller than the crop.
+        """
+        crops = [self._prepared(image, i) for i, image in enumerate(_images(model_input))]
+        rows = [np.empty((0, len(self.classes)), np.float32)]
+        with torch.inference_mode():
+            for begin in range(0, len(crops), _BATCH):
+                batch = torch.from_numpy(np.stack(crops[begin : begin + _BATCH]))
+                rows.append(self.model(batch.permute(0, 3, 1, 2)).softmax(1).numpy())
+        probability = np.concatenate(rows).astype(np.float64)
+        table = pd.DataFrame(probability, columns=pd.Index(self.classes))
+        table[PREDICTED] = [self.classes[k] for k in probability.argmax(1)]
+        return table
+
+    def _prepared(self, image: npt.NDArray[Any], number: int) -> Floats:
+        height, width = image.shape[:2]
+        if self.resize is not None:
+            short = min(height, width)
+            size = (round(width * self.resize / short), round(height * self.resize / short))
+            image = _resized(image, size)
+            height, width = image.shape[:2]
+        if min(height, width) < self.crop:
+            raise BcadvError(
+                f"image {number} is {width} x {height} pixels, and the model was trained on "
+                f"squares of {self.crop}: give larger images."
+            )
+        top, left = (height - self.crop) // 2, (width - self.crop) // 2
+        square = image[top : top + self.crop, left : left + self.crop]
+        if square.dtype == np.uint8:
+            return square.astype(np.float32) / np.float32(255)
+        return np.ascontiguousarray(square, dtype=np.float32)
+
+
+def _load_pyfunc(path: str) -> ImageClassifier:
+    """MLflow's hook; the weights are read without executing code.
+
+    Args:
+        path: the model's data folder.
+    """
+    folder = Path(path)
+    preparation = json.loads((folder / INPUT).read_text(encoding="utf-8"))
+    model = Classifier.load_from_checkpoint(
+        folder / WEIGHTS, map_location="cpu", weights_only=True
+    ).eval()
+    return ImageClassifier(
+        model, preparation["classes"], preparation["crop"], preparation["resize"]
+    )
+
+
+def _images(model_input: Any) -> list[npt.NDArray[Any]]:
+    """Each image as uint8, or as float32 in [0, 1]."""
+    if isinstance(model_input, np.ndarray) and model_input.ndim != 4:
+        raise BcadvError(
+            f"images of shape {model_input.shape} cannot be classified: give (n, height, width, 3)."
+        )
+    return [_checked(np.asarray(image), i) for i, image in enumerate(model_input)]
+
+
+def _checked(image: npt.NDArray[Any], number: int) -> npt.NDArray[Any]:
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise BcadvError(
+            f"image {number} has shape {image.shape}: give RGB images, (height, width, 3)."
+        )
+    whole = np.issubdtype(image.dtype, np.integer)
+    if not whole and not np.issubdtype(image.dtype, np.floating):
+        raise BcadvError(f"image {number} holds {image.dtype}: give uint8, or floats in [0, 1].")
+    top = 255 if whole else 1
+    # Written so that NaN, which compares with nothing, is refused as well.
+    if image.size and not (image.min() >= 0 and image.max() <= top):
+        raise BcadvError(
+            f"image {number} has values from {image.min()} to {image.max()}: give uint8, or "
+            "floats in [0, 1]."
+        )
+    return image.astype(np.uint8 if whole else np.float32)
+
+
+def _resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """As the cache of decoded images does it; floats without rounding them to bytes."""
+    if image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    channels = [
+        np.asarray(Image.fromarray(image[..., k]).resize(size, Image.Resampling.LANCZOS))
+        for k in range(3)
+    ]
+    return np.stack(channels, axis=-1).clip(0, 1)  # Lanczos overshoots at edges

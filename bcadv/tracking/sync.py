@@ -1,0 +1,193 @@
+"""`python -m bcadv.tracking.sync`: uploads the finished jobs that MLflow lacks.
+
+Result files are the truth; what MLflow has of them is left as it is, so that running it again
+does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+from rich.console import Console
+
+from bcadv.errors import BcadvError
+from bcadv.report.jobs import RESULTS
+from bcadv.store.models import REFERENCE
+from bcadv.tracking import record as records
+from bcadv.tracking.record import Record, RunRecord
+from bcadv.tracking.run import Files, attach, is_deleted, locate
+from bcadv.tracking.store import connect, first_line, public, store_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_LOCK = ".sync.lock"
+_DEPTHS = ("*/*", "*/*/*")  # experiment/job and sweeps/sweep/job
+
+
+@dataclass
+class Outcome:
+    """What became of the jobs, by folder.
+
+    Attributes:
+        uploaded: were missing or incomplete.
+        present: had been there.
+        deleted: a person deleted their run in MLflow; they stay deleted.
+        unfinished: have no results yet.
+        untracked: ran without tracking.
+        failed: could not be uploaded, with the reason.
+    """
+
+    uploaded: list[Path] = field(default_factory=list)
+    present: list[Path] = field(default_factory=list)
+    deleted: list[Path] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)
+    untracked: list[Path] = field(default_factory=list)
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def sync(outputs: Path, uri: str | None = None) -> Outcome:
+    """Uploads what is missing.
+
+    Args:
+        outputs: the output folder.
+        uri: of the store to fill; ``None``: of each job its own.
+
+    Returns:
+        What became of each job.
+
+    Raises:
+        BcadvError: there is no such folder, or a store cannot be reached.
+    """
+    if not outputs.is_dir():
+        raise BcadvError(f"--outputs {outputs} is not a folder: name the one that holds the jobs.")
+    outcome = Outcome()
+    jobs: list[tuple[Path, Record]] = []
+    for folder in _folders(outputs):
+        record, finished = records.read(folder), (folder / RESULTS).is_file()
+        if record is None:
+            outcome.untracked.append(folder)
+        elif not finished:
+            outcome.unfinished.append(folder)
+        else:
+            jobs.append((folder, record))
+    # One name for the embedded store: none, as in the records.
+    everywhere = "" if uri == store_uri(outputs) else uri
+    by_store: dict[str, list[tuple[Path, Record]]] = {}
+    for folder, record in jobs:
+        address = (record.uri or "") if everywhere is None else everywhere
+        by_store.setdefault(address, []).append((folder, record))
+    # Two at a time would each find the same runs missing.
+    with FileLock(outputs / _LOCK):
+        for address, own in by_store.items():
+            client, ids = _reach(outputs, address or None, own)
+            for folder, record in own:
+                try:
+                    place = _upload(client, ids[record.experiment], folder, record, address)
+                    getattr(outcome, place).append(folder)
+                except Exception as error:  # one job's trouble must not keep the others back
+                    outcome.failed.append((folder, first_line(error)))
+    return outcome
+
+
+def _folders(outputs: Path) -> list[Path]:
+    """Job folders with a record or with results."""
+    names = (records.RUN_FILE, RESULTS)
+    found = {file.parent for d in _DEPTHS for name in names for file in outputs.glob(f"{d}/{name}")}
+    return sorted(found)
+
+
+def _reach(
+    outputs: Path, uri: str | None, jobs: Iterable[tuple[Path, Record]]
+) -> tuple[MlflowClient, dict[str, str]]:
+    try:
+        return connect(outputs, uri, sorted({record.experiment for _, record in jobs}))
+    except Exception as error:  # whatever a server, a proxy or a database may say
+        raise BcadvError(
+            f"MLflow at {public(uri or store_uri(outputs))} cannot be used "
+            f"({first_line(error)}): start it, or name another with --uri. Nothing is lost: all "
+            f"results stand below {outputs}."
+        ) from error
+
+
+def _upload(
+    client: MlflowClient, experiment_id: str, folder: Path, record: Record, address: str
+) -> str:
+    """Uploads one job; returns the field of `Outcome` that it belongs into."""
+    uri = public(address) or None
+    found = locate(client, experiment_id, record, uri)
+    if found is not None and is_deleted(found):
+        return "deleted"
+    known = record.run(uri)
+    if found is not None and known is not None and known.complete:
+        return "present"
+    files = _read(folder, record)
+    run = attach(client, experiment_id, record, found)
+    record.with_run(RunRecord(uri, run.run_id)).write(folder)
+    run.complete(files)
+    record.with_run(RunRecord(uri, run.run_id, complete=True)).write(folder)
+    return "uploaded"
+
+
+def _read(folder: Path, record: Record) -> Files:
+    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    history: list[dict[str, float]] = []
+    if (folder / "history.csv").is_file():
+        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        history = [{k: float(v) for k, v in row.items() if v != ""} for row in rows]
+    return Files(folder, history, results, record.params, _checkpoint(folder))
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    """The model that the job refers to, unless it was removed from the store since."""
+    try:
+        name = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))["checkpoint"]
+    except (OSError, ValueError, KeyError):
+        return None
+    path = (folder / str(name)).resolve()
+    return path if path.is_file() else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bcadv.tracking.sync",
+        description="Uploads the finished jobs that MLflow lacks. Doing it twice does no harm.",
+    )
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the output folder")
+    parser.add_argument("--uri", help="of an MLflow server or database; default: each job's own")
+    chosen = parser.parse_args(arguments)
+    console = Console(stderr=True, soft_wrap=True)
+    try:
+        outcome = sync(chosen.outputs, chosen.uri)
+    except BcadvError as error:
+        sys.stderr.write(f"bcadv: {error}\n")
+        return 2
+    for folder in outcome.uploaded:
+        console.print(f"uploaded {folder}", highlight=False)
+    for folder, reason in outcome.failed:
+        console.print(f"[bold red]NOT UPLOADED[/]: {folder} ({reason})", highlight=False)
+    counts: dict[str, Sequence[object]] = {
+        "uploaded": outcome.uploaded,
+        "there already": outcome.present,
+        "deleted in MLflow, left so": outcome.deleted,
+        "not finished": outcome.unfinished,
+        "run without tracking": outcome.untracked,
+        "failed": outcome.failed,
+    }
+    said = ", ".join(f"{len(found)} {what}" for what, found in counts.items() if found)
+    console.print(f"{said or f'there are no jobs below {chosen.outputs}'}.", highlight=False)
+    return 1 if outcome.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""How long the report takes over many result folders, its memory, and the size of its page.
+
+The report runs in a process of its own, imports included, as a person would start it. Every job
+has predictions of its own, with the rates of its sigma's first: computing them is a job's work and
+not the report's.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tests.benchmarks.measure import REPOSITORY, Options, Row
+
+EPS_PX = (0.25, 0.5, 1, 2, 4, 8, 12, 16, 32)
+VARIANTS = ("as_trained", "clean")
+SIGMAS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of the report."""
+
+    seconds: float
+    peak_mb: float
+    page_mib: float
+
+
+def write_jobs(
+    folder: Path, *, sigmas: tuple[float, ...], seeds: int, n: int, side: int, pictured: int
+) -> None:
+    """Writes a folder of finished jobs: every sigma with every seed, two BatchNorm variants each.
+
+    Args:
+        folder: gets ``0``, ``1``, ...
+        sigmas: 0 is the undefended training.
+        seeds: of each sigma.
+        n: test images; ten conditions for each variant.
+        side: of the pictures, in pixels.
+        pictured: the first so many seeds of each sigma keep pictures.
+    """
+    # Imported here, so that the process that is measured does not pay for it.
+    from tests.report.jobs_on_disk import write_job
+
+    number = 0
+    for sigma in sigmas:
+        template = folder / "template"
+        results = write_job(
+            template,
+            experiment="defense" if sigma else "baseline",
+            synthetic=False,
+            eps_px=EPS_PX,
+            side=8,
+            n=n,
+            patients=n // 10,
+            variants=VARIANTS,
+            seed=int(1000 * sigma),
+        )
+        frame = pd.read_parquet(template / "predictions.parquet")
+        history = (template / "history.csv").read_bytes()
+        for seed in range(seeds):
+            job = folder / str(number)
+            job.mkdir()
+            _write_results(job, results, sigma, seed, number)
+            _redrawn(frame, number).to_parquet(job / "predictions.parquet", index=False)
+            (job / "history.csv").write_bytes(history)
+            if seed < pictured:
+                _write_pictures(job, side, number)
+            number += 1
+        for path in template.iterdir():
+            path.unlink()
+        template.rmdir()
+
+
+def _write_results(
+    job: Path, results: dict[str, Any], sigma: float, seed: int, number: int
+) -> None:
+    run = results["run"] | {"name": f"sweep/{number}", "seed": seed, "job": number}
+    noise = {"injection.perturbation": "gaussian" if sigma else None, "sigma": sigma or None}
+    training = results["training"] | {
+        "fingerprint": f"{number:016x}",
+        "sigma": sigma or None,
+        "shape": {"data.split": "paper", "seed": seed, **noise},
+    }
+    (job / "results.json").write_text(
+        json.dumps(results | {"run": run, "training": training}), encoding="utf-8"
+    )
+
+
+def _redrawn(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The same answers, handed to other images of the same class: every rate stays what it is."""
+    random = np.random.default_rng(seed)
+    images = frame.drop_duplicates("index").set_index("index").sort_index()
+    other = np.arange(len(images))
+    for target in images["target"].unique():
+        members = np.flatnonzero(images["target"] == target)
+        other[members] = random.permutation(members)
+    index = other[frame["index"].to_numpy()]
+    image_id, patient = (images[name].to_numpy()[index] for name in ("image_id", "patient"))
+    return frame.assign(index=index, image_id=image_id, patient=patient)
+
+
+def _write_pictures(job: Path, side: int, seed: int) -> None:
+    """Examples and a gallery with the grain of a photograph, for a smooth one compresses well."""
+    from tests.report.jobs_on_disk import examples
+
+    arrays = examples(EPS_PX, side)
+    random = np.random.default_rng(seed)
+    grain = random.normal(0, 8, arrays["image"].shape)
+    arrays["image"] = np.clip(arrays["image"] + grain, 0, 255).astype(np.uint8)
+    np.savez(job / "examples.npz", **arrays)
+    k = len(arrays["image"])
+    np.savez(
+        job / "gallery.npz",
+        image=arrays["image"],
+        adversarial=arrays["adversarial"][0],
+        eps_px=np.full(k, EPS_PX[0]),
+        flipped=np.arange(k) < k // 2,
+        first=np.arange(k) < k // 2,
+        target=arrays["target"],
+        index=arrays["index"],
+        image_id=np.array([f"image-{i}" for i in range(k)]),
+        prob_clean=arrays["prob_clean"],
+        prob_adversarial=arrays["prob_adversarial"][0],
+    )
+
+
+def child(runs: Path, out: Path) -> int:
+    """Writes the report on these folders; the peak memory in MB is the last line printed."""
+    from bcadv.report.__main__ import main
+
+    status = main([f"runs={runs}", f"out={out}"])
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    sys.stdout.write(f"\n{int(peak) / 1024}\n")
+    return status
+
+
+def measure(runs: Path, out: Path) -> Measured:
+    """Runs the report in a process of its own.
+
+    Raises:
+        RuntimeError: it failed, with what it said.
+    """
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.report", str(runs), str(out)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - begun
+    if done.returncode:
+        raise RuntimeError(f"the report on {runs} failed: {done.stderr}")
+    page = (out / "report.html").stat().st_size / 2**20
+    return Measured(seconds, float(done.stdout.splitlines()[-1]), page)
+
+
+def run(options: Options) -> list[Row]:
+    """The report over many folders, over one sweep, and over a single job."""
+    if not Path("/proc/self/status").is_file():
+        return [Row("report", "-", "-", "not measured: needs Linux", "<= 20 s")]
+    seeds, n, side = (2, 40, 24) if options.small else (20, 1000, 224)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for what, sigmas, k, size in (
+            ("many", SIGMAS[:2] if options.small else SIGMAS, seeds, n),
+            ("sweep", (0.0, 0.02, 0.05, 0.1, 0.15, 0.2), min(3, seeds), min(156, n)),
+            ("one", (0.1,), 1, min(156, n)),
+        ):
+            (folder / what).mkdir()
+            write_jobs(folder / what, sigmas=sigmas, seeds=k, n=size, side=side, pictured=1)
+        found = {
+            what: min(
+                (measure(folder / what, folder / f"{what}_out") for _ in range(options.rounds)),
+                key=lambda measured: measured.seconds,
+            )
+            for what in ("many", "sweep", "one")
+        }
+        jobs = len(list((folder / "many").iterdir()))
+    many, sweep, one = found["many"], found["sweep"], found["one"]
+    conditions = len(VARIANTS) * (1 + len(EPS_PX))
+    return [
+        Row(
+            f"report over {jobs} folders of {n} predictions x {conditions} rows",
+            f"{many.seconds:.1f} s",
+            "-",
+            f"{many.seconds:.1f} s",
+            "<= 20 s",
+        ),
+        Row("its peak memory", f"{many.peak_mb:.0f} MB", "-", f"{many.peak_mb:.0f} MB", "<= 1 GiB"),
+        Row(
+            "page for one sweep, 6 sigmas x 3 seeds",
+            f"{sweep.page_mib:.2f} MiB in {sweep.seconds:.1f} s",
+            "-",
+            f"{sweep.page_mib:.2f} MiB",
+            "<= 5 MiB",
+        ),
+        Row(
+            "page for one job, imports included",
+            f"{one.seconds:.1f} s",
+            "-",
+            f"{one.seconds:.1f} s",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(child(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from bcadv.metrics.intervals import paired_difference_interval
+from bcadv.report.jobs import find_jobs
+from bcadv.report.study import Study, build_study
+from tests.metrics.tables import predictions
+from tests.report.jobs_on_disk import answers, write_job
+
+TARGET = [0] * 12 + [1] * 12
+DEFENDED = "noise σ=0.1, BN as trained"
+
+
+def _study(folder: Path) -> Study:
+    return build_study(*find_jobs([folder]))
+
+
+def _right(*wrong: int) -> list[bool]:
+    return [i not in wrong for i in range(len(TARGET))]
+
+
+def _pair(
+    folder: Path,
+    undefended: Sequence[bool],
+    defended: Sequence[bool],
+    patient: Sequence[str] | None = None,
+    seed: int = 0,
+) -> None:
+    for sigma, right in ((None, undefended), (0.1, defended)):
+        frame = answers(
+            {("as_trained", 0.0): _right(), ("as_trained", 1.0): right}, TARGET, patient
+        )
+        write_job(folder / f"{sigma}-{seed}", sigma=sigma, run_seed=seed, frame=frame)
+
+
+def _row(study: Study, seed: int | None = None, eps_px: float = 1.0) -> pd.Series:
+    rows = study.comparisons
+    of_seed = rows["seed"].isna() if seed is None else rows["seed"] == seed
+    found = rows[of_seed & (rows["eps_px"] == eps_px)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_images_that_one_model_alone_has_right_are_counted(tmp_path: Path) -> None:
+    _pair(tmp_path, _right(0, 1, 2, 3, 4, 5, 6, 7), _right(7, 8))
+    study = _study(tmp_path)
+    for seed in (0, None):
+        row = _row(study, seed)
+        assert (row["arm"], row["reference"]) == (DEFENDED, "undefended")
+        assert (row["n"], row["only_reference"], row["only_arm"]) == (24, 1, 7)
+        assert row["p"] == pytest.approx(binomtest(1, 8).pvalue)
+        assert row["difference"] == pytest.approx(6 / 24)
+    clean = _row(study, None, 0.0)
+    assert (clean["difference"], clean["p"]) == (0, 1)
+    # No image tells the models apart, yet the interval has a width.
+    low, high = paired_difference_interval(24, 0, 0, 0)
+    assert (clean["low"], clean["high"]) == pytest.approx((low, high))
+    assert high > 0.1
+
+
+def test_the_interval_has_the_outer_ends(tmp_path: Path) -> None:
+    # The three patients that make the difference are all or nothing: 8 images each.
+    patient = [f"P{i // 8}" for i in range(24)]
+    _pair(tmp_path / "a", _right(*range(8)), _right(), patient)
+    clustered = _row(_study(tmp_path / "a"))
+    _pair(tmp_path / "b", _right(*range(8)), _right())
+    alone = _row(_study(tmp_path / "b"))
+    newcombe = paired_difference_interval(16, 8, 0, 0)
+    assert clustered["difference"] == alone["difference"] == pytest.approx(1 / 3)
+    assert (clustered["low"], clustered["high"]) == pytest.approx((0.0, 1.0))
+    random = np.random.default_rng(0)
+    gains = random.multinomial(24, [1 / 24] * 24, size=4000)[:, :8].sum(axis=1) / 24
+    drawn = np.quantile(gains, [0.025, 0.975])
+    assert alone["low"] == pytest.approx(min(newcombe[0], drawn[0]), abs=0.03)
+    assert alone["high"] == pytest.approx(max(newcombe[1], drawn[1]), abs=0.03)
+
+
+def test_several_seeds_are_tested_one_by_one(tmp_path: Path) -> None:
+    _pair(tmp_path, _right(0, 1, 2, 3), _right(), seed=0)
+    _pair(tmp_path, _right(0, 1), _right(2, 3, 4), seed=1)
+    study = _study(tmp_path)
+    assert _row(study, 0)["p"] == pytest.approx(0.125)
+    assert _row(study, 1)["p"] == pytest.approx(1.0)
+    row = _row(study)
+    assert np.isnan(row["p"])
+    assert (row["n"], row["only_reference"], row["only_arm"]) == (48, 3, 6)
+    assert row["difference"] == pytest.approx((4 / 24 - 1 / 24) / 2)
+    ends = np.mean(
+        [paired_difference_interval(20, 4, 0, 0), paired_difference_interval(19, 2, 3, 0)], axis=0
+    )
+    assert row["low"] <= ends[0] + 1e-9
+    assert row["high"] >= ends[1] - 1e-9
+
+
+def test_seeds_with_other_images_are_not_paired(tmp_path: Path) -> None:
+    _pair(tmp_path, _right(0), _right(1), seed=0)
+    frame = answers({("as_trained", 0.0): _right()}, TARGET)
+    write_job(tmp_path / "u1", run_seed=1, frame=frame)
+    other = frame.assign(image_id=frame["image_id"] + "x")
+    write_job(tmp_path / "d1", run_seed=1, sigma=0.1, frame=other)
+    study = _study(tmp_path)
+    assert set(study.comparisons["seed"].dropna()) == {0}
+    assert _row(study)["n"] == 24
+    assert len([r for r in study.remarks if "seed(s) 1" in r and DEFENDED in r]) == 1
+
+
+def test_the_same_images_of_other_classes_are_not_paired(tmp_path: Path) -> None:
+    right = {("as_trained", 0.0): _right()}
+    write_job(tmp_path / "u", frame=answers(right, TARGET))
+    write_job(tmp_path / "d", sigma=0.1, frame=answers(right, [1, *TARGET[1:]]))
+    study = _study(tmp_path)
+    assert study.comparisons.empty
+    assert any("no undefended" in remark or "on no seed" in remark for remark in study.remarks)
+
+
+def test_each_arm_meets_the_undefended_one_of_its_own_split(tmp_path: Path) -> None:
+    for split in ("paper", "patient"):
+        for sigma in (None, 0.1):
+            write_job(
+                tmp_path / f"{split}-{sigma}",
+                sigma=sigma,
+                n=20 if split == "paper" else 30,
+                data={"split": split},
+                fingerprint=f"{split}{sigma}",
+            )
+    study = _study(tmp_path)
+    met = study.comparisons[["arm", "reference"]].drop_duplicates().to_numpy().tolist()
+    assert sorted(met) == [
+        [f"{DEFENDED}, patient split", "undefended, patient split"],
+        [f"{DEFENDED}, split by image", "undefended, split by image"],
+    ]
+
+
+def test_what_differs_beside_the_noise_is_named(tmp_path: Path) -> None:
+    write_job(tmp_path / "u", n=20)
+    write_job(tmp_path / "d", n=20, sigma=0.1, shape={"trainer.max_epochs": 12})
+    study = _study(tmp_path)
+    assert len(study.comparisons)
+    assert any("but also in trainer.max_epochs" in remark for remark in study.remarks)
+
+
+def test_without_an_undefended_model_nothing_is_compared(tmp_path: Path) -> None:
+    write_job(tmp_path / "d", n=20, sigma=0.1, variants=("as_trained", "clean"))
+    study = _study(tmp_path)
+    assert study.reference is None
+    assert study.comparisons.empty
+    assert list(study.comparisons["p"]) == []
+
+
+def test_flips_are_those_of_a_loop(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_job(tmp_path / f"u{seed}", run_seed=seed, n=40, seed=seed)
+        write_job(tmp_path / f"d{seed}", run_seed=seed, sigma=0.1, n=40, seed=7)
+    flips = _study(tmp_path).flips
+    assert set(flips["arm"]) == {"undefended"}
+    assert len(flips) == 80
+    for seed in (0, 1):
+        table = predictions(n=40, seed=seed, eps_px=(0.25, 1, 4))
+        for image_id, of in table.groupby("image_id"):
+            ordered = of.sort_values("eps_px")
+            clean = ordered["prediction"].iloc[0]
+            changed = ordered[ordered["prediction"] != clean]["eps_px"]
+            row = flips[(flips["seed"] == seed) & (flips["image_id"] == image_id)].iloc[0]
+            assert row["target"] == of["target"].iloc[0]
+            if len(changed):
+                assert row["eps_px"] == changed.iloc[0]
+            else:
+                assert np.isnan(row["eps_px"])
+
+
+def test_flips_are_of_the_first_attacked_arm_where_the_reference_was_not(tmp_path: Path) -> None:
+    write_job(tmp_path / "u", n=20, eps_px=())
+    write_job(tmp_path / "d", n=20, sigma=0.1)
+    assert set(_study(tmp_path).flips["arm"]) == {DEFENDED}
+
+
+def test_nothing_attacked_has_no_flips(tmp_path: Path) -> None:
+    write_job(tmp_path / "u", n=20, eps_px=())
+    study = _study(tmp_path)
+    assert study.flips.empty
+    assert list(study.flips.columns) == ["arm", "seed", "image_id", "target", "eps_px"]

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bcadv.errors import BcadvError
+from bcadv.report.jobs import find_jobs
+from bcadv.report.page import write_report, write_study
+from bcadv.report.study import build_study
+from bcadv.report.tables import tables
+from tests.report.studies import write_run
+
+NASTY = '<script>alert("x")</script> & <b>'
+
+
+class Page(HTMLParser):
+    """What a page consists of; fails where tags do not close in the order they opened."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "hr"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def all(self, tag: str) -> Iterator[dict[str, str | None]]:
+        return (attributes for name, attributes in self.tags if name == tag)
+
+    def said(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def _report(runs: Path, out: Path, **options: Any) -> Page:
+    jobs, left_out = find_jobs([runs])
+    path = write_report(jobs, left_out, out, prevalence=0.1, command="make it again", **options)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for name, sigma, variants in (
+        ("a", None, ["as_trained"]),
+        ("b", 0.05, ["as_trained", "clean"]),
+        ("c", 0.1, ["as_trained", "clean"]),
+    ):
+        write_run(folder / name, sigma=sigma, variants=variants, synthetic=False)
+    (folder / "damaged").mkdir()
+    (folder / "damaged" / "results.json").write_text("{", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    _report(runs, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(out: Path) -> Page:
+    return Page((out / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_needs_nothing_but_itself(page: Page) -> None:
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "iframe", "object", "img", "base"}
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            if name in {"src", "href", "xlink:href", "data", "action"}:
+                assert str(value).startswith(("#", "data:image/")), (tag, name, value)
+            assert not name.startswith("on")
+    without_names = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page.text)
+    assert "http:" not in without_names
+    assert "https:" not in without_names
+    assert "@import" not in page.text
+    assert set(re.findall(r"url\((.)", page.text)) <= {"#"}
+
+
+def test_ids_are_unique_and_every_link_leads_somewhere(page: Page) -> None:
+    ids = [str(attributes["id"]) for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    linked = {str(a["href"])[1:] for a in page.all("a")}
+    assert linked == {str(a["id"]) for a in page.all("h2")}
+    used = {str(a["xlink:href"])[1:] for a in page.all("use")}
+    assert used
+    assert used | set(re.findall(r"url\(#([^)]+)\)", page.text)) <= set(ids)
+
+
+def test_sections_stand_in_their_order(page: Page) -> None:
+    assert [a["id"] for a in page.all("h2")] == [
+        "what",
+        "verdict",
+        "paper",
+        "calibration",
+        "robustness",
+        "paired",
+        "consequences",
+        "heatmap",
+        "noise",
+        "training",
+        "attacked",
+        "flips",
+        "left-out",
+        "method",
+        "environment",
+        "remake",
+    ]
+    assert "make it again" in page.said()
+    assert "damaged" in page.said()
+    assert "SYNTHETIC" not in page.text
+
+
+def test_every_figure_has_a_text_in_its_stead_and_its_files(page: Page, out: Path) -> None:
+    figures = list(page.all("svg"))
+    assert len(figures) > 10
+    assert all(len(str(figure["aria-label"])) > 20 for figure in figures)
+    stems = {path.stem for path in (out / "figures").iterdir()}
+    assert len(stems) == len(figures)
+    for stem in stems:
+        assert (out / "figures" / f"{stem}.svg").stat().st_size > 1000
+        assert (out / "figures" / f"{stem}.png").stat().st_size > 1000
+
+
+def test_tables_are_shown_cell_by_cell(page: Page, runs: Path) -> None:
+    jobs, left_out = find_jobs([runs])
+    cells = [
+        " ".join(re.sub(r"<[^>]+>", "", cell).split())
+        for cell in re.findall(r"<(?:td|th)\b.*?</(?:td|th)>", page.text)
+    ]
+    found = " | ".join(map(unescape, cells))
+    made = tables(build_study(jobs, left_out), 0.1)
+    assert made
+    for table in made:
+        for row in (list(table.shown.columns), *table.shown.to_numpy().tolist()):
+            assert " | ".join(" ".join(str(cell).split()) for cell in row) in found, table.name
+
+
+def test_tables_stand_beside_the_page(out: Path, runs: Path) -> None:
+    jobs, left_out = find_jobs([runs])
+    for table in tables(build_study(jobs, left_out), 0.1):
+        for ending in ("csv", "md"):
+            assert (out / "tables" / f"{table.name}.{ending}").is_file()
+
+
+def test_markdown_says_the_same_and_links_what_is_there(page: Page, out: Path) -> None:
+    text = (out / "report.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
+    assert len(titles) == len(list(page.all("h2")))
+    links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert len(links) == len(list(page.all("svg")))
+    assert all((out / link).is_file() for link in links)
+    for paragraph in re.findall(r"<p>(.*?)</p>", page.text):
+        assert unescape(paragraph) in text
+
+
+def test_the_same_files_give_the_same_bytes(runs: Path, out: Path, tmp_path: Path) -> None:
+    _report(runs, tmp_path)
+    for path in sorted(p for p in out.rglob("*") if p.is_file()):
+        assert path.read_bytes() == (tmp_path / path.relative_to(out)).read_bytes(), path
+
+
+def test_made_up_images_are_announced_before_anything_else(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", synthetic=True)
+    page = _report(tmp_path / "runs", tmp_path / "out", files=False)
+    before = page.text[: page.text.index("<h1>")]
+    assert "SYNTHETIC TISSUE" in before
+    figures = page.text.count('role="img"')
+    assert page.text.count(">SYNTHETIC TISSUE</text>") == figures > 0
+
+
+def test_what_comes_from_files_is_text_and_nothing_else(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "a", synthetic=False, classes=["benign", NASTY])
+    jobs, _ = find_jobs([tmp_path / "runs"])
+    for job in jobs:
+        job.results["run"]["name"] = NASTY
+        job.results["environment"] = {"device": NASTY, "packages": {"torch": NASTY}}
+    study = build_study(jobs, [f"left out: {NASTY}"])
+    path = write_study(study, tmp_path / "out", prevalence=0.1, command=NASTY)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "b" not in {tag for tag, _ in page.tags}
+    assert page.said().count(NASTY) >= 4
+
+
+def test_absent_and_damaged_files_cost_a_word_each(runs: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        shutil.copytree(runs / name, tmp_path / "runs" / name)
+        (tmp_path / "runs" / name / "history.csv").unlink()
+        (tmp_path / "runs" / name / "gallery.npz").unlink()
+        (tmp_path / "runs" / name / "examples.npz").write_bytes(b"PK")
+    page = _report(tmp_path / "runs", tmp_path / "out", files=False)
+    said = page.said()
+    assert "No job kept its training history" in said
+    assert "No job kept a gallery" in said
+    assert said.count("examples.npz cannot be read") >= 2
+    assert "No job kept example images" in said
+
+
+def test_a_page_without_files_beside_it(runs: Path, tmp_path: Path) -> None:
+    jobs, left_out = find_jobs([runs / "b"])
+    write_report(jobs, left_out, tmp_path, prevalence=0.1, command="x", files=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_versions_that_differ_are_named(runs: Path, tmp_path: Path) -> None:
+    jobs, left_out = find_jobs([runs])
+    for job, torch in zip(jobs, ("2.6", "2.6", "2.7"), strict=True):
+        job.results["environment"] = {"device": "cpu", "packages": {"torch": torch}}
+    path = write_report(jobs, left_out, tmp_path, prevalence=0.1, command="x", files=False)
+    said = Page(path.read_text(encoding="utf-8")).said()
+    assert "mixed: 2.6 (2 jobs), 2.7 (1 job)" in said
+    assert "The jobs differ in: torch." in said
+
+
+def test_no_jobs_and_no_place_are_said(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(BcadvError, match="no finished job"):
+        write_report([], [], tmp_path, prevalence=0.1, command="x")
+    (tmp_path / "file").touch()
+    jobs, left_out = find_jobs([runs / "a"])
+    with pytest.raises(BcadvError, match=r"cannot be written to .*file"):
+        write_report(jobs, left_out, tmp_path / "file" / "out", prevalence=0.1, command="x")

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcadv.errors import BcadvError
+from bcadv.metrics import clinical
+from bcadv.metrics.intervals import bootstrap_interval, cluster_bootstrap
+from bcadv.report.jobs import find_jobs
+from bcadv.report.study import Study, build_study
+from tests.metrics.tables import predictions
+from tests.report.jobs_on_disk import answers, write_job
+
+
+def _study(folder: Path) -> Study:
+    return build_study(*find_jobs([folder]))
+
+
+def _row(study: Study, arm: str, eps_px: float, metric: str, seed: int | None = None) -> pd.Series:
+    rows = study.measures
+    of_seed = rows["seed"].isna() if seed is None else rows["seed"] == seed
+    found = rows[
+        (rows["arm"] == arm) & (rows["eps_px"] == eps_px) & (rows["metric"] == metric) & of_seed
+    ]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_arms_are_the_ways_of_training_by_sigma_and_statistics(tmp_path: Path) -> None:
+    for seed in (1, 0):
+        for sigma in (0.2, None, 0.1):
+            variants = ("as_trained",) if sigma is None else ("as_trained", "clean")
+            write_job(
+                tmp_path / f"{sigma}-{seed}",
+                sigma=sigma,
+                run_seed=seed,
+                variants=variants,
+                n=20,
+                finished=f"2025-01-0{seed + 1}",
+            )
+    study = _study(tmp_path)
+    assert [arm.name for arm in study.arms] == [
+        "undefended",
+        "noise σ=0.1, BN as trained",
+        "noise σ=0.1, BN on clean",
+        "noise σ=0.2, BN as trained",
+        "noise σ=0.2, BN on clean",
+    ]
+    assert all(arm.seeds == (0, 1) for arm in study.arms)
+    assert [job.seed for job in study.arms[0].jobs] == [0, 1]  # the newest last
+    assert study.reference == study.arms[0]
+    assert study.synthetic
+    assert not study.left_out
+    assert not study.remarks
+    assert set(study.comparisons["arm"]) == {arm.name for arm in study.arms[1:]}
+
+
+def test_arms_say_what_else_differs(tmp_path: Path) -> None:
+    write_job(tmp_path / "a", n=20)
+    write_job(tmp_path / "b", n=20, data={"split": "patient"}, fingerprint="b")
+    write_job(tmp_path / "c", n=20, sigma=0.1, shape={"optimizer.lr": 0.01})
+    write_job(
+        tmp_path / "d", n=20, sigma=0.1, shape={"injection.probability": 0.5}, fingerprint="d"
+    )
+    names = [arm.name for arm in _study(tmp_path).arms]
+    assert sorted(names) == [
+        "noise σ=0.1, BN as trained, split by image, noise on 50 % of images",
+        "noise σ=0.1, BN as trained, split by image, optimizer.lr=0.01, noise on 100 % of images",
+        "undefended, patient split",
+        "undefended, split by image",
+    ]
+
+
+def test_jobs_of_one_model_unite_and_the_newest_counts(tmp_path: Path) -> None:
+    target, name = [0, 0, 1, 1], "undefended"
+    all_right, none_right = [True] * 4, [False] * 4
+    first = {("as_trained", 0.0): all_right, ("as_trained", 1.0): none_right}
+    second = {("as_trained", 0.0): all_right, ("as_trained", 2.0): [True, True, False, False]}
+    third = {("as_trained", 0.0): all_right, ("as_trained", 1.0): [True, False, False, False]}
+    for day, right in enumerate((third, second, first)):
+        write_job(tmp_path / str(day), frame=answers(right, target), finished=f"2025-01-0{3 - day}")
+    study = _study(tmp_path)
+    assert [arm.name for arm in study.arms] == [name]
+    assert len(study.arms[0].jobs) == 3
+    values = {e: _row(study, name, e, "accuracy")["value"] for e in (0, 1, 2)}
+    assert values == {0: 1, 1: 0.25, 2: 0.5}
+    assert _row(study, name, 2, "sensitivity")["value"] == 0
+
+
+def test_the_same_epoch_is_compared(tmp_path: Path) -> None:
+    for checkpoint in ("best", "last"):
+        results = write_job(tmp_path / checkpoint, n=20)
+        results["training"]["checkpoint"] = checkpoint
+        (tmp_path / checkpoint / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    assert [arm.name for arm in _study(tmp_path).arms] == [
+        "undefended, best epoch",
+        "undefended, last epoch",
+    ]
+
+
+def test_an_older_training_of_the_same_settings_is_left_out(tmp_path: Path) -> None:
+    new = write_job(tmp_path / "new", n=20, finished="2025-02-01", shape={"code": "new"})
+    write_job(
+        tmp_path / "old",
+        n=20,
+        seed=3,
+        finished="2025-01-01",
+        shape={"code": "old"},
+        fingerprint="old",
+    )
+    study = _study(tmp_path)
+    assert [job.folder.name for job in study.jobs] == ["new"]
+    assert len(study.left_out) == 1
+    assert str(tmp_path / "old") in study.left_out[0]
+    assert (
+        _row(study, "undefended", 4, "ece", 0)["value"]
+        == new["perturbed"][-1]["metrics"]["ece"]["value"]
+    )
+
+
+def test_two_folders_of_images_are_two_arms(tmp_path: Path) -> None:
+    for name, train in (("a", 80), ("b", 90)):
+        counts = {"train": {"benign": train}, "val": {}, "test": {"benign": 10, "malignant": 10}}
+        for sigma in (None, 0.1):
+            write_job(
+                tmp_path / f"{name}{sigma}",
+                n=20,
+                seed=train,
+                sigma=sigma,
+                data={"counts": counts},
+                fingerprint=f"{name}{sigma}",
+            )
+    study = _study(tmp_path)
+    assert sorted(arm.name for arm in study.arms) == [
+        "noise σ=0.1, BN as trained, 100 images",
+        "noise σ=0.1, BN as trained, 110 images",
+        "undefended, 100 images",
+        "undefended, 110 images",
+    ]
+    for row in study.comparisons.itertuples():
+        assert str(row.arm)[-10:] == str(row.reference)[-10:]
+
+
+def test_epsilon_0_is_the_clean_image_once_more(tmp_path: Path) -> None:
+    write_job(tmp_path / "a", n=20, eps_px=(0, 1))
+    study = _study(tmp_path)
+    assert set(study.measures["perturbation"][study.measures["eps_px"] == 0]) == {"none"}
+
+
+def test_one_seed_keeps_its_own_intervals(tmp_path: Path) -> None:
+    results = write_job(tmp_path / "a", n=40)
+    study = _study(tmp_path)
+    for row in [*results["clean"], *results["perturbed"][1:]]:
+        for metric in ("accuracy", "sensitivity", "auroc", "ece"):
+            entry = row["metrics"][metric]
+            for seed in (None, 0):
+                found = _row(study, "undefended", row["eps_px"], metric, seed)
+                assert (found["value"], found["low"], found["high"], found["kind"]) == (
+                    entry["value"],
+                    entry["ci_low"],
+                    entry["ci_high"],
+                    entry["ci_kind"],
+                )
+                assert found["n"] == entry["n"]
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[pd.DataFrame]]:
+    """Two seeds of 300 images of the same 60 patients, in part the same images."""
+    folder = tmp_path_factory.mktemp("seeds")
+    frames = []
+    for seed in (0, 1):
+        frame = predictions(n=300, patients=60, seed=seed, eps_px=(1,))
+        write_job(folder / str(seed), frame=frame, run_seed=seed)
+        frames.append(frame)
+    return _study(folder), frames
+
+
+@pytest.mark.parametrize(
+    "metric", ["accuracy", "robust_accuracy", "sensitivity", "specificity", "auroc", "ece"]
+)
+def test_seeds_together_are_their_mean_with_patients_resampled(
+    seeds: tuple[Study, list[pd.DataFrame]], metric: str
+) -> None:
+    study, frames = seeds
+    found = _row(study, "undefended", 1, metric)
+    each = [_row(study, "undefended", 1, metric, seed)["value"] for seed in (0, 1)]
+    assert found["value"] == pytest.approx(np.mean(each))
+    parts, groups = [], []
+    for frame in frames:
+        clean = frame[frame["perturbation"] == "none"].set_index("image_id")
+        attacked = frame[frame["perturbation"] == "fgsm"]
+        parts.append((clean, attacked))
+        groups.append(attacked["patient"])
+
+    def mean(weights: Any) -> Any:
+        values = [_measured(metric, *part, w) for part, w in zip(parts, weights, strict=True)]
+        return np.mean(values, axis=0)
+
+    drawn = cluster_bootstrap(np.concatenate(groups), 2000, seed=5)
+    ends = bootstrap_interval(
+        lambda w: mean(np.split(w, 2, axis=1)), drawn, centre=float(found["value"])
+    )
+    assert found["low"] == pytest.approx(float(ends[0]), abs=0.013)
+    assert found["high"] == pytest.approx(float(ends[1]), abs=0.013)
+    assert found["n_patients"] == 60
+    assert found["kind"] == f"patient {'influence' if metric == 'auroc' else 'bootstrap'}"
+
+
+def _measured(metric: str, clean: pd.DataFrame, attacked: pd.DataFrame, w: Any) -> Any:
+    """A metric from the predictions table; an independent reference."""
+    target, prediction = (attacked[name].to_numpy() for name in ("target", "prediction"))
+    right = prediction == target
+    if metric == "auroc":
+        return clinical.auroc(attacked["p_1"].to_numpy(), target == 1, w)
+    if metric == "ece":
+        return clinical.calibration_error(attacked[["p_0", "p_1"]].max(axis=1).to_numpy(), right, w)
+    if metric == "robust_accuracy":
+        before = clean.loc[attacked["image_id"], "prediction"].to_numpy()
+        return (w @ (right & (before == target))) / w.sum(axis=1)
+    base = {"sensitivity": target == 1, "specificity": target == 0}.get(metric, target >= 0)
+    return (w @ (right & base)) / (w @ base)
+
+
+def test_counts_of_seeds_are_summed_and_collapse_is_avoided(tmp_path: Path) -> None:
+    target = [0] * 10 + [1] * 10
+    for seed in (0, 1, 2):
+        frame = answers({("as_trained", 0.0): [True] * 20}, target)
+        write_job(tmp_path / str(seed), frame=frame, run_seed=seed)
+    found = _row(_study(tmp_path), "undefended", 0, "accuracy")
+    assert (found["k"], found["n"], found["n_patients"], found["value"]) == (60, 60, 20, 1.0)
+    # Wilson's for 20 of 20, not for 60 of 60: the same images three times are no more images.
+    assert found["low"] == pytest.approx(20 / (20 + 1.959964**2), abs=1e-5)
+    assert found["high"] == 1.0
+
+
+def test_undefined_metrics_stay_undefined(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        frame = answers({("as_trained", 0.0): [True, False, True]}, [0, 0, 0])
+        write_job(tmp_path / str(seed), frame=frame, run_seed=seed)
+    study = _study(tmp_path)
+    metrics = study.measures[study.measures["seed"].isna()]["metric"]
+    assert "sensitivity" not in set(metrics)
+    assert np.isnan(_row(study, "undefended", 0, "sensitivity", 1)["value"])
+    assert _row(study, "undefended", 0, "specificity")["value"] == pytest.approx(2 / 3)
+
+
+def test_a_condition_of_some_seeds_is_their_mean_and_is_named(tmp_path: Path) -> None:
+    for seed, eps_px in ((0, (1, 2)), (1, (1,)), (2, (1, 2))):
+        write_job(tmp_path / str(seed), run_seed=seed, n=30, eps_px=eps_px, seed=seed)
+    study = _study(tmp_path)
+    each = [_row(study, "undefended", 2, "accuracy", seed)["value"] for seed in (0, 2)]
+    assert _row(study, "undefended", 2, "accuracy")["value"] == pytest.approx(np.mean(each))
+    assert _row(study, "undefended", 2, "accuracy")["n"] == 60
+    assert len(study.remarks) == 1
+    assert "fgsm 2/255" in study.remarks[0]
+
+
+def test_several_classes_and_unknown_patients(tmp_path: Path) -> None:
+    positive = {"positive": [1, 3]}
+    for seed in (0, 1):
+        frame = predictions(n=40, patients=0, n_classes=4, seed=seed)
+        write_job(tmp_path / str(seed), frame=frame, run_seed=seed, data=positive)
+    study = _study(tmp_path)
+    found = _row(study, "undefended", 1, "sensitivity")
+    values = []
+    for seed in (0, 1):
+        frame = predictions(n=40, patients=0, n_classes=4, seed=seed)
+        part = frame[(frame["eps_px"] == 1) & frame["target"].isin([1, 3])]
+        values.append(part["prediction"].isin([1, 3]).mean())
+    assert found["value"] == pytest.approx(np.mean(values))
+    assert pd.isna(found["n_patients"])
+    assert found["kind"].endswith("image bootstrap")
+    assert found["low"] < found["value"] < found["high"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda table: None, "cannot be read"),
+        (lambda table: table.drop(columns="norm"), "norm"),
+        (lambda table: table.iloc[1:], "every image once"),
+        (lambda table: pd.concat([table, table.iloc[:1]]), "every image once"),
+        (lambda table: table.assign(prediction=1 - table["prediction"]), "disagree"),
+        (
+            lambda table: table.assign(target=[1 - table["target"][0], *table["target"][1:]]),
+            "different classes",
+        ),
+    ],
+)
+def test_predictions_that_cannot_be_used_are_named(
+    tmp_path: Path, damage: Any, message: str
+) -> None:
+    write_job(tmp_path / "good", n=20)
+    write_job(tmp_path / "bad", n=20, sigma=0.1)
+    path = tmp_path / "bad" / "predictions.parquet"
+    table = pd.read_parquet(path)
+    damaged = damage(table)
+    if damaged is None:
+        path.write_bytes(b"PAR1")
+    else:
+        damaged.to_parquet(path, index=False)
+    study = _study(tmp_path)
+    assert [arm.name for arm in study.arms] == ["undefended"]
+    assert len(study.left_out) == 1
+    assert str(tmp_path / "bad") in study.left_out[0]
+    assert message in study.left_out[0]
+    with pytest.raises(BcadvError, match=message):
+        _study(tmp_path / "bad")
+
+
+def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
+    frame = predictions(n=30, variants=("as_trained", "clean"))
+    write_job(tmp_path / "a" / "job", frame=frame)
+    write_job(tmp_path / "b" / "job", frame=frame.sample(frac=1, random_state=0))
+    a, b = _study(tmp_path / "a"), _study(tmp_path / "b")
+    pd.testing.assert_frame_equal(a.measures, b.measures)
+    pd.testing.assert_frame_equal(a.comparisons, b.comparisons)
+    pd.testing.assert_frame_equal(a.flips, b.flips)

@@ -1,0 +1,197 @@
+"""Sweeps through Hydra's launchers: several processes, each model trained once all the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+
+from bcadv.explain import _EXTRAS, explain
+from bcadv.run import compose_job, conf_dir, settings
+from tests.processes import fork, start
+from tests.test_sweep import (
+    OUTPUTS,
+    ended,
+    epochs,
+    half_trained,
+    is_marked,
+    mark,
+    models,
+    results,
+    stamps,
+    the_sweep,
+    tiny,
+    trainings,
+)
+
+LAUNCHERS = {
+    "joblib": "hydra_joblib_launcher",
+    "slurm": "hydra_submitit_launcher",
+    "slurm_local": "hydra_submitit_launcher",
+    "ray": "hydra_ray_launcher",
+}
+"""Our overlay -> the plugin that it needs."""
+
+
+def compose(*overrides: str) -> Any:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose_job(overrides)
+
+
+def test_every_overlay_is_tested() -> None:
+    assert {path.stem for path in (conf_dir() / "launcher").glob("*.yaml")} == set(LAUNCHERS)
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_an_overlay_chooses_the_launcher_and_nothing_else(name: str) -> None:
+    plain = compose("+experiment=defense", "+sweep=sigma")
+    chosen = compose("+experiment=defense", "+sweep=sigma", f"+launcher={name}")
+    assert LAUNCHERS[name] in chosen.hydra.launcher._target_
+    assert chosen.hydra.sweeper == plain.hydra.sweeper
+    # Equal settings, equal keys: a sweep goes on under another launcher.
+    assert settings(chosen) == settings(plain)
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_an_overlay_needs_no_flag(name: str) -> None:
+    cfg = compose(f"+launcher={name}", "+experiment=baseline")
+    assert str(cfg.hydra.mode).endswith("MULTIRUN")
+
+
+def test_what_slurm_is_asked_for_can_be_set() -> None:
+    wanted = {
+        "partition": "gpu",
+        "account": "pathology",
+        "timeout_min": 30,
+        "gpus_per_node": 1,
+        "cpus_per_task": 8,
+        "mem_gb": 32,
+        "array_parallelism": 4,
+    }
+    given = [f"hydra.launcher.{key}={value}" for key, value in wanted.items()]
+    launcher = compose("+launcher=slurm", *given).hydra.launcher
+    assert {key: launcher[key] for key in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("joblib", "joblib"), ("slurm", "slurm"), ("ray", "ray")]
+)
+def test_a_missing_plugin_is_named(name: str, extra: str, tmp_path: Path) -> None:
+    # An empty package of this name hides the plugins that are installed here.
+    (tmp_path / "hydra_plugins").mkdir()
+    (tmp_path / "hydra_plugins" / "__init__.py").touch()
+    here = Path(__file__).parent.parent
+    command = start(tmp_path, [f"+launcher={name}", "sigma=0,0.1"], PYTHONPATH=f"{tmp_path}:{here}")
+    assert command.wait() == 2
+    assert command.said.startswith("bcadv: this launcher needs a plugin that is not installed")
+    assert f"'bcadv[{extra}]'" in command.said
+    assert len(command.log.read_text().splitlines()) == 1
+    assert not (tmp_path / OUTPUTS).exists()
+
+
+def test_every_launcher_belongs_to_an_extra() -> None:
+    for name in LAUNCHERS:
+        text = (conf_dir() / "launcher" / f"{name}.yaml").read_text()
+        [chosen] = [x.split(": ")[1] for x in text.splitlines() if "override /hydra/launcher" in x]
+        assert f"'bcadv[{_EXTRAS[chosen]}]'" in text
+
+
+def test_an_unknown_launcher_is_answered_with_the_known() -> None:
+    error = "Could not find 'hydra/launcher/abc' Available options in 'hydra/launcher': basic"
+    assert explain(ValueError(error), []) == (
+        "there is no hydra/launcher/abc: hydra/launcher can be basic."
+    )
+
+
+def further(cwd: Path, before: dict[Path, int]) -> bool:
+    """Whether an unfinished model has an epoch more than it had."""
+    return any(len(epochs(model)) > before.get(model, 0) for model in half_trained(cwd))
+
+
+@pytest.mark.slow
+def test_joblib_survives_a_break_and_a_kill(tmp_path: Path) -> None:
+    command = [
+        "+launcher=joblib",
+        *tiny("sigma=0,0.1", "eps_px=1,8", "trainer.max_epochs=30"),
+    ]
+    marked: set[Path] = set()
+    for how in (signal.SIGINT, signal.SIGKILL):
+        before = {model: len(epochs(model)) for model in half_trained(tmp_path)}
+        stopped = start(tmp_path, command)
+        stopped.until(partial(further, tmp_path, before))
+        stopped.send(how)
+        status = stopped.wait()
+        assert status == (130 if how == signal.SIGINT else -signal.SIGKILL), stopped.said
+        left = set(half_trained(tmp_path))
+        assert left, "it was stopped too late to test"
+        for model in left - marked:
+            mark(model)
+        marked |= left
+    said = ended(start(tmp_path, command))
+    assert "4 of 4 jobs are done" in said
+    assert len(models(tmp_path)) == 2
+    for model in models(tmp_path):
+        assert epochs(model) == list(range(30))
+        assert is_marked(model) == (model in marked)
+    # Whoever trained them, four jobs trained two models.
+    assert sum(trainings(tmp_path)) == 2
+    assert len(trainings(tmp_path)) == 4
+    assert "Traceback" not in said
+
+
+@pytest.fixture(scope="module")
+def half_done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two jobs, of which one is still to be done and its model to be trained."""
+    cwd = tmp_path_factory.mktemp("half")
+    ended(fork(cwd, ["-m", *tiny("sigma=0,0.1", "eps_px=8")]))
+    missing = the_sweep(cwd) / "1"
+    shutil.rmtree(cwd / OUTPUTS / "models" / results(missing)["training"]["fingerprint"])
+    shutil.rmtree(missing)
+    return cwd
+
+
+def finish(cwd: Path, *more: str, **environment: str) -> None:
+    """Runs the sweep again and looks whether exactly what was missing was done."""
+    done = stamps(the_sweep(cwd) / "0")
+    said = ended(start(cwd, [*tiny("sigma=0,0.1", "eps_px=8"), *more], **environment))
+    assert "1 of 2 jobs are done" in said
+    assert "2 of 2 jobs are done" in said
+    ran = results(the_sweep(cwd) / "1")
+    assert ran["training"]["reused"] is False
+    assert ran["run"]["job"] == 1
+    assert "sigma=0.1" in ran["run"]["overrides"]
+    assert "launcher" not in ran["run"]["command"]
+    assert stamps(the_sweep(cwd) / "0")["results.json"] == done["results.json"]
+
+
+@pytest.mark.slow
+def test_submitit_runs_jobs(half_done: Path, tmp_path: Path) -> None:
+    cwd = Path(shutil.copytree(half_done, tmp_path / "cwd"))
+    finish(cwd, "+launcher=slurm_local")
+    assert list(the_sweep(cwd).glob(".submitit/*/*_log.err"))
+
+
+@pytest.mark.slow
+def test_ray_runs_jobs_and_leaves_no_process(half_done: Path, tmp_path: Path) -> None:
+    cwd = Path(shutil.copytree(half_done, tmp_path / "cwd"))
+    # A socket's path must be short, which pytest's folders are not.
+    scratch = Path("/tmp") / f"ray-{os.getpid()}"
+    try:
+        finish(
+            cwd,
+            "+launcher=ray",
+            f"+hydra.launcher.ray.init._temp_dir={scratch}",
+            RAY_AUTH_TOKEN=token_hex(32),  # else one is kept in the home folder
+        )
+        listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+        assert str(scratch) not in listed.stdout
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

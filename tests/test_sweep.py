@@ -1,0 +1,363 @@
+"""Sweeps: each model trained once, whatever fails or is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+from itertools import product
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hydra import initialize_config_dir
+from PIL import Image
+
+from bcadv import run, sweep
+from bcadv.config import validate
+from bcadv.errors import BcadvError
+from bcadv.run import compose_job, conf_dir, precheck, settings
+from bcadv.sweep import Sweep
+from tests.jobs import TINY, tiny_overrides
+from tests.processes import Command, fork
+
+OUTPUTS = Path("outputs")
+MARK = 123.0
+
+
+def tiny(*more: str) -> list[str]:
+    return tiny_overrides(OUTPUTS, "+experiment=defense", "tracking.enabled=false", *more)
+
+
+# Of an option that is given twice, the first place counts for the order: epsilon varies slowest.
+EPSILONS_BY_SIGMAS = ["-m", *tiny("sigma=0,0.1", "eps_px=1,8")]
+
+
+def ended(command: Command) -> str:
+    assert command.wait() == 0, command.log.read_text()
+    return command.said
+
+
+def the_sweep(cwd: Path) -> Path:
+    [found] = (cwd / OUTPUTS / "sweeps").iterdir()
+    return found
+
+
+def results(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return read
+
+
+def trainings(cwd: Path) -> list[bool]:
+    """Of each job with results, in order: whether it trained its model itself."""
+    jobs = sorted(the_sweep(cwd).glob("*/results.json"), key=lambda path: int(path.parent.name))
+    return [not results(path.parent)["training"]["reused"] for path in jobs]
+
+
+def models(cwd: Path) -> list[Path]:
+    return sorted((cwd / OUTPUTS / "models").glob("[0-9a-f]*"))
+
+
+def half_trained(cwd: Path) -> list[Path]:
+    return [
+        model
+        for model in models(cwd)
+        if (model / "last.ckpt").is_file() and not (model / "trained.json").is_file()
+    ]
+
+
+def mark(model: Path) -> None:
+    """Changes the loss of epoch 0 in a checkpoint: it survives if training goes on from there."""
+    path = model / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    [history] = [held for held in state["callbacks"].values() if "rows" in held]
+    history["rows"][0]["train_loss"] = MARK
+    torch.save(state, path)
+
+
+def epochs(model: Path) -> list[int]:
+    return list(pd.read_csv(model / "history.csv")["epoch"])
+
+
+def is_marked(model: Path) -> bool:
+    return bool(pd.read_csv(model / "history.csv")["train_loss"][0] == MARK)
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    """When each file below a folder was last written."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in files}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Two models under two attacks: the folder, and what the command said."""
+    cwd = tmp_path_factory.mktemp("swept")
+    return cwd, ended(fork(cwd, EPSILONS_BY_SIGMAS))
+
+
+GRID: dict[str, list[float]] = {
+    "eps_px": [0, 0.25, 0.5, 1, 2, 4, 8, 16],
+    "sigma": [0, 0.01, 0.02, 0.05, 0.1, 0.2],
+    "seed": [0, 1, 2, 3, 4],
+}
+
+
+def planned(*overrides: str) -> Sweep:
+    _, found = precheck([*tiny(), *overrides])
+    assert found is not None
+    return found
+
+
+def points(found: Sweep, *names: str) -> list[tuple[Any, ...]]:
+    return sorted(tuple(job.raw[name] for name in names) for job in found.jobs)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "names"),
+    [
+        ("epsilon", ["eps_px"]),
+        ("sigma", ["sigma"]),
+        ("epsilon_sigma", ["eps_px", "sigma"]),
+        ("seed", ["seed"]),
+    ],
+)
+def test_overlays_are_grids_and_need_no_flag(
+    overlay: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # What a person gives for every job would replace the grid's own values.
+    without = [item for item in tiny() if not item.startswith("eps_px=")]
+    _, found = precheck([*without, f"+sweep={overlay}"])
+    assert found is not None
+    grid = [GRID[name] for name in names]
+    assert points(found, *names) == sorted(product(*grid))
+    assert all(job.mistake is None for job in found.jobs)
+
+
+def test_every_overlay_is_tested() -> None:
+    overlays = {path.stem for path in (conf_dir() / "sweep").glob("*.yaml")}
+    assert overlays == {"epsilon", "sigma", "epsilon_sigma", "seed"}
+
+
+def test_a_grid_can_be_changed_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = planned("+sweep=sigma", "sigma=0,0.1")
+    assert points(first, "sigma") == [(0,), (0.1,)]
+    same, other = planned("+sweep=sigma", "sigma=0,0.1"), planned("+sweep=sigma", "sigma=0,0.2")
+    assert (same.folder, same.begun) == (first.folder, True)
+    assert (other.folder == first.folder, other.begun) == (False, False)
+
+
+def test_each_model_is_trained_once(swept: tuple[Path, str]) -> None:
+    cwd, said = swept
+    assert trainings(cwd) == [True, True, False, False]
+    assert len(models(cwd)) == 2
+    used = [results(the_sweep(cwd) / str(n))["training"]["fingerprint"] for n in range(4)]
+    assert used[0] == used[2] != used[1] == used[3]
+    assert "4 of 4 jobs are done" in said
+
+
+def test_every_job_says_which_it_is(swept: tuple[Path, str]) -> None:
+    folder = the_sweep(swept[0])
+    for number, (eps_px, sigma) in enumerate(product([1, 8], [0, 0.1])):
+        ran = results(folder / str(number))["run"]
+        assert (ran["sweep"], ran["job"]) == (folder.name, number)
+        assert not any(item.startswith(("-m", "+sweep", "hydra.")) for item in ran["overrides"])
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            config = validate(settings(compose_job(ran["overrides"])))
+        assert (config.sigma, config.eps_px) == (sigma, (eps_px,))
+
+
+def test_a_finished_sweep_is_left_as_it_is(swept: tuple[Path, str]) -> None:
+    cwd, _ = swept
+    before = stamps(the_sweep(cwd)), stamps(cwd / OUTPUTS / "models")
+    said = ended(fork(cwd, EPSILONS_BY_SIGMAS))
+    assert "4 of 4 jobs are done" in said
+    after = stamps(the_sweep(cwd)), stamps(cwd / OUTPUTS / "models")
+    changed = {name for name, when in after[0].items() if before[0].get(name) != when}
+    assert changed <= {"sweep.json", "multirun.yaml"}
+    assert before[1] == after[1]
+
+
+def test_reuse_false_trains_anew_beside_the_store(swept: tuple[Path, str]) -> None:
+    cwd, _ = swept
+    before = stamps(cwd / OUTPUTS / "models")
+    ended(fork(cwd, tiny("sigma=0.1", "eps_px=8", "reuse=false")))
+    [job] = (cwd / OUTPUTS / "defense").iterdir()
+    assert results(job)["training"]["reused"] is False
+    assert (job / "model" / "last.ckpt").is_file()
+    assert stamps(cwd / OUTPUTS / "models") == before
+    # The same model all the same: nothing but where it lies is different.
+    stored = the_sweep(cwd) / "3"
+    assert results(job)["training"]["fingerprint"] == results(stored)["training"]["fingerprint"]
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(job / "predictions.parquet"),
+        pd.read_parquet(stored / "predictions.parquet"),
+    )
+
+
+def write_images(root: Path, *, broken: bool) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("benign", "malignant"):
+        folder = root / label
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(12):
+            pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    if broken:
+        (root / "benign" / "3.png").write_bytes(b"no image")
+
+
+def test_a_failed_job_is_said_at_once_and_done_when_mended(tmp_path: Path) -> None:
+    write_images(tmp_path / "one", broken=True)
+    write_images(tmp_path / "two", broken=False)
+    command = [
+        *("-m", "data=folder", "data.root=one,two", "data.split=paper", "data.resize=null"),
+        *TINY,
+        *("model.weights=null", "tracking.enabled=false", f"paths.outputs={OUTPUTS}"),
+    ]
+    failing = fork(tmp_path, command)
+    assert failing.wait() == 1, failing.said
+    folder = the_sweep(tmp_path)
+    cause = (folder / "0" / "failed.txt").read_text()
+    assert "3.png" in cause
+    said = failing.said
+    failed = said.index("job 0 (data.root=one) failed:")
+    assert "3.png" in said[failed : failed + 300]
+    assert failed < said.index("Results, predictions and figures")
+    assert "Traceback" not in said
+    assert "1 of 2 jobs are done" in said
+    assert not (folder / "0" / "results.json").exists()
+
+    good = stamps(folder / "1")
+    write_images(tmp_path / "one", broken=False)
+    assert "2 of 2 jobs are done" in ended(fork(tmp_path, command))
+    assert not (folder / "0" / "failed.txt").exists()
+    assert results(folder / "0")["data"]["n_test"] > 0
+    now = stamps(folder / "1")
+    assert {name: now[name] for name in ("results.json", "predictions.parquet")} == {
+        name: good[name] for name in ("results.json", "predictions.parquet")
+    }
+
+
+def test_a_wrong_value_is_said_first_and_the_other_jobs_run(tmp_path: Path) -> None:
+    command = fork(tmp_path, ["-m", *tiny("sigma=abc,0.1", "eps_px=8")])
+    assert command.wait() == 1, command.said
+    said = command.said
+    wrong = said.index("job 0 (sigma=abc) cannot run: sigma=abc")
+    assert wrong < said.index("Launching")
+    assert "1 of 2 jobs are done" in said
+    assert "Traceback" not in said
+    assert results(the_sweep(tmp_path) / "1")["training"]["shape"]["sigma"] == 0.1
+
+
+def test_nothing_but_wrong_values_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BcadvError, match="sigma=abc"):
+        precheck(tiny("sigma=abc,-1"), multirun=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
+    command = ["-m", *tiny("sigma=0,0.1", "eps_px=8", "trainer.max_epochs=30")]
+    first = fork(tmp_path, command)
+    first.until(lambda: len(models(tmp_path)) == 2 and len(half_trained(tmp_path)) == 1)
+    first.send(how)
+    status = first.wait()
+    assert status == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert "Traceback" not in first.said
+    [model] = half_trained(tmp_path)
+    folder = the_sweep(tmp_path)
+    assert not (folder / "1" / "results.json").exists(), "it was stopped too late to test"
+    done = stamps(folder / "0")
+    mark(model)
+
+    said = ended(fork(tmp_path, command))
+    assert "1 of 2 jobs are done" in said
+    assert "2 of 2 jobs are done" in said
+    assert the_sweep(tmp_path) == folder
+    now = stamps(folder / "0")
+    assert now["results.json"] == done["results.json"]
+    assert len(models(tmp_path)) == 2
+    assert epochs(model) == list(range(30))
+    assert is_marked(model)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(folder / "1" / "history.csv"), pd.read_csv(model / "history.csv")
+    )
+
+
+@pytest.mark.slow
+def test_who_waits_for_a_model_takes_over_from_the_dead(tmp_path: Path) -> None:
+    first = fork(tmp_path, tiny("sigma=0.1", "eps_px=1", "trainer.max_epochs=60"))
+    first.until(lambda: bool(half_trained(tmp_path)))
+    second = fork(tmp_path, tiny("sigma=0.1", "eps_px=8", "trainer.max_epochs=60"))
+    second.until(lambda: "waiting for it" in second.said)
+    try:
+        [model] = half_trained(tmp_path)
+        # Held still, so that the checkpoint can be marked in peace.
+        second.send(signal.SIGSTOP)
+        first.send(signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL
+        assert half_trained(tmp_path) == [model], "it was stopped too late to test"
+        reached = len(epochs(model))
+        mark(model)
+    finally:
+        second.send(signal.SIGCONT)
+    ended(second)
+    assert models(tmp_path) == [model]
+    assert reached < 60
+    assert epochs(model) == list(range(60))
+    assert is_marked(model)
+    [job] = (tmp_path / OUTPUTS / "defense").glob("*/results.json")
+    assert results(job.parent)["training"]["reused"] is False
+
+
+class UnpicklableError(Exception):
+    """Pickles, and fails to unpickle: so do some exceptions of libraries."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} {other}")
+
+
+def test_a_failure_reaches_the_parent_process_whatever_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raised: list[Exception] = []
+
+    def fail(*_: object) -> None:
+        raise UnpicklableError("too", "bad")
+
+    task = run.task
+
+    def watched(cfg: Any) -> None:
+        try:
+            task(cfg)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    arguments = ["bcadv.run", "-m", *tiny("sigma=0,0.1")]
+    with (
+        patch("bcadv.job.run", fail),
+        patch.object(run, "task", watched),
+        patch("sys.argv", arguments),
+        pytest.raises(SystemExit) as end,
+    ):
+        run.main()
+    assert end.value.code == 1
+    assert len(raised) == 2
+    for error in raised:
+        assert "too bad" in str(pickle.loads(pickle.dumps(error)))
+    assert "too bad" in (the_sweep(tmp_path) / "0" / sweep.FAILED).read_text()

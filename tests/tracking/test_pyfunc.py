@@ -1,0 +1,191 @@
+"""The logged model: loaded by MLflow, fed with images."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+
+from bcadv.data import cache
+from bcadv.data.batches import Crops, scale
+from bcadv.data.records import Record
+from bcadv.errors import BcadvError
+from bcadv.models.classifier import Classifier
+from bcadv.tracking import record, store_uri
+from bcadv.tracking.pyfunc import ImageClassifier
+from tests.tracking import made
+
+
+def images(n: int = 3, height: int = 50, width: int = 71) -> Any:
+    """Smooth colours, whose resized pixels depend on how one resizes."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (n, 6, 8, 3), np.uint8)
+    return np.stack([np.asarray(Image.fromarray(c).resize((width, height))) for c in coarse])
+
+
+def trained_on(image: Any, tmp_path: Path, model: Classifier, *, resize: int | None) -> Any:
+    """Probabilities by the way that training and evaluation take: file, cache, crop, network."""
+    found = []
+    for i, pixels in enumerate(image):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        found.append(Record(tmp_path / f"{i}.png", str(i), "benign", None))
+    cached = cache.build(found, tmp_path / "cache", resize=resize, progress=False)
+    crops = Crops(cached, np.zeros(len(image), np.int64), 32)
+    batch = scale(crops.__getitems__([(0, i) for i in range(len(image))]))
+    with torch.inference_mode():
+        return model(batch.image).softmax(1).numpy()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    return made.write_checkpoint(tmp_path_factory.mktemp("trained") / "last.ckpt")
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> str:
+    """Address of a model that a job has logged."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    folder = outputs / "baseline" / "it"
+    made.run_job(folder, outputs, checkpoint=checkpoint)
+    kept = record.read(folder)
+    assert kept is not None
+    mlflow.set_tracking_uri(store_uri(outputs))
+    return f"runs:/{kept.runs[0].run_id}/model"
+
+
+@pytest.mark.parametrize("resize", [None, 40, 64])
+def test_images_are_prepared_as_in_training(
+    tmp_path: Path, model: Classifier, resize: int | None
+) -> None:
+    image = images()
+    expected = trained_on(image, tmp_path, model, resize=resize)
+    assert np.ptp(expected[:, 0]) > 1e-3, "the images must matter"
+    table = ImageClassifier(model, made.CLASSES, 32, resize).predict(image)
+    assert list(table) == [*made.CLASSES, "predicted"]
+    np.testing.assert_allclose(table[made.CLASSES].to_numpy(), expected, atol=1e-6)
+    assert list(table["predicted"]) == [made.CLASSES[k] for k in expected.argmax(1)]
+
+
+def test_floats_and_whole_numbers_mean_the_same(model: Classifier) -> None:
+    image = images()
+    as_it_is = ImageClassifier(model, made.CLASSES, 32, None)
+    expected = as_it_is.predict(image)
+    for same in (image / 255, image.astype(np.int64), list(image), image.tolist()):
+        given = as_it_is.predict(same)
+        np.testing.assert_allclose(given[made.CLASSES], expected[made.CLASSES], atol=1e-6)
+    resized = ImageClassifier(model, made.CLASSES, 32, 40)
+    np.testing.assert_allclose(
+        resized.predict(image / 255)[made.CLASSES],
+        resized.predict(image)[made.CLASSES],
+        atol=0.02,  # bytes are rounded after resizing
+    )
+
+
+def test_floats_between_the_grey_levels_are_kept(model: Classifier) -> None:
+    """A perturbation of a quarter of a grey level must reach the network."""
+    moved = images()[:1] / 255 + np.float32(0.25 / 255)
+    classifier = ImageClassifier(model, made.CLASSES, 50, None)
+    rounded = (moved * 255).round() / 255
+    assert not classifier.predict(moved.clip(0, 1)).equals(classifier.predict(rounded.clip(0, 1)))
+
+
+def test_images_of_several_sizes_and_none_at_all(model: Classifier) -> None:
+    classifier = ImageClassifier(model, made.CLASSES, 32, None)
+    mixed = classifier.predict([images(1)[0], images(1, 40, 90)[0]])
+    alone = classifier.predict(images(1, 40, 90))
+    np.testing.assert_allclose(mixed[made.CLASSES].loc[1], alone[made.CLASSES].loc[0], atol=1e-6)
+    assert classifier.predict(np.empty((0, 50, 71, 3), np.uint8)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (np.zeros((50, 71, 3), np.uint8), "(50, 71, 3)"),
+        (np.zeros((1, 50, 71, 4), np.uint8), "RGB"),
+        (np.full((1, 50, 71, 3), 200.0), "200.0"),
+        (np.full((1, 50, 71, 3), np.nan), "nan"),
+        (np.full((1, 50, 71, 3), -1), "-1"),
+        (np.full((1, 50, 71, 3), "a"), "<U1"),
+        (np.zeros((1, 20, 71, 3), np.uint8), "71 x 20"),
+    ],
+)
+def test_other_things_are_refused(model: Classifier, wrong: Any, said: str) -> None:
+    with pytest.raises(BcadvError) as refused:
+        ImageClassifier(model, made.CLASSES, 32, None).predict(wrong)
+    assert said in str(refused.value)
+
+
+def test_mlflow_loads_it_and_it_answers_like_the_checkpoint(
+    logged: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    network = Classifier.load_from_checkpoint(checkpoint, weights_only=True).eval()
+    expected = trained_on(images(), tmp_path, network, resize=None)
+    assert np.ptp(expected[:, 0]) > 1e-3
+    loaded = mlflow.pyfunc.load_model(logged)
+    table = loaded.predict(images())
+    np.testing.assert_allclose(table[made.CLASSES].to_numpy(), expected, atol=1e-6)
+    assert loaded.metadata.get_output_schema().input_names() == [*made.CLASSES, "predicted"]
+
+
+def test_it_brings_its_code_along(logged: str, tmp_path: Path) -> None:
+    """In a process of its own, far from the checkout, only the model's copy is used."""
+    folder = mlflow.artifacts.download_artifacts(logged, dst_path=str(tmp_path))
+    code = (
+        "import sys, mlflow, numpy as np\n"
+        "loaded = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "table = loaded.predict(np.zeros((1, 40, 40, 3), np.uint8))\n"
+        "import bcadv; print(bcadv.__file__); print(table.shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert done.stdout.split("\n")[0].startswith(folder)
+    assert "(1, 3)" in done.stdout
+    required = (Path(folder) / "requirements.txt").read_text().splitlines()
+    assert any(line.startswith("torch==") for line in required)
+    assert not any("://" in line or line.startswith(("-", "bcadv")) for line in required)
+
+
+class _Bomb:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("exploded"),)
+
+
+def test_a_checkpoint_that_holds_code_is_refused(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "hyper_parameters": {}, "bomb": _Bomb()}, tmp_path / "bad.ckpt")
+    tracker = made.run_job(outputs / "baseline" / "it", outputs, checkpoint=tmp_path / "bad.ckpt")
+    assert not tracker.alive
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_model_half_uploaded_is_gone_on_with(
+    outputs: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = outputs / "baseline" / "it"
+
+    def gone(*_: object) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", gone)
+        tracker = made.run_job(folder, outputs, checkpoint=checkpoint)
+        assert not tracker.alive
+    tracker = made.run_job(folder, outputs, checkpoint=checkpoint)
+    assert tracker.run is not None
+    mlflow.set_tracking_uri(store_uri(outputs))
+    assert mlflow.pyfunc.load_model(f"runs:/{tracker.run.run_id}/model").predict(images()).size

@@ -1,0 +1,218 @@
+"""Jobs that MLflow lacks: a server that was away, or another server."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from bcadv.tracking import record, store_uri
+from bcadv.tracking import tracker as tracker_module
+from bcadv.tracking.sync import main
+from tests.tracking import made, stores
+
+
+def runs(uri: str, experiment: str = "baseline") -> list[Run]:
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    return [] if found is None else list(client.search_runs([found.experiment_id]))
+
+
+def everything(uri: str, experiment: str) -> object:
+    """What a second synchronisation must leave as it is."""
+    client = MlflowClient(uri)
+    return [
+        (
+            run.info.run_id,
+            run.info.status,
+            run.data.params,
+            run.data.tags,
+            {
+                name: [
+                    (m.step, m.value, m.timestamp)
+                    for m in client.get_metric_history(run.info.run_id, name)
+                ]
+                for name in run.data.metrics
+            },
+        )
+        for run in runs(uri, experiment)
+    ]
+
+
+def refer(folder: Path, checkpoint: Path) -> None:
+    """As the job does it: the model lies elsewhere, and the folder says where."""
+    model = folder.parents[1] / "models" / "abc" / "last.ckpt"
+    model.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(checkpoint, model)
+    (folder / "model.json").write_text(
+        '{"fingerprint": "abc", "checkpoint": "../../models/abc/last.ckpt"}'
+    )
+
+
+@pytest.fixture
+def away(outputs: Path, checkpoint: Path) -> Path:
+    """An output folder with a job whose server did not answer; the embedded store stands by."""
+    folder = outputs / "baseline" / "it"
+    made.run_job(folder, outputs, uri="http://127.0.0.1:1", sigma=0.3)
+    refer(folder, checkpoint)
+    return outputs
+
+
+def test_a_job_is_uploaded_whole_and_once(away: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    uri = store_uri(away)
+    assert main(["--outputs", str(away), "--uri", uri]) == 0
+    assert "1 uploaded" in capsys.readouterr().err
+    [run] = runs(uri)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["sigma"] == "0.3"
+    assert run.data.tags["sweep"] == "s1"
+    client = MlflowClient(uri)
+    for name in made.METRICS:
+        logged = client.get_metric_history(run.info.run_id, name)
+        assert [(m.step, m.value) for m in logged] == [
+            (line["epoch"], line[name]) for line in made.history(3)
+        ]
+    assert run.data.metrics["as_trained/fgsm/accuracy_at_8"] == 0.5
+    assert "model/MLmodel" in {a.path for a in client.list_artifacts(run.info.run_id, "model")}
+    kept = record.read(away / "baseline" / "it")
+    assert kept is not None
+    assert abs(run.info.start_time - kept.started) < 1000
+
+    before = everything(uri, "baseline")
+    assert main(["--outputs", str(away), "--uri", uri]) == 0
+    assert "1 there already" in capsys.readouterr().err
+    assert everything(uri, "baseline") == before
+
+
+def test_a_server_that_is_still_away_is_said_in_a_sentence(
+    away: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = time.monotonic()
+    assert main(["--outputs", str(away)]) != 0
+    said = capsys.readouterr().err
+    assert "http://127.0.0.1:1 cannot be used" in said
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) == 1
+    assert time.monotonic() - begun < 10
+
+
+def test_every_kind_of_job_is_told_apart(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made.run_job(outputs / "baseline" / "done", outputs)
+    made.run_job(outputs / "sweeps" / "2026" / "0", outputs)
+    half = outputs / "baseline" / "half"
+    made.tracker(half, outputs).start({})
+    made.write_files(outputs / "baseline" / "untracked")
+    broken = outputs / "sweeps" / "2026" / "1"
+    made.run_job(broken, outputs, uri="http://127.0.0.1:1")
+    (broken / "results.json").write_text("{")
+    gone = outputs / "baseline" / "gone"
+    made.run_job(gone, outputs)
+    kept = record.read(gone)
+    assert kept is not None
+    client = MlflowClient(store_uri(outputs))
+    client.delete_run(kept.runs[0].run_id)
+    count = len(runs(store_uri(outputs)))
+    assert main(["--outputs", str(outputs), "--uri", store_uri(outputs)]) == 1
+    said = capsys.readouterr().err
+    for part in (
+        "2 there already",
+        "1 deleted in MLflow",
+        "1 not finished",
+        "1 run without tracking",
+        "1 failed",
+        str(broken),
+    ):
+        assert part in said
+    assert len(runs(store_uri(outputs))) == count
+
+
+def test_a_store_that_was_removed_is_filled_again(
+    outputs: Path, empty_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.run_job(outputs / "sweeps" / "2026" / "0", outputs)
+    moved = outputs.with_name("moved")
+    outputs.rename(moved)
+    shutil.copy(empty_store, moved / "mlflow.db")
+    assert main(["--outputs", str(moved)]) == 0
+    assert "1 uploaded" in capsys.readouterr().err
+    [run] = runs(store_uri(moved), "2026")
+    assert run.info.status == "FINISHED"
+
+
+def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--outputs", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere is not a folder" in capsys.readouterr().err
+
+
+def test_no_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--outputs", str(tmp_path)]) == 0
+    assert "no jobs" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_server_lost_in_the_middle(
+    tmp_path: Path,
+    wire: stores.Wire,
+    server: str,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(tracker_module, "FLUSH_SECONDS", 0.0)
+    experiment = f"lost_{uuid4().hex}"
+    folder = tmp_path / experiment / "it"
+    tracker = made.tracker(folder, tmp_path, uri=wire.url)
+    tracker.start(made.params())
+    for line in made.history(2):
+        tracker.epoch(line)
+    wire.cut()
+    begun = time.monotonic()
+    for line in made.history(5)[2:]:
+        tracker.epoch(line)
+    results = made.write_files(folder, 5)
+    refer(folder, checkpoint)
+    tracker.finish(made.params(), made.history(5), results, checkpoint)
+    assert time.monotonic() - begun < 10
+    assert len(caplog.records) == 1
+    [run] = runs(server, experiment)
+    assert run.info.status == "RUNNING"
+
+    wire.mend()
+    for _ in range(2):
+        assert main(["--outputs", str(tmp_path)]) == 0
+        [run] = runs(server, experiment)
+        assert run.info.status == "FINISHED"
+        client = MlflowClient(server)
+        for name in made.METRICS:
+            logged = client.get_metric_history(run.info.run_id, name)
+            assert [m.step for m in logged] == [0, 1, 2, 3, 4]
+        assert "model" in {item.path for item in client.list_artifacts(run.info.run_id)}
+    # Brought to another store as well, and from then on known there.
+    for said in ("uploaded", "there already"):
+        assert main(["--outputs", str(tmp_path), "--uri", store_uri(tmp_path)]) == 0, said
+    assert len(runs(store_uri(tmp_path), experiment)) == 1
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_holds_nobody_up(
+    tmp_path: Path, wire: stores.Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(tracker_module, "FLUSH_SECONDS", 0.0)
+    folder = tmp_path / f"hangs_{uuid4().hex}" / "it"
+    tracker = made.tracker(folder, tmp_path, uri=wire.url)
+    tracker.start(made.params())
+    assert tracker.alive
+    wire.hang()
+    begun = time.monotonic()
+    for line in made.history(50):
+        tracker.epoch(line)
+    tracker.finish(made.params(), made.history(50), made.results())
+    # A timeout when an epoch is logged and one at the end.
+    assert time.monotonic() - begun < 5
+    assert not tracker.alive
