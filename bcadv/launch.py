@@ -98,7 +98,7 @@ def _start(config: Config, function: Callable[..., T], arguments: tuple[Any, ...
     pipes: dict[Connection, BaseProcess] = {}
     with tempfile.TemporaryDirectory(prefix="bcadv-") as meeting, _logged(context) as log:
         try:
-            with _uninterrupted():
+            with _uninterrupted(), _spawning():
                 for rank in range(config.trainer.devices):
                     ours, theirs = context.Pipe(duplex=False)
                     world = World(rank, config.trainer.devices, rank)
@@ -145,8 +145,8 @@ def _received(pipe: Connection, process: BaseProcess) -> Any:
     except EOFError:
         process.join()
         raise BcadvError(
-            f"{process.name} of the training was killed (status {process.exitcode}), perhaps for "
-            "want of memory: lower data.batch_size, or ask for fewer trainer.devices."
+            f"{process.name} of the training ended without a word (status {process.exitcode}). If "
+            "it was killed for want of memory (-9), lower data.batch_size or trainer.devices."
         ) from None
     if isinstance(value, BaseException):
         raise value
@@ -174,6 +174,17 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _spawning() -> Iterator[None]:
+    """New processes are told this start method: joblib's own means nothing to them."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bcadv.gallery import order_of_fall
 from bcadv.job import run
+from bcadv.metrics.fall import order_of_fall
 from tests.jobs import tiny_config
 
 

@@ -94,7 +94,9 @@ class RobustnessEvaluation(pl.Callback):
             return
         shares = zip(*(rows for rows, _ in found), strict=True)
         self._rows = [
-            [row for strength in zip(*share, strict=True) for row in strength] for share in shares
+            # A column without values has no type and would change that of the others.
+            [row for strength in zip(*share, strict=True) for row in strength if row["index"]]
+            for share in shares
         ]
         self._kept = [item for _, kept in found for item in kept]
 

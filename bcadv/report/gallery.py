@@ -134,7 +134,7 @@ def gallery_triplets(path: Path) -> tuple[list[Triplet], list[Triplet]]:
             attacked=kept["adversarial"][i],
             target=int(kept["target"][i]),
             eps_px=float(kept["eps_px"][i]),
-            remark="the smallest that flips it" if flipped else "never flipped",
+            remark="the smallest tried that flips it" if flipped else "never flipped",
             prob_clean=kept["prob_clean"][i],
             prob_attacked=kept["prob_adversarial"][i],
         )

@@ -18,18 +18,18 @@ from bcadv.report.figures import EXAMPLES
 from bcadv.report.gallery import (
     GALLERY,
     Triplet,
-    example_triplets,
     gallery_triplets,
     triplets_figure,
 )
 from bcadv.report.heatmap import heat_maps
 from bcadv.report.jobs import Job
 from bcadv.report.numbers import attack_name
-from bcadv.report.pictures import load_examples, noise_figure, spread_attacks
+from bcadv.report.pictures import load_examples, noise_figure
 from bcadv.report.robustness import METRICS, groups, perturbations, robustness_figure
 from bcadv.report.study import Arm, Study
 from bcadv.report.style import spread
 from bcadv.report.table import variant_name
+from bcadv.report.united import attacked_examples, first_and_last, same_model
 
 _MOST_TRAININGS = 6
 _T = TypeVar("_T")
@@ -122,7 +122,7 @@ def noise(study: Study, album: Album) -> list[Block]:
         "the framed part is shown enlarged in the corner.",
         caption=f"{'The defence was trained on n' if defended else 'N'}oise of σ = {sigma:g}, "
         f"that is {255 * sigma:g} grey levels of 255. The framed part stands enlarged in the "
-        f"corner. {_source(job)}",
+        f"corner. {_source(study, job)}",
     )
     return [*blocks, Pictures((picture,))]
 
@@ -162,7 +162,7 @@ def attacked(study: Study, album: Album) -> list[Block]:
     found, unread = _first(_reference_first(study), EXAMPLES, load_examples)
     if found is None:
         return [*unread, Paragraph("No job kept example images, so no attack is shown.")]
-    job, examples = found.job, found.content
+    job = found.job
     pictures = tuple(
         album.add(
             f"fig6_attacked_{number}",
@@ -170,9 +170,7 @@ def attacked(study: Study, album: Album) -> list[Block]:
             alt=f"Original, amplified change and attacked image at epsilon "
             f"{triplets[0].eps_px:g}/255: {_described(triplets, job)}",
         )
-        for number, triplets in enumerate(
-            (example_triplets(examples, attack) for attack in spread_attacks(examples["eps_px"])), 1
-        )
+        for number, triplets in enumerate(attacked_examples(same_model(job, study.jobs)), 1)
     )
     if not pictures:
         return [*unread, Paragraph("The example images were not attacked.")]
@@ -181,7 +179,7 @@ def attacked(study: Study, album: Album) -> list[Block]:
         Paragraph(
             "One test image of each class as it is and under attack; in between what the attack "
             f"added, amplified by the factor stated (grey: no change). "
-            f"The model: {found.training}. {_source(job)}"
+            f"The model: {found.training}. {_source(study, job)}"
         ),
         Pictures(pictures),
     ]
@@ -198,17 +196,23 @@ def flips(study: Study, album: Album) -> list[Block]:
         if found is None:
             continue
         job = found.job
+        try:
+            sides = first_and_last(same_model(job, study.jobs))
+        except BcadvError as error:
+            blocks.append(Paragraph(str(error)))
+            continue
         pictures = tuple(
             album.add(
                 f"gallery_{what}_{side}",
                 _triplets(study, job, triplets, f"{found.training}: {side} to flip"),
                 alt=f"Images that flip {side}: {_described(triplets, job)}",
             )
-            for side, triplets in zip(("first", "last"), found.content, strict=True)
+            for side, triplets in zip(("first", "last"), sides, strict=True)
             if triplets
         )
         if pictures:
-            blocks += [Paragraph(f"The model: {found.training}. {_source(job)}"), Pictures(pictures)]
+            blocks.append(Paragraph(f"The model: {found.training}. {_source(study, job)}"))
+            blocks.append(Pictures(pictures))
         else:
             blocks.append(Paragraph(f"{found.training}: no image was right when clean."))
     return blocks or [Paragraph("No job kept a gallery of images that flip.")]
@@ -272,8 +276,10 @@ def _reference_first(study: Study) -> list[Arm]:
     return sorted(study.arms, key=lambda arm: arm is not study.reference)
 
 
-def _source(job: Job) -> str:
-    return f"From {job.name}, seed {job.seed}."
+def _source(study: Study, job: Job) -> str:
+    others = len(same_model(job, study.jobs)) - 1
+    more = f" and {others} more of the same model" if others else ""
+    return f"From {job.name}{more}, seed {job.seed}."
 
 
 def _listed(names: Iterable[str]) -> str:

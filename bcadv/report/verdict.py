@@ -57,12 +57,12 @@ def _fall(facts: Facts, arm: Arm) -> list[str]:
         return []
     of = plural(clean.n, "test image")
     if len(arm.seeds) > 1:
-        of = f"{clean.n} predictions of {len(arm.seeds)} models (seeds) on test images"
+        of = f"{clean.n:,} predictions of {len(arm.seeds)} models (seeds) on test images"
     patients = "" if clean.n_patients is None else f" of {plural(clean.n_patients, 'patient')}"
     commonest = commonest_share(arm.jobs)
     more = ", which is more" if commonest > clean.value else ""
     said = [
-        f"Without attack “{arm.name}” is right on {clean.rate} % ({clean.counts}) of {of}{patients}"
+        f"Without attack “{arm.name}” is right on {clean.rate} % ({clean.k} of {of}{patients})"
         f"; always naming the commonest class would be right on {100 * commonest:.1f} %{more}."
     ]
     if clean.n_patients is not None and clean.n_patients < VERY_FEW_PATIENTS:

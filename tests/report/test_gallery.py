@@ -19,14 +19,14 @@ def test_gallery_is_divided_and_captioned(tmp_path: Path) -> None:
     assert [t.name for t in first] == ["image-0", "image-1"]
     assert [t.name for t in last] == ["image-2", "image-3"]
     assert [t.remark for t in (*first, *last)] == [
-        *["the smallest that flips it"] * 3,
+        *["the smallest tried that flips it"] * 3,
         "never flipped",
     ]
     figure = triplets_figure(last, CLASSES, "title", synthetic=True)
     original, change, attacked = figure.axes[:3]
     assert original.get_title() == "image-2\ntruly benign"
     assert original.get_xlabel() == "benign 0.953\nright"
-    assert attacked.get_title() == "attacked, ε = 1/255\nthe smallest that flips it"
+    assert attacked.get_title() == "attacked, ε = 1/255\nthe smallest tried that flips it"
     assert attacked.get_xlabel() == "malignant 0.900\nWRONG"
     scale = float(change.get_title().removeprefix("change × "))
     assert scale == pytest.approx(0.5 * 255, rel=0.01)

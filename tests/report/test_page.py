@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bcadv.errors import BcadvError
+from bcadv.report.environment import environment_table
 from bcadv.report.jobs import find_jobs
 from bcadv.report.page import write_report, write_study
 from bcadv.report.study import build_study
@@ -202,7 +203,7 @@ def test_what_comes_from_files_is_text_and_nothing_else(tmp_path: Path) -> None:
         job.results["run"]["name"] = NASTY
         job.results["environment"] = {"device": NASTY, "packages": {"torch": NASTY}}
     study = build_study(jobs, [f"left out: {NASTY}"])
-    path = write_study(study, tmp_path / "out", prevalence=0.1, command=NASTY)
+    path = write_study(study, tmp_path / "out", prevalence=0.1, command=NASTY, files=False)
     page = Page(path.read_text(encoding="utf-8"))
     assert "script" not in {tag for tag, _ in page.tags}
     assert "b" not in {tag for tag, _ in page.tags}
@@ -229,14 +230,15 @@ def test_a_page_without_files_beside_it(runs: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_versions_that_differ_are_named(runs: Path, tmp_path: Path) -> None:
-    jobs, left_out = find_jobs([runs])
+def test_versions_that_differ_are_named(runs: Path) -> None:
+    jobs, _ = find_jobs([runs])
     for job, torch in zip(jobs, ("2.6", "2.6", "2.7"), strict=True):
         job.results["environment"] = {"device": "cpu", "packages": {"torch": torch}}
-    path = write_report(jobs, left_out, tmp_path, prevalence=0.1, command="x", files=False)
-    said = Page(path.read_text(encoding="utf-8")).said()
-    assert "mixed: 2.6 (2 jobs), 2.7 (1 job)" in said
-    assert "The jobs differ in: torch." in said
+    table = environment_table(jobs)
+    shown = dict(table.shown.itertuples(index=False, name=None))
+    assert shown["torch"] == "mixed: 2.6 (2 jobs), 2.7 (1 job)"
+    assert shown["device"] == "cpu"
+    assert table.notes == ("The jobs differ in: torch.",)
 
 
 def test_no_jobs_and_no_place_are_said(runs: Path, tmp_path: Path) -> None:

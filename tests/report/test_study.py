@@ -10,7 +10,7 @@ import pytest
 
 from bcadv.errors import BcadvError
 from bcadv.metrics import clinical
-from bcadv.metrics.intervals import bootstrap_interval, cluster_bootstrap
+from bcadv.metrics.intervals import bootstrap_interval, cluster_bootstrap, wilson
 from bcadv.report.jobs import find_jobs
 from bcadv.report.study import Study, build_study
 from tests.metrics.tables import predictions
@@ -237,6 +237,17 @@ def test_counts_of_seeds_are_summed_and_collapse_is_avoided(tmp_path: Path) -> N
     # Wilson's for 20 of 20, not for 60 of 60: the same images three times are no more images.
     assert found["low"] == pytest.approx(20 / (20 + 1.959964**2), abs=1e-5)
     assert found["high"] == 1.0
+
+
+def test_the_same_image_wrong_under_each_seed_is_one_event(tmp_path: Path) -> None:
+    right = [i > 1 for i in range(40)]
+    for seed in (0, 1, 2):
+        frame = answers({("as_trained", 0.0): right}, [i % 2 for i in range(40)])
+        write_job(tmp_path / str(seed), frame=frame, run_seed=seed)
+    found = _row(_study(tmp_path), "undefended", 0, "accuracy")
+    # Six wrong answers, but two wrong images: too few for a bootstrap alone.
+    assert found["kind"] == "mean of the seeds' intervals (wider than patient bootstrap)"
+    assert (found["low"], found["high"]) == pytest.approx(wilson(38, 40))
 
 
 def test_undefined_metrics_stay_undefined(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_fall_is_stated_at_its_epsilon_with_an_interval(tmp_path: Path) -> N
     _write(tmp_path / "u", None, UNDEFENDED)
     said = _words(tmp_path).verdict
     assert "right on 95.0 [" in said
-    assert "(114/120) of 120 test images of 120 patients" in said
+    assert "(114 of 120 test images of 120 patients)" in said
     assert "commonest class would be right on 50.0 %." in said
     assert "accuracy falls to 60.0 [" in said
     assert "at ε=1/255, the smallest strength whose interval lies below" in said

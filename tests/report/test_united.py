@@ -1,0 +1,39 @@
+"""Pictures of a model that several jobs attacked, against one job that tried every strength."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bcadv.errors import BcadvError
+from bcadv.job import run
+from bcadv.report.jobs import load_job
+from bcadv.report.united import attacked_examples, first_and_last, same_model
+from tests.jobs import tiny_config
+
+QUICK = ("trainer.max_epochs=2", "tracking.enabled=false")
+STRENGTHS = (1, 4, 16)
+
+
+def test_several_jobs_tell_what_one_would(tmp_path: Path) -> None:
+    one = run(tiny_config(tmp_path, *QUICK, "eps_px=[1,4,16]"), tmp_path / "all").folder
+    several = [
+        run(tiny_config(tmp_path, *QUICK, f"eps_px={px}"), tmp_path / str(px)).folder
+        for px in STRENGTHS
+    ]
+    other = run(tiny_config(tmp_path, *QUICK, "seed=1"), tmp_path / "other").folder
+    jobs = [load_job(folder) for folder in [*several, other]]
+    siblings = same_model(jobs[0], jobs)
+    assert siblings == jobs[:3]
+
+    shown = {(t.name, t.eps_px, t.remark) for t in first_and_last(siblings)[0]}
+    every = {(t.name, t.eps_px, t.remark) for t in first_and_last([load_job(one)])[0]}
+    assert shown == every
+    # The job at 16/255 alone would call that the smallest for all of them.
+    assert min(eps for _, eps, _ in shown) < 16
+
+    assert [t[0].eps_px for t in attacked_examples(siblings)] == list(STRENGTHS)
+    (several[0] / "predictions.parquet").unlink()
+    with pytest.raises(BcadvError, match="run the job again"):
+        first_and_last(siblings)
