@@ -240,10 +240,11 @@ def evaluate(
     """
     distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
-    model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
     frames = []
     for variant in config.batchnorm:
         model.load_state_dict(trained)
+        # Each time: the Trainer leaves a model on the CPU.
+        model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
         _recalibrate(variant, config, model, data, injection=injection)
         evaluation = RobustnessEvaluation(build_trials(config), example_images(config, data))
         runner = trainer(config, [evaluation], precision="32-true", enable_checkpointing=False)

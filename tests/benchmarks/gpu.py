@@ -11,7 +11,7 @@ import torch
 from bcadv.build import build_model
 from bcadv.callbacks.record import History
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.job import train
+from bcadv.train import fit
 from tests.benchmarks.clock import EpochClock
 from tests.benchmarks.measure import Options, Row
 from tests.benchmarks.stand_ins import write_breakhis
@@ -39,7 +39,7 @@ def run(options: Options) -> list[Row]:
         data = ImageDataModule(config.data, config.paths.cache, config.seed)
         data.prepare()
         clock = EpochClock()
-        train(
+        fit(
             config,
             folder / "checkpoints",
             build_model(config, len(data.classes)),

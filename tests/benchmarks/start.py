@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pytorch_lightning as pl
 
-from bcadv import job
+from bcadv import job, train
 from bcadv.config import Config
 from tests.benchmarks.measure import Options, Row, alternate
 from tests.benchmarks.stand_ins import write_breakhis
 from tests.jobs import compose_config
 
-_train = job.train
+_fit = train.fit
 
 
 class _Delivered(Exception):  # noqa: N818  it is no error
@@ -33,7 +33,7 @@ class _StopAtFirstBatch(pl.Callback):
 
 
 def _train_to_first_batch(*arguments: Any, callbacks: list[pl.Callback], **options: Any) -> None:
-    _train(*arguments, callbacks=[*callbacks, _StopAtFirstBatch()], **options)
+    _fit(*arguments, callbacks=[*callbacks, _StopAtFirstBatch()], **options)
 
 
 def start(config: Config) -> None:
@@ -43,7 +43,7 @@ def start(config: Config) -> None:
         # A job says what it works on; so often, nobody wants to read it.
         redirect_stdout(StringIO()),
         redirect_stderr(StringIO()),
-        patch.object(job, "train", _train_to_first_batch),
+        patch.object(train, "fit", _train_to_first_batch),
         suppress(_Delivered),
     ):
         job.run(config, folder)

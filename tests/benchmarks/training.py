@@ -18,7 +18,7 @@ from bcadv.callbacks.inject import NoiseInjection
 from bcadv.callbacks.record import History
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.job import train
+from bcadv.train import fit
 from bcadv.typing import Batch
 from tests.benchmarks.clock import EpochClock, now
 from tests.benchmarks.measure import Options, Row
@@ -160,7 +160,7 @@ def _trained(config: Config, folder: Path) -> tuple[BareSteps, EpochClock, int]:
     clock = EpochClock(lambda epoch: None if epoch % 2 else bare())
     injection = build_injection(config)
     assert injection is not None  # the defence experiment has one
-    train(
+    fit(
         config,
         folder / "checkpoints",
         build_model(config, classes),

@@ -212,6 +212,19 @@ def test_seeds_together_are_their_mean_with_patients_resampled(
     assert found["kind"] == f"patient {'influence' if metric == 'auroc' else 'bootstrap'}"
 
 
+def test_the_upward_push_of_resampling_on_ece_is_taken_back(tmp_path: Path) -> None:
+    frames = [predictions(n=40, patients=0, seed=seed, eps_px=()) for seed in (0, 1)]
+    for seed, frame in enumerate(frames):
+        write_job(tmp_path / str(seed), frame=frame, run_seed=seed)
+    found = _row(_study(tmp_path), "undefended", 0, "ece")
+    weights = cluster_bootstrap(np.arange(40), 2000, seed=5).astype(float)
+    drawn = np.mean([_measured("ece", frame, frame, weights) for frame in frames], axis=0)
+    push = drawn.mean() - found["value"]
+    assert push > 0.02
+    for end, share in (("low", 0.025), ("high", 0.975)):
+        assert found[end] == pytest.approx(np.quantile(drawn, share) - push, abs=push / 3)
+
+
 def _measured(metric: str, clean: pd.DataFrame, attacked: pd.DataFrame, w: Any) -> Any:
     """A metric from the predictions table; an independent reference."""
     target, prediction = (attacked[name].to_numpy() for name in ("target", "prediction"))

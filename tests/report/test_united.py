@@ -12,12 +12,12 @@ from bcadv.report.jobs import load_job
 from bcadv.report.united import attacked_examples, first_and_last, same_model
 from tests.jobs import tiny_config
 
-QUICK = ("trainer.max_epochs=2", "tracking.enabled=false")
-STRENGTHS = (1, 4, 16)
+QUICK = ("trainer.max_epochs=6", "tracking.enabled=false")
+STRENGTHS = (1, 8, 64)
 
 
 def test_several_jobs_tell_what_one_would(tmp_path: Path) -> None:
-    one = run(tiny_config(tmp_path, *QUICK, "eps_px=[1,4,16]"), tmp_path / "all").folder
+    one = run(tiny_config(tmp_path, *QUICK, "eps_px=[1,8,64]"), tmp_path / "all").folder
     several = [
         run(tiny_config(tmp_path, *QUICK, f"eps_px={px}"), tmp_path / str(px)).folder
         for px in STRENGTHS
@@ -30,8 +30,8 @@ def test_several_jobs_tell_what_one_would(tmp_path: Path) -> None:
     shown = {(t.name, t.eps_px, t.remark) for t in first_and_last(siblings)[0]}
     every = {(t.name, t.eps_px, t.remark) for t in first_and_last([load_job(one)])[0]}
     assert shown == every
-    # The job at 16/255 alone would call that the smallest for all of them.
-    assert min(eps for _, eps, _ in shown) < 16
+    # The job at 64/255 alone would call that the smallest for all of them.
+    assert min(eps for _, eps, _ in shown) < 64
 
     assert [t[0].eps_px for t in attacked_examples(siblings)] == list(STRENGTHS)
     (several[0] / "predictions.parquet").unlink()
