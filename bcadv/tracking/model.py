@@ -31,12 +31,9 @@ _PACKAGES = (
     "numpy",
     "pandas",
     "pillow",
-    "pydantic",
     "pytorch-lightning",
-    "requests",
     "torch",
     "torchmetrics",
-    "urllib3",
 )
 
 

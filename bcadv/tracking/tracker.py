@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bcadv.config import TrackingConfig
 from bcadv.tracking import record as records
 from bcadv.tracking.curves import Point, history_points
 from bcadv.tracking.record import Record, RunRecord
 from bcadv.tracking.run import FAILURE_TAG, Files, Run, attach, is_deleted, locate
 from bcadv.tracking.store import connect, first_line, public, store_uri
+
+if TYPE_CHECKING:
+    from bcadv.config import TrackingConfig
 
 log = logging.getLogger(__name__)
 

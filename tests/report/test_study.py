@@ -213,11 +213,19 @@ def test_seeds_together_are_their_mean_with_patients_resampled(
 
 
 def test_the_upward_push_of_resampling_on_ece_is_taken_back(tmp_path: Path) -> None:
-    frames = [predictions(n=40, patients=0, seed=seed, eps_px=()) for seed in (0, 1)]
+    random = np.random.default_rng(0)
+    frames = []
+    for _ in range(2):
+        # Calibrated: as often right as it says, so that nearly all of the measured ECE is chance.
+        probability = random.uniform(size=60)
+        target = (random.uniform(size=60) < probability).astype(int)
+        frame = answers({("as_trained", 0.0): [True] * 60}, target.tolist())
+        frame["prediction"] = (probability > 0.5).astype(int)
+        frames.append(frame.assign(p_0=1 - probability, p_1=probability))
     for seed, frame in enumerate(frames):
         write_job(tmp_path / str(seed), frame=frame, run_seed=seed)
     found = _row(_study(tmp_path), "undefended", 0, "ece")
-    weights = cluster_bootstrap(np.arange(40), 2000, seed=5).astype(float)
+    weights = cluster_bootstrap(np.arange(60), 2000, seed=5).astype(float)
     drawn = np.mean([_measured("ece", frame, frame, weights) for frame in frames], axis=0)
     push = drawn.mean() - found["value"]
     assert push > 0.02
