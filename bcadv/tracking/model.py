@@ -31,9 +31,12 @@ _PACKAGES = (
     "numpy",
     "pandas",
     "pillow",
+    "pydantic",
     "pytorch-lightning",
     "torch",
     "torchmetrics",
+    "torchvision",
+    "torchxrayvision",
 )
 
 
