@@ -301,6 +301,8 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signal
 def test_who_waits_for_a_model_takes_over_from_the_dead(tmp_path: Path) -> None:
     first = fork(tmp_path, tiny("sigma=0.1", "eps_px=1", "trainer.max_epochs=60"))
     first.until(lambda: bool(half_trained(tmp_path)))
+    # Held still with its lock, however fast it is, until the other one waits.
+    first.send(signal.SIGSTOP)
     second = fork(tmp_path, tiny("sigma=0.1", "eps_px=8", "trainer.max_epochs=60"))
     second.until(lambda: "waiting for it" in second.said)
     try:

@@ -17,24 +17,13 @@ from bcadv.tracking.store import connect, first_line, public, store_uri
 
 if TYPE_CHECKING:
     from bcadv.config import TrackingConfig
+from bcadv.store.fingerprint import flatten
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 3.0
 """Epochs that end within so much time of each other are logged together: a transaction per epoch
 would make parallel jobs with short epochs queue for SQLite, which writes one at a time."""
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings -> dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, name)
-        else:
-            flat[name] = value
-    return flat
 
 
 class Tracker:
