@@ -1,6 +1,6 @@
 """``python -m bcadv.report [runs=DIR ...] [out=DIR] [prevalence=0.1]``: the report on some jobs.
 
-Without ``runs``: the newest sweep below ``outputs``, or else the newest finished job of each
+Without ``runs``: the newest sweep below ``outputs``, or the newest finished job of each
 experiment. With ``runs=DIR``, as often as wanted: every finished job in and below these folders.
 Reads result files only.
 """

@@ -196,8 +196,8 @@ def _planned(record: Path) -> range:
 def default_jobs(outputs: Path) -> tuple[list[Job], list[str]]:
     """The jobs that a report is about unless told otherwise.
 
-    Those of the newest sweep that has a finished job; without one, the newest job of each
-    experiment.
+    Those of the newest sweep that has a finished job, or the newest job of each experiment where
+    one of these finished later.
 
     Args:
         outputs: the output folder.
@@ -205,13 +205,19 @@ def default_jobs(outputs: Path) -> tuple[list[Job], list[str]]:
     Returns:
         As `find_jobs`.
     """
+    apart = _NOT_JOBS | {SWEEPS}
+    roots = [folder for folder in outputs.glob("*/") if folder.name not in apart]
+    single, left_out = find_jobs(sorted(roots))
+    alone = newest_of_each(single)
+    latest = max((job.finished for job in alone), default="")
     sweeps = sorted((outputs / SWEEPS).glob("*/"), key=lambda folder: folder.name, reverse=True)
     for sweep in sweeps:
-        jobs, left_out = find_jobs([sweep])
+        jobs, of_sweep = find_jobs([sweep])
         if jobs:
-            return jobs, left_out
-    jobs, left_out = find_jobs([outputs])
-    return newest_of_each(jobs), left_out
+            if max(job.finished for job in jobs) < latest:
+                break
+            return jobs, of_sweep
+    return alone, left_out
 
 
 def newest_of_each(jobs: Iterable[Job]) -> list[Job]:

@@ -120,11 +120,13 @@ def test_by_default_the_newest_sweep_with_a_finished_job(job: Written, tmp_path:
     _write(tmp_path / "baseline" / "x", job[1], experiment="one", finished="2025-03-01")
     _write(tmp_path / "baseline" / "y", job[1], experiment="one", finished="2025-04-01")
     assert [found.folder.name for found in default_jobs(tmp_path)[0]] == ["y"]
-    _write(tmp_path / "sweeps" / "2025-01" / "0", job[1], job=0)
-    _write(tmp_path / "sweeps" / "2025-01" / "1", job[1], job=1)
+    _write(tmp_path / "sweeps" / "2025-01" / "0", job[1], job=0, finished="2025-05-01")
+    _write(tmp_path / "sweeps" / "2025-01" / "1", job[1], job=1, finished="2025-05-02")
     _write(tmp_path / "sweeps" / "2025-02" / "0", job[1], finished=None)
     jobs, _ = default_jobs(tmp_path)
     assert [str(found.folder.relative_to(tmp_path / "sweeps")) for found in jobs] == [
         "2025-01/0",
         "2025-01/1",
     ]
+    _write(tmp_path / "defense" / "z", job[1], experiment="two", finished="2025-06-01")
+    assert [found.folder.name for found in default_jobs(tmp_path)[0]] == ["y", "z"]
