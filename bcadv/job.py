@@ -37,7 +37,7 @@ from bcadv.report.figures import draw_all
 from bcadv.report.jobs import PREDICTIONS, RESULTS, Job
 from bcadv.report.page import PREVALENCE, write_report
 from bcadv.report.table import console_table
-from bcadv.results import Origin, example_images, results_of, save_examples, write_json
+from bcadv.results import Origin, example_images, results_of, save_examples
 from bcadv.store.fingerprint import describe, fingerprint
 from bcadv.store.models import REFERENCE
 from bcadv.tracking import Tracker
@@ -185,7 +185,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
         epoch=epoch,
     )
     predictions.to_parquet(folder / PREDICTIONS, index=False)
-    write_json(folder / RESULTS, results)
+    write_atomically(folder / RESULTS, json.dumps(results, indent=2) + "\n")
     draw_all(folder)
     command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
     write_report(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -202,9 +201,3 @@ def save_examples(path: Path, config: Config, evaluation: RobustnessEvaluation) 
         prob_clean=kept.probability[CLEAN, 0.0],
         prob_adversarial=np.stack([kept.probability[attack, px] for px in eps_px]),
     )
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)

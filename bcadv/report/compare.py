@@ -19,11 +19,10 @@ from bcadv.metrics.intervals import (
     paired_difference_interval,
 )
 from bcadv.metrics.pooled import Clusters, percentiles, resampled_sums
-from bcadv.report.answers import CLEAN, Condition
+from bcadv.report.answers import Condition
 from bcadv.report.arms import Measured
 from bcadv.report.measures import Draw, typed
 from bcadv.report.naming import NOISE
-from bcadv.report.numbers import attack_of
 from bcadv.report.prose import listed
 
 COLUMNS = (
@@ -212,42 +211,3 @@ def _interval(
     formula = mean_interval([paired_difference_interval(*c) for c in counts])
     low, high = (f(b, n) for f, b, n in zip((min, max), bootstrap, formula, strict=True))
     return min(low, value), max(high, value)
-
-
-def first_flips(arms: Sequence[Measured]) -> pd.DataFrame:
-    """At which epsilon each image of the first attacked arm first changes its prediction.
-
-    The reference is taken where it was attacked.
-
-    Returns:
-        Columns arm, seed, image_id, target, eps_px (nan: at none that was tried).
-    """
-    attack = attack_of(key for each in arms for seed in each.models for key in each.cells(seed))
-    candidates = [*references(arms), *arms]
-    tables = []
-    for measured in candidates:
-        for seed in measured.models:
-            cells = measured.cells(seed)
-            sizes = sorted(key[2] for key in cells if key[:2] == attack)
-            if not sizes:
-                continue
-            images, clean = measured.models[seed].images, cells[CLEAN].answers.prediction
-            first = np.full(len(clean), np.nan)
-            for size in reversed(sizes):
-                assert attack is not None
-                first[cells[(*attack, size)].answers.prediction != clean] = size
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "arm": measured.arm.name,
-                        "seed": seed,
-                        "image_id": images.image_id,
-                        "target": images.target,
-                        "eps_px": first,
-                    }
-                )
-            )
-        if tables:
-            break
-    empty = pd.DataFrame(columns=["arm", "seed", "image_id", "target", "eps_px"])
-    return typed(pd.concat(tables, ignore_index=True) if tables else empty)

@@ -10,7 +10,7 @@ import pandas as pd
 from bcadv.errors import BcadvError
 from bcadv.metrics.pooled import Clusters, clusters
 from bcadv.report.arms import Arm, Model, measured_arms
-from bcadv.report.compare import compare, first_flips, references
+from bcadv.report.compare import compare, references
 from bcadv.report.jobs import Job
 from bcadv.report.measures import Draw, incomplete, measure
 
@@ -31,9 +31,6 @@ class Study:
         comparisons: a row per arm, seed and condition: arm, reference, seed, perturbation, norm,
             eps_px, n, only_reference, only_arm, p, difference (of accuracy, arm minus reference),
             low, high.
-        flips: a row per image of the reference (else of the first arm that was attacked): arm,
-            seed, image_id, target, eps_px at which the prediction first differs from the clean
-            one (nan: at none).
         synthetic: whether any image is made up.
         left_out: a sentence for each result that was not used.
         jobs: those that were, the newest last.
@@ -44,7 +41,6 @@ class Study:
     reference: Arm | None
     measures: pd.DataFrame
     comparisons: pd.DataFrame
-    flips: pd.DataFrame
     synthetic: bool
     left_out: tuple[str, ...]
     jobs: tuple[Job, ...]
@@ -72,7 +68,6 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
         reference=reference,
         measures=measure(arms, draw),
         comparisons=comparisons,
-        flips=first_flips(arms),
         synthetic=any(bool(job.results["data"]["synthetic"]) for job in used),
         left_out=(*left_out, *unusable),
         jobs=tuple(used),

@@ -70,9 +70,7 @@ def make_study(
     measures = pd.DataFrame(rows).astype({"seed": "Int64", "k": "Int64"})
     reference = arms[0] if sigmas and sigmas[0] is None else None
     empty = pd.DataFrame()
-    return Study(
-        tuple(arms), reference, measures, empty, empty, synthetic, (), tuple(jobs) or _no_job()
-    )
+    return Study(tuple(arms), reference, measures, empty, synthetic, (), tuple(jobs) or _no_job())
 
 
 def _no_job() -> tuple[Job, ...]:

@@ -11,7 +11,6 @@ from scipy.stats import binomtest
 from bcadv.metrics.intervals import paired_difference_interval
 from bcadv.report.jobs import find_jobs
 from bcadv.report.study import Study, build_study
-from tests.metrics.tables import predictions
 from tests.report.jobs_on_disk import answers, write_job
 
 TARGET = [0] * 12 + [1] * 12
@@ -152,37 +151,3 @@ def test_without_an_undefended_model_nothing_is_compared(tmp_path: Path) -> None
     assert study.reference is None
     assert study.comparisons.empty
     assert list(study.comparisons["p"]) == []
-
-
-def test_flips_are_those_of_a_loop(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        write_job(tmp_path / f"u{seed}", run_seed=seed, n=40, seed=seed)
-        write_job(tmp_path / f"d{seed}", run_seed=seed, sigma=0.1, n=40, seed=7)
-    flips = _study(tmp_path).flips
-    assert set(flips["arm"]) == {"undefended"}
-    assert len(flips) == 80
-    for seed in (0, 1):
-        table = predictions(n=40, seed=seed, eps_px=(0.25, 1, 4))
-        for image_id, of in table.groupby("image_id"):
-            ordered = of.sort_values("eps_px")
-            clean = ordered["prediction"].iloc[0]
-            changed = ordered[ordered["prediction"] != clean]["eps_px"]
-            row = flips[(flips["seed"] == seed) & (flips["image_id"] == image_id)].iloc[0]
-            assert row["target"] == of["target"].iloc[0]
-            if len(changed):
-                assert row["eps_px"] == changed.iloc[0]
-            else:
-                assert np.isnan(row["eps_px"])
-
-
-def test_flips_are_of_the_first_attacked_arm_where_the_reference_was_not(tmp_path: Path) -> None:
-    write_job(tmp_path / "u", n=20, eps_px=())
-    write_job(tmp_path / "d", n=20, sigma=0.1)
-    assert set(_study(tmp_path).flips["arm"]) == {DEFENDED}
-
-
-def test_nothing_attacked_has_no_flips(tmp_path: Path) -> None:
-    write_job(tmp_path / "u", n=20, eps_px=())
-    study = _study(tmp_path)
-    assert study.flips.empty
-    assert list(study.flips.columns) == ["arm", "seed", "image_id", "target", "eps_px"]

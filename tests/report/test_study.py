@@ -353,4 +353,3 @@ def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     a, b = _study(tmp_path / "a"), _study(tmp_path / "b")
     pd.testing.assert_frame_equal(a.measures, b.measures)
     pd.testing.assert_frame_equal(a.comparisons, b.comparisons)
-    pd.testing.assert_frame_equal(a.flips, b.flips)
