@@ -23,23 +23,22 @@ from bcadv.build import build_injection, build_model, build_trials, pretrained
 from bcadv.callbacks.evaluate import RobustnessEvaluation
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.callbacks.record import History
-from bcadv.config import BatchNormChoice, Config
+from bcadv.config import Config
 from bcadv.data import splits
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.data.records import write_atomically
 from bcadv.gallery import save_gallery
 from bcadv.launch import together
 from bcadv.metrics.robustness import summarise
-from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
-from bcadv.models.sync import whole_batches
+from bcadv.recalibrate import recalibrate
 from bcadv.report.figures import draw_all
 from bcadv.report.jobs import PREDICTIONS, RESULTS, Job
 from bcadv.report.page import PREVALENCE, write_report
 from bcadv.report.table import console_table
 from bcadv.results import Origin, example_images, results_of, save_examples
 from bcadv.store.fingerprint import describe, fingerprint
-from bcadv.store.models import REFERENCE
+from bcadv.store.models import REFERENCE, Entry
 from bcadv.tracking import Tracker
 from bcadv.train import assist, load, obtain, trainer
 from bcadv.world import started_outside
@@ -153,7 +152,9 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
         if trained.entry.history != folder / "history.csv":
             shutil.copyfile(trained.entry.history, folder / "history.csv")
         epoch = load(model, trained.entry, config.trainer.checkpoint)
-        predictions = evaluate(config, folder, model, data, injection=injection)
+        predictions = evaluate(
+            config, folder, model, data, injection=injection, entry=trained.entry
+        )
     except KeyboardInterrupt:
         tracker.interrupt()
         console.print(
@@ -221,6 +222,7 @@ def evaluate(
     data: ImageDataModule,
     *,
     injection: NoiseInjection | None,
+    entry: Entry | None = None,
 ) -> pd.DataFrame:
     """Attacks the test images under each choice of BatchNorm statistics.
 
@@ -232,6 +234,7 @@ def evaluate(
         model: the trained classifier; left with the statistics of the last choice.
         data: prepared.
         injection: what was mixed into training, for ``batchnorm=noisy``.
+        entry: of the model, which keeps its other BatchNorm statistics.
 
     Returns:
         The predictions table, see `RobustnessEvaluation.predictions`, with ``image_id``,
@@ -245,7 +248,7 @@ def evaluate(
         model.load_state_dict(trained)
         # Each time: the Trainer leaves a model on the CPU.
         model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
-        _recalibrate(variant, config, model, data, injection=injection)
+        recalibrate(variant, config, model, data, injection=injection, entry=entry)
         evaluation = RobustnessEvaluation(build_trials(config), example_images(config, data))
         runner = trainer(config, [evaluation], precision="32-true", enable_checkpointing=False)
         try:
@@ -302,26 +305,3 @@ def _tags(config: Config, data: ImageDataModule, origin: Origin, name: str) -> d
         "job": origin.job,
     }
     return {key: str(value) for key, value in tags.items() if value is not None}
-
-
-def _recalibrate(
-    variant: BatchNormChoice,
-    config: Config,
-    model: Classifier,
-    data: ImageDataModule,
-    *,
-    injection: NoiseInjection | None,
-) -> None:
-    if variant == "as_trained":
-        return
-    batches = (
-        data.on_after_batch_transfer(data.transfer_batch_to_device(b, model.device, 0), 0)
-        for b in data.plain_train_dataloader()
-    )
-    with whole_batches(model):
-        if variant == "noisy" and injection is not None:
-            # The epoch after the last one is a draw that training has not seen.
-            unseen = config.trainer.max_epochs
-            reestimate(model, batches, lambda batch: injection.inject(model, batch, unseen))
-        else:
-            reestimate(model, batches)

@@ -10,6 +10,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -37,6 +38,7 @@ from bcadv.job import run
 from bcadv.launch import together
 from bcadv.models.classifier import Classifier
 from bcadv.models.sync import WholeBatchNorm, whole_batches
+from bcadv.recalibrate import recalibrate
 from bcadv.store.models import Entry
 from bcadv.train import fit
 from bcadv.typing import Batch
@@ -136,12 +138,17 @@ def gradients() -> list[list[Tensor]]:
     return found
 
 
-def train(config: Config, folder: Path) -> Classifier:
-    """Goes on with what lies in the folder, to the last epoch."""
+def images(config: Config) -> ImageDataModule:
     data = ImageDataModule(
         config.data, config.paths.cache, config.seed, config.evaluation.batch_size
     )
     data.prepare()
+    return data
+
+
+def train(config: Config, folder: Path) -> Classifier:
+    """Goes on with what lies in the folder, to the last epoch."""
+    data = images(config)
     folder.mkdir(exist_ok=True)
     model, injection = build_model(config, len(data.classes)), build_injection(config)
     assert injection is not None
@@ -157,6 +164,7 @@ class Pair:
     gradients: list[list[Tensor]]
     states: list[dict[str, Tensor]]
     kinds: list[set[str]]
+    recalibrated: list[dict[str, Tensor]]
 
 
 def as_one_of_two(config: Config, folder: Path, half_done: Path, half: Path) -> Pair:
@@ -168,11 +176,19 @@ def as_one_of_two(config: Config, folder: Path, half_done: Path, half: Path) -> 
     found = gradients()
     logging.getLogger().warning("heard")
     run(config, folder)
+    entry = None
+    if distributed.rank() == 0:
+        entry = model_of(folder)
+        shutil.copyfile(entry.statistics("last", "clean"), entry.statistics("last", "noisy"))
+    run(config, folder.parent / "again")
+    model = build_model(config, 2)
+    recalibrate("clean", config, model, images(config), injection=None, entry=entry)
+    recalibrated = distributed.collect(dict(model.state_dict()))
     train(config, half_done)
     model = train(config.model_copy(update={"trainer": one_epoch(config)}), half)
     states = distributed.collect(dict(model.state_dict()))
     kinds = distributed.collect({type(m).__name__ for m in model.modules()})
-    return Pair(batchnorm, found, states or [], kinds or [])
+    return Pair(batchnorm, found, states or [], kinds or [], recalibrated or [])
 
 
 def one_epoch(config: Config) -> Any:
@@ -194,8 +210,12 @@ class Both:
         return pd.read_parquet(self.job(which) / "predictions.parquet")
 
     def model(self, which: str) -> dict[str, Tensor]:
-        reference = json.loads((self.job(which) / "model.json").read_text())
-        return weights(Entry((self.job(which) / reference["checkpoint"]).parent).folder)
+        return weights(model_of(self.job(which)).folder)
+
+
+def model_of(job: Path) -> Entry:
+    reference = json.loads((job / "model.json").read_text())
+    return Entry((job / reference["checkpoint"]).parent)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -367,6 +387,20 @@ def test_the_model_of_two_processes_is_the_model_of_one(both: Both) -> None:
             np.testing.assert_array_equal(found["image"], expected["image"])
 
 
+def test_batchnorm_statistics_are_estimated_once_for_all_processes(both: Both) -> None:
+    first = both.predictions("two")
+    again = pd.read_parquet(both.job("two").parent / "again" / "predictions.parquet")
+
+    def of(table: pd.DataFrame, variant: str) -> pd.DataFrame:
+        rows = table[table["batchnorm"] == variant]
+        return rows.drop(columns="batchnorm").reset_index(drop=True)
+
+    pd.testing.assert_frame_equal(of(again, "clean"), of(first, "clean"))
+    # In between, the statistics on clean images were put in the place of those on noisy ones.
+    pd.testing.assert_frame_equal(of(again, "noisy"), of(first, "clean"))
+    assert (of(first, "noisy")["p_1"] != of(first, "clean")["p_1"]).any()
+
+
 def test_either_goes_on_with_a_checkpoint_of_the_other(both: Both) -> None:
     for folder in ("half_done", "half"):
         assert len(pd.read_csv(both.root / folder / "history.csv")) == 2
@@ -374,8 +408,8 @@ def test_either_goes_on_with_a_checkpoint_of_the_other(both: Both) -> None:
 
 
 def test_all_processes_end_with_the_same_model(both: Both) -> None:
-    one, other = both.pair.states
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    for one, other in (both.pair.states, both.pair.recalibrated):
+        assert all(torch.equal(one[name], other[name]) for name in one)
     assert all("WholeBatchNorm2d" not in kinds for kinds in both.pair.kinds)
 
 

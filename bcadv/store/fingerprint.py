@@ -22,6 +22,7 @@ TRAINING_CODE = (
     "typing.py",
     "build.py",
     "train.py",
+    "recalibrate.py",
     "distributed.py",
     "callbacks/inject.py",
     "data",

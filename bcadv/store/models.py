@@ -32,7 +32,8 @@ class Entry:
 
     Attributes:
         folder: holds ``shape.json`` (what shaped it), ``last.ckpt``, ``best.ckpt``,
-            ``history.csv`` and, once training has ended, ``trained.json``.
+            ``history.csv`` and, once training has ended, ``trained.json``, later also
+            BatchNorm statistics that the model was evaluated under.
     """
 
     folder: Path
@@ -55,6 +56,10 @@ class Entry:
     def checkpoint(self, which: str) -> Path:
         """Path of the ``best`` or ``last`` checkpoint."""
         return self.folder / f"{which}.ckpt"
+
+    def statistics(self, which: str, variant: str) -> Path:
+        """Path of a checkpoint's BatchNorm statistics on ``clean`` or ``noisy`` images."""
+        return self.folder / f"{which}.{variant}.pt"
 
     def begin(self, shape: Mapping[str, Any]) -> None:
         """Makes the folder and writes down what shapes the model."""

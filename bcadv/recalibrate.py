@@ -1,0 +1,102 @@
+"""A trained model under other BatchNorm statistics, which are estimated once and kept with it."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bcadv import distributed
+from bcadv.callbacks.inject import NoiseInjection
+from bcadv.config import BatchNormChoice, Config
+from bcadv.data.datamodule import ImageDataModule
+from bcadv.models.batchnorm import reestimate
+from bcadv.models.classifier import Classifier
+from bcadv.models.sync import whole_batches
+from bcadv.store.models import Entry
+
+log = logging.getLogger(__name__)
+
+
+def recalibrate(
+    variant: BatchNormChoice,
+    config: Config,
+    model: Classifier,
+    data: ImageDataModule,
+    *,
+    injection: NoiseInjection | None,
+    entry: Entry | None = None,
+) -> None:
+    """Gives a model the BatchNorm statistics that it is to be evaluated under.
+
+    That is a pass over all training images, as long as the attack itself where few images are
+    tested. What shaped the model shapes the statistics too, so they lie beside it for the jobs
+    that follow.
+
+    Args:
+        variant: ``as_trained`` changes nothing.
+        config: of the job.
+        model: trained, with the statistics of its training; changed in place.
+        data: prepared.
+        injection: what was mixed into training, for ``noisy``.
+        entry: of the model, in the leading process; ``None`` keeps nothing.
+    """
+    if variant == "as_trained":
+        return
+    kept = None if entry is None else entry.statistics(config.trainer.checkpoint, variant)
+    if distributed.tell(kept is not None and _load(model, kept)):
+        distributed.share_state(model)
+        return
+    batches = (
+        data.on_after_batch_transfer(data.transfer_batch_to_device(b, model.device, 0), 0)
+        for b in data.plain_train_dataloader()
+    )
+    with whole_batches(model):
+        if variant == "noisy" and injection is not None:
+            # The epoch after the last one is a draw that training has not seen.
+            unseen = config.trainer.max_epochs
+            reestimate(model, batches, lambda batch: injection.inject(model, batch, unseen))
+        else:
+            reestimate(model, batches)
+    if kept is not None:
+        _save(model, kept)
+
+
+def _statistics(model: nn.Module) -> dict[str, Tensor]:
+    """Names in the model's state -> buffers of its BatchNorm layers."""
+    return {
+        f"{place}.{name}": value
+        for place, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm)
+        for name, value in layer.named_buffers()
+    }
+
+
+def _load(model: nn.Module, path: Path) -> bool:
+    """Takes statistics from a file; returns whether it held all of them."""
+    if not path.is_file():
+        return False
+    try:
+        read = torch.load(path, map_location="cpu", weights_only=True)
+        wanted = _statistics(model)
+        if read.keys() != wanted.keys():
+            raise ValueError("it is of another network")
+        model.load_state_dict(read, strict=False)
+    except Exception as error:  # damage shows itself in many ways
+        log.warning("%s cannot be used (%s); estimated anew.", path, str(error).split("\n")[0])
+        return False
+    return True
+
+
+def _save(model: nn.Module, path: Path) -> None:
+    # Two jobs may have come here at once: each writes a file of its own and moves it into place.
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        torch.save({name: value.cpu() for name, value in _statistics(model).items()}, part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""BatchNorm statistics are estimated once per trained model, and are then that model's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import Tensor
+
+from bcadv.build import build_injection, build_model
+from bcadv.config import BatchNormChoice, Config
+from bcadv.data.datamodule import ImageDataModule
+from bcadv.models.classifier import Classifier
+from bcadv.recalibrate import recalibrate
+from bcadv.store.models import Entry
+from tests.jobs import tiny_config
+
+State = dict[str, Tensor]
+Recalibrated = Callable[..., State]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return tiny_config(tmp_path_factory.mktemp("recalibrate"), "+experiment=defense", "sigma=0.2")
+
+
+@pytest.fixture(scope="module")
+def data(config: Config) -> ImageDataModule:
+    made = ImageDataModule(config.data, config.paths.cache, config.seed)
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def of(config: Config, data: ImageDataModule) -> Recalibrated:
+    """The state of a model that is always the same one, under other statistics."""
+
+    def state(variant: BatchNormChoice, entry: Entry | None, which: str = "last") -> State:
+        model = build_model(config, len(data.classes))
+        chosen = config.model_copy(
+            update={"trainer": config.trainer.model_copy(update={"checkpoint": which})}
+        )
+        recalibrate(variant, chosen, model, data, injection=build_injection(config), entry=entry)
+        return dict(model.state_dict())
+
+    return state
+
+
+def same(one: State, other: State) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def no_pass_over_the_images() -> AbstractContextManager[object]:
+    return patch.object(ImageDataModule, "plain_train_dataloader", side_effect=AssertionError)
+
+
+def test_a_second_job_takes_what_the_first_estimated(of: Recalibrated, tmp_path: Path) -> None:
+    first = {variant: of(variant, Entry(tmp_path)) for variant in ("clean", "noisy")}
+    with no_pass_over_the_images():
+        second = {variant: of(variant, Entry(tmp_path)) for variant in ("clean", "noisy")}
+        trained = of("as_trained", Entry(tmp_path))
+    assert same(first["clean"], second["clean"])
+    assert same(first["noisy"], second["noisy"])
+    assert not same(first["clean"], first["noisy"])
+    assert not same(first["clean"], trained)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_only_statistics_are_kept(of: Recalibrated, tmp_path: Path) -> None:
+    changed = of("clean", Entry(tmp_path))
+    kept = torch.load(tmp_path / "last.clean.pt", weights_only=True)
+    assert {name.rsplit(".", 1)[1] for name in kept} == {
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    }
+    before = of("as_trained", None)
+    differs = {name for name in before if not torch.equal(before[name], changed[name])}
+    assert differs == set(kept)
+
+
+def test_another_epoch_has_its_own(of: Recalibrated, tmp_path: Path) -> None:
+    of("clean", Entry(tmp_path), "last")
+    with no_pass_over_the_images(), pytest.raises(AssertionError):
+        of("clean", Entry(tmp_path), "best")
+
+
+def test_without_an_entry_nothing_is_kept(of: Recalibrated, tmp_path: Path) -> None:
+    assert same(of("clean", None), of("clean", Entry(tmp_path)))
+
+
+@pytest.mark.parametrize("damage", ["cut", "another network"])
+def test_a_damaged_file_is_said_and_made_anew(
+    of: Recalibrated, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    expected = of("clean", Entry(tmp_path))
+    path = tmp_path / "last.clean.pt"
+    whole = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    else:
+        other = Classifier(2, growth_rate=4, init_features=4, block_config=(1,))
+        torch.save(dict(other.state_dict()), path)
+    assert same(of("clean", Entry(tmp_path)), expected)
+    assert str(path) in caplog.text
+    with no_pass_over_the_images():
+        assert same(of("clean", Entry(tmp_path)), expected)
