@@ -40,10 +40,11 @@ def save_gallery(
     batch = data.centre_crops(numbers)
     batch = data.transfer_batch_to_device(batch, model.device, 0)
     adversarial = torch.empty_like(batch.image)
-    for i, eps_px in enumerate(chosen["eps_px"]):
-        one = slice(i, i + 1)
-        adversarial[one] = trial.perturbation.sweep(
-            model, batch.image[one], batch.target[one], [eps_px / 255], index=batch.index[one]
+    shown = chosen["eps_px"].to_numpy(float)
+    for eps_px in np.unique(shown):
+        same = torch.from_numpy(np.flatnonzero(shown == eps_px)).to(batch.image.device)
+        adversarial[same] = trial.perturbation.sweep(
+            model, batch.image[same], batch.target[same], [eps_px / 255], index=batch.index[same]
         ).images[0]
     before = after = np.zeros((0, len(data.classes)), np.float32)
     if numbers:
@@ -57,7 +58,7 @@ def save_gallery(
         path,
         image=(batch.image * 255).round().byte().cpu().numpy(),
         adversarial=adversarial.float().cpu().numpy(),
-        eps_px=chosen["eps_px"].to_numpy(float),
+        eps_px=shown,
         flipped=chosen["flipped"].to_numpy(bool),
         first=np.arange(len(chosen)) < side,
         target=batch.target.cpu().numpy(),

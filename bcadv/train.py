@@ -33,12 +33,9 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.models.sync import WholeBatchNorm
-from bcadv.store.models import Entry, Store
+from bcadv.store.models import Entry, Store, slim
 
 log = logging.getLogger(__name__)
-
-_KEPT = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
-"""What a checkpoint of an ended training still needs; the optimizer's state is twice the model."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -210,7 +207,10 @@ def _train(
     )
     # After the mark: killed in between, the files are merely larger than they need be.
     for which in ("best", "last"):
-        _slim(entry.checkpoint(which))
+        path = entry.checkpoint(which)
+        part = path.with_suffix(".part")
+        slim(path, part)
+        part.replace(path)
 
 
 def fit(
@@ -301,14 +301,6 @@ def trainer(
         enable_model_summary=False,
         **options,
     )
-
-
-def _slim(path: Path) -> None:
-    """Rewrites a checkpoint without what only a training needs."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    part = path.with_suffix(".part")
-    torch.save({key: state[key] for key in _KEPT if key in state}, part)
-    part.replace(path)
 
 
 def _compile(model: Classifier, config: Config) -> None:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import bcadv
+from bcadv.store.models import slim
 from bcadv.tracking.store import patiently
 
 if TYPE_CHECKING:
@@ -96,17 +97,3 @@ def _write(
             signature=ModelSignature(outputs=Schema([*columns, ColSpec("string", "predicted")])),
         )
     return model
-
-
-def slim(checkpoint: Path, to: Path) -> None:
-    """Copies a checkpoint without the optimiser's state and the callbacks' notes.
-
-    Args:
-        checkpoint: Lightning's, read without executing code.
-        to: the copy; a third of the size, and enough for ``Classifier.load_from_checkpoint``.
-    """
-    import torch
-
-    whole = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    kept = ("epoch", "global_step", "pytorch-lightning_version", "state_dict", "hyper_parameters")
-    torch.save({name: whole[name] for name in kept if name in whole}, to)

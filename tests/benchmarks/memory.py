@@ -8,7 +8,6 @@ in the peak, though the system may drop them at any time.
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,8 @@ from bcadv.build import build_model
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.job import evaluate
-from tests.benchmarks.measure import REPOSITORY, Options, Row
+from tests.benchmarks.child import peak_of, tell_peak
+from tests.benchmarks.measure import Options, Row
 from tests.benchmarks.stand_ins import write_parts
 from tests.jobs import compose_config
 
@@ -49,46 +49,14 @@ def prepared(folder: Path, n: int) -> ImageDataModule:
     return data
 
 
-def peak_mb() -> float:
-    """Peak resident memory of this process in MB.
-
-    From /proc, where it begins with this program; the peak that ``getrusage`` tells begins with
-    the program that started it.
-
-    Raises:
-        FileNotFoundError: outside Linux.
-    """
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(peak) / 1024
-
-
 def child(folder: Path, n: int) -> None:
-    """Evaluates `n` images and writes the peak to standard output, on its last line."""
+    """Evaluates `n` images and tells the peak."""
     data, chosen = prepared(folder, n), config(folder, n)
     model = build_model(chosen, len(data.classes))
     table = evaluate(chosen, folder, model, data, injection=None)
     if table["index"].nunique() != n:
         raise RuntimeError(f"evaluated {table['index'].nunique()} images instead of {n}")
-    sys.stdout.write(f"\n{peak_mb()}\n")
-
-
-def peak_of_child(folder: Path, n: int) -> float:
-    """Peak memory of a fresh process that evaluates `n` images, in MB.
-
-    Raises:
-        RuntimeError: it failed, with what it said.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.memory", str(folder), str(n)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the evaluation of {n} images failed: {done.stderr}")
-    return float(done.stdout.splitlines()[-1])
+    tell_peak()
 
 
 def run(options: Options) -> list[Row]:
@@ -103,7 +71,7 @@ def run(options: Options) -> list[Row]:
         prepared(folder, many)  # decoding is not what is measured
         for _ in range(options.rounds):
             for n, found in peaks.items():
-                found.append(peak_of_child(folder, n))
+                found.append(peak_of("tests.benchmarks.memory", folder, n))
     large, small = statistics.median(peaks[many]), statistics.median(peaks[few])
     return [
         Row(
