@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 
 from filelock import FileLock
 from rich.console import Console
@@ -322,7 +322,7 @@ def unpacked(archive: Path, place: Path, *, max_bytes: int, progress: bool) -> I
 
 
 def _unpack(archive: Path, folder: Path, max_bytes: int, progress: bool) -> None:
-    damage = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError)
+    damage = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError, *_CLASHES)
     bar = Progress(console=Console(stderr=True), disable=not progress)
     try:
         with archive.open("rb") as file, gzip.open(file) as content, bar:
@@ -338,7 +338,7 @@ def _unpack(archive: Path, folder: Path, max_bytes: int, progress: bool) -> None
                             "members, far more than it should hold; it was refused."
                         )
                     _require_harmless(member, archive)
-                    tar.extract(member, folder, set_attrs=False, filter="data")
+                    _write(tar, member, folder)
                     bar.update(task, completed=file.tell())
             # tar stops at its own end mark; the checksum of the compressed stream comes after it.
             if len(content.read(MAX_EXTRA_BYTES)) == MAX_EXTRA_BYTES:
@@ -350,9 +350,23 @@ def _unpack(archive: Path, folder: Path, max_bytes: int, progress: bool) -> None
         ) from error
 
 
+_CLASHES = (FileExistsError, IsADirectoryError, NotADirectoryError)
+"""A member takes the place of another."""
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    # Not tarfile's own extraction: what makes it safe is missing from Python before 3.11.4.
+    place = folder / member.name
+    (place if member.isdir() else place.parent).mkdir(parents=True, exist_ok=True)
+    content = tar.extractfile(member)
+    if content is not None:
+        with content, place.open("wb") as file:
+            shutil.copyfileobj(content, file)
+
+
 def _require_harmless(member: tarfile.TarInfo, archive: Path) -> None:
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts:
+    path = PureWindowsPath(member.name)  # of all kinds of path the one that can say the most
+    if path.anchor or ".." in path.parts:
         raise BcadvError(
             f"{archive} wants to write to {member.name!r}, outside its folder; it was refused."
         )

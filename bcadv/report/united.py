@@ -34,9 +34,13 @@ _COLUMNS = (
 
 
 def same_model(job: Job, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs that tested the model of this one."""
-    name = job.results["training"]["fingerprint"]
-    return [other for other in jobs if other.results["training"]["fingerprint"] == name]
+    """The jobs that tested the model of this one, at the same epoch."""
+
+    def model(of: Job) -> tuple[str, str]:
+        training = of.results["training"]
+        return training["fingerprint"], training["checkpoint"]
+
+    return [other for other in jobs if model(other) == model(job)]
 
 
 def first_and_last(jobs: Sequence[Job]) -> tuple[list[Triplet], list[Triplet]]:

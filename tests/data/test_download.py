@@ -322,15 +322,15 @@ import sys, tarfile, time
 from pathlib import Path
 from bcadv.data.download import make_available
 from tests.data.test_download import SMALL
-real, count = tarfile.TarFile.extract, 0
+real, count = tarfile.TarFile.extractfile, 0
 def slow(*args, **kwargs):
     global count
-    real(*args, **kwargs)
     count += 1
-    if count == 4:
+    if count == 5:
         print("half", flush=True)
         time.sleep(60)
-tarfile.TarFile.extract = slow
+    return real(*args, **kwargs)
+tarfile.TarFile.extractfile = slow
 make_available(Path({str(tmp_path / "root")!r}), archive=Path({str(archive)!r}), inventory=SMALL)
 """
     repository = Path(__file__).parents[2]
@@ -393,6 +393,8 @@ HOSTILE = {
     "absolute": [member("/tmp/bcadv_escaped", 3)],
     "upwards": [member("../escaped", 3)],
     "upwards inside": [member("a/../../escaped", 3)],
+    "drive": [member("C:escaped", 3)],
+    "backslashes": [member("a\\..\\..\\escaped", 3)],
     "link outwards": [member("a", kind=tarfile.SYMTYPE, link=".."), member("a/escaped", 3)],
     "link inwards": [member("a", 3), member("b", kind=tarfile.SYMTYPE, link="a")],
     "hard link": [member("a", kind=tarfile.LNKTYPE, link="../secret"), member("a", 3)],
@@ -461,6 +463,14 @@ def test_a_stream_that_never_ends_is_left(tmp_path: Path) -> None:
     content = gzip.compress(gzip.decompress(packed({"f": b"x"})) + bytes(5_000_000))
     with pytest.raises(BcadvError, match="goes on after its end mark"):
         unpack(content, tmp_path)
+
+
+@pytest.mark.parametrize("others", [["f/g"], ["d/e", "d"]])
+def test_a_file_in_the_place_of_a_folder_is_one_clear_message(
+    others: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(BcadvError, match="is damaged"):
+        unpack(packed({"f": b"x"}, *(member(name, 3) for name in others)), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ def test_several_jobs_tell_what_one_would(tmp_path: Path) -> None:
         for px in STRENGTHS
     ]
     other = run(tiny_config(tmp_path, *QUICK, "seed=1"), tmp_path / "other").folder
-    jobs = [load_job(folder) for folder in [*several, other]]
+    best = run(tiny_config(tmp_path, *QUICK, "trainer.checkpoint=best"), tmp_path / "best").folder
+    jobs = [load_job(folder) for folder in [*several, other, best]]
     siblings = same_model(jobs[0], jobs)
     assert siblings == jobs[:3]
 
