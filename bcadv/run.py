@@ -176,8 +176,6 @@ def complain(message: str) -> NoReturn:
 MULTIRUN = ("-m", "--multirun")
 
 ENVIRONMENT = {
-    # Threads that wait must not spin: on a machine with other work that costs a factor of ten.
-    "OMP_WAIT_POLICY": "PASSIVE",
     # Hydra then hands errors on instead of ending the process with its own words.
     "HYDRA_FULL_ERROR": "1",
     # Ray reports its use to its makers unless told not to.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -48,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # As the command line of bcadv does, before torch starts its threads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # The compared libraries and Lightning talk a lot; none of it bears on the numbers.
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
