@@ -44,25 +44,27 @@ def test_nothing_attacked_gives_no_order() -> None:
 
 
 def test_a_job_keeps_them_with_their_pictures(tmp_path: Path) -> None:
-    quick = ("trainer.max_epochs=1", "tracking.enabled=false")
-    folder = run(tiny_config(tmp_path, *quick), tmp_path / "it").folder
+    learnt = ("trainer.max_epochs=6", "optimizer.lr=0.01", "eps_px=[1,2,4,8,16,32,64]")
+    config = tiny_config(tmp_path, "tracking.enabled=false", *learnt)
+    folder = run(config, tmp_path / "it").folder
     predictions = pd.read_parquet(folder / "predictions.parquet").set_index("index")
     with np.load(folder / "gallery.npz") as kept:
         gallery = dict(kept)
     assert 0 < len(gallery["index"]) <= 6
     assert gallery["image"].dtype == np.uint8
+    assert len(set(gallery["eps_px"])) > 1, "images of several strengths are what is tested here"
     for k, number in enumerate(gallery["index"]):
         mine = predictions.loc[number]
         clean = mine[mine["perturbation"] == "none"].iloc[0]
         shown = mine[(mine["perturbation"] == "fgsm") & (mine["eps_px"] == gallery["eps_px"][k])]
         assert gallery["image_id"][k] == clean["image_id"]
         assert np.isclose(gallery["prob_clean"][k, 1], clean["p_1"], atol=1e-4)
-        # Attacked anew by itself: one image does not see its neighbours.
+        # Attacked anew among others: one image does not see its neighbours.
         assert np.isclose(gallery["prob_adversarial"][k, 1], shown.iloc[0]["p_1"], atol=1e-3)
         turned = shown.iloc[0]["prediction"] != clean["target"]
         assert bool(gallery["flipped"][k]) == turned
         change = np.abs(gallery["adversarial"][k] * 255 - gallery["image"][k]).max()
-        assert change <= gallery["eps_px"][k] + 1e-3
+        assert np.isclose(change, gallery["eps_px"][k], atol=1e-3)
 
 
 def test_without_an_attack_it_is_empty(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_without_an_entry_nothing_is_kept(of: Recalibrated, tmp_path: Path) -> N
     assert same(of("clean", None), of("clean", Entry(tmp_path)))
 
 
-@pytest.mark.parametrize("damage", ["cut", "another network"])
+@pytest.mark.parametrize("damage", ["cut", "incomplete", "another network"])
 def test_a_damaged_file_is_said_and_made_anew(
     of: Recalibrated, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -102,6 +102,8 @@ def test_a_damaged_file_is_said_and_made_anew(
     whole = path.read_bytes()
     if damage == "cut":
         path.write_bytes(whole[: len(whole) // 2])
+    elif damage == "incomplete":
+        torch.save(dict(list(torch.load(path, weights_only=True).items())[1:]), path)
     else:
         other = Classifier(2, growth_rate=4, init_features=4, block_config=(1,))
         torch.save(dict(other.state_dict()), path)
