@@ -26,6 +26,7 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.strategies import DDPStrategy
 
 from bcadv import distributed, hardware
+from bcadv.callbacks.finite import FiniteWeights
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.callbacks.record import History
 from bcadv.config import Config
@@ -96,6 +97,7 @@ def obtain(
         say: shows the user a sentence.
 
     Raises:
+        BcadvError: the training diverged.
         KeyboardInterrupt: stopped by a person; the last finished epoch is saved.
     """
     if not config.reuse:
@@ -231,6 +233,7 @@ def fit(
         callbacks: run before the checkpoints are written.
 
     Raises:
+        BcadvError: the training diverged.
         KeyboardInterrupt: stopped by a person.
     """
     common: dict[str, Any] = {
@@ -238,7 +241,13 @@ def fit(
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }
+    gpu = hardware.use_gpu(config.trainer.accelerator)
+    precision = hardware.training_precision(config.trainer.precision, gpu)
+    remedy = f"lower optimizer.lr={config.optimizer.lr}"
+    if precision != "32-true":
+        remedy += ", or set trainer.precision=32"
     every: list[Callback] = [
+        FiniteWeights(remedy),
         *callbacks,
         ModelCheckpoint(filename="best", monitor="val_loss", save_top_k=1, **common),
         # Separate from the best one: a job goes on from the newest epoch, not from the best.
@@ -248,14 +257,13 @@ def fit(
         every.append(EarlyStopping("val_loss", patience=config.trainer.early_stopping))
     if config.trainer.weight_averaging:
         every.append(EMAWeightAveraging(decay=config.trainer.weight_averaging))
-    gpu = hardware.use_gpu(config.trainer.accelerator)
     if config.model.compile:
         _compile(model, config)
     runner = trainer(
         config,
         every,
         max_epochs=config.trainer.max_epochs,
-        precision=hardware.training_precision(config.trainer.precision, gpu),
+        precision=precision,
         plugins=[AtomicCheckpointIO()],
     )
     last = folder / "last.ckpt"

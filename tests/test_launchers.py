@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 from hydra import initialize_config_dir
+from mlflow import MlflowClient
 
 from bcadv.explain import _EXTRAS, explain
 from bcadv.run import compose_job, conf_dir, settings
+from bcadv.tracking.store import store_uri
 from tests.processes import fork, start
 from tests.test_sweep import (
     OUTPUTS,
@@ -147,51 +150,55 @@ def test_joblib_survives_a_break_and_a_kill(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+RATES = tiny("eps_px=8", "optimizer.lr=0.001,0.002,1e25", "tracking.enabled=true")
+"""The last job fails in the middle of its work: no weights survive such a learning rate."""
+
+
 @pytest.fixture(scope="module")
 def half_done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of two jobs, of which one is still to be done and its model to be trained."""
+    """A sweep with a job that is done, one that is missing with its model, and one that failed."""
     cwd = tmp_path_factory.mktemp("half")
-    ended(fork(cwd, ["-m", *tiny("sigma=0,0.1", "eps_px=8")]))
+    assert fork(cwd, ["-m", *RATES]).wait() == 1
     missing = the_sweep(cwd) / "1"
     shutil.rmtree(cwd / OUTPUTS / "models" / results(missing)["training"]["fingerprint"])
     shutil.rmtree(missing)
     return cwd
 
 
-def finish(cwd: Path, *more: str, **environment: str) -> None:
-    """Runs the sweep again and looks whether exactly what was missing was done."""
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["joblib", "slurm_local", "ray"])
+def test_a_launcher_does_what_is_missing_whatever_fails_beside_it(
+    name: str, half_done: Path, tmp_path: Path
+) -> None:
+    cwd = Path(shutil.copytree(half_done, tmp_path / "cwd"))
     done = stamps(the_sweep(cwd) / "0")
-    said = ended(start(cwd, [*tiny("sigma=0,0.1", "eps_px=8"), *more], **environment))
-    assert "1 of 2 jobs are done" in said
-    assert "2 of 2 jobs are done" in said
-    ran = results(the_sweep(cwd) / "1")
-    assert ran["training"]["reused"] is False
-    assert ran["run"]["job"] == 1
-    assert "sigma=0.1" in ran["run"]["overrides"]
-    assert "launcher" not in ran["run"]["command"]
-    assert stamps(the_sweep(cwd) / "0")["results.json"] == done["results.json"]
-
-
-@pytest.mark.slow
-def test_submitit_runs_jobs(half_done: Path, tmp_path: Path) -> None:
-    cwd = Path(shutil.copytree(half_done, tmp_path / "cwd"))
-    finish(cwd, "+launcher=slurm_local")
-    assert list(the_sweep(cwd).glob(".submitit/*/*_log.err"))
-
-
-@pytest.mark.slow
-def test_ray_runs_jobs_and_leaves_no_process(half_done: Path, tmp_path: Path) -> None:
-    cwd = Path(shutil.copytree(half_done, tmp_path / "cwd"))
     # A socket's path must be short, which pytest's folders are not.
     scratch = Path("/tmp") / f"ray-{os.getpid()}"
+    more = [f"+hydra.launcher.ray.init._temp_dir={scratch}"] if name == "ray" else []
+    token = token_hex(32)  # else one is kept in the home folder
     try:
-        finish(
-            cwd,
-            "+launcher=ray",
-            f"+hydra.launcher.ray.init._temp_dir={scratch}",
-            RAY_AUTH_TOKEN=token_hex(32),  # else one is kept in the home folder
-        )
+        sweep = start(cwd, [*RATES, f"+launcher={name}", *more], RAY_AUTH_TOKEN=token)
+        assert sweep.wait() == 1, sweep.said
         listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
         assert str(scratch) not in listed.stdout
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    assert "1 of 3 jobs are done" in sweep.said
+    assert "2 of 3 jobs are done" in sweep.said
+    for job in ("job 2 (optimizer.lr=1e+25) failed:", "job 2 (optimizer.lr=1e+25):"):
+        assert f"{job} The training diverged in epoch 1 of 2" in sweep.said
+    assert "Traceback" not in sweep.said
+    ran = results(the_sweep(cwd) / "1")
+    assert ran["training"]["reused"] is False
+    assert ran["run"]["job"] == 1
+    assert "optimizer.lr=0.002" in ran["run"]["overrides"]
+    assert "launcher" not in ran["run"]["command"]
+    assert stamps(the_sweep(cwd) / "0")["results.json"] == done["results.json"]
+    assert bool(list(the_sweep(cwd).glob(".submitit/*/*_log.err"))) == (name == "slurm_local")
+    client = MlflowClient(store_uri(cwd / OUTPUTS))
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert Counter((run.data.params["optimizer.lr"], run.info.status) for run in runs) == {
+        ("0.001", "FINISHED"): 1,
+        ("0.002", "FINISHED"): 2,  # that of the folder that was removed is history
+        ("1e+25", "FAILED"): 1,
+    }

@@ -51,7 +51,9 @@ class Classifier(pl.LightningModule):
         self.net = DenseNet121(classes, growth_rate, block_config, init_features)
         # Channels-last is the layout that convolutions are fastest in, on CPUs and GPUs alike.
         self.net = self.net.to(memory_format=torch.channels_last)
-        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        # By default a loss that is not a number is left out, and the mean of the rest looks fine.
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = MeanMetric(nan_strategy="disable")
         self.train_accuracy = MulticlassAccuracy(classes, average="micro")
         self.val_accuracy = MulticlassAccuracy(classes, average="micro")
 

@@ -42,6 +42,11 @@ class Spy(Classifier):
 
 def train(callback: NoiseInjection, epochs: int = 1) -> Spy:
     model = Spy()
+    fit(model, callback, epochs)
+    return model
+
+
+def fit(model: Classifier, callback: pl.Callback, epochs: int = 1) -> None:
     loader: Any = DataLoader(Grey(), batch_size=None)
     pl.Trainer(
         max_epochs=epochs,
@@ -53,7 +58,6 @@ def train(callback: NoiseInjection, epochs: int = 1) -> Spy:
         num_sanity_val_steps=0,
         callbacks=[callback],
     ).fit(model, loader, loader)
-    return model
 
 
 def test_training_images_get_the_noise_and_validation_images_none() -> None:
