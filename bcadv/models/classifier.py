@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,8 +53,8 @@ class Classifier(pl.LightningModule):
         # Channels-last is the layout that convolutions are fastest in, on CPUs and GPUs alike.
         self.net = self.net.to(memory_format=torch.channels_last)
         # By default a loss that is not a number is left out, and the mean of the rest looks fine.
-        self.train_loss = MeanMetric(nan_strategy="disable")
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        # ("disable" of torchmetrics 1.9 leaves the weights of the batches out instead.)
+        self.train_loss, self.val_loss = MeanMetric(math.nan), MeanMetric(math.nan)
         self.train_accuracy = MulticlassAccuracy(classes, average="micro")
         self.val_accuracy = MulticlassAccuracy(classes, average="micro")
 
