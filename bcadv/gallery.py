@@ -34,8 +34,9 @@ def save_gallery(
     """
     trial = evaluation.trials[0]
     fallen = order_of_fall(evaluation.predictions(), trial.perturbation.name)
-    side = min(SHOWN, len(fallen) // 2)
-    chosen = pd.concat([fallen.iloc[:side], fallen.iloc[len(fallen) - side :]])
+    last = min(SHOWN, len(fallen) // 2)
+    first = min(SHOWN, len(fallen) - last)
+    chosen = pd.concat([fallen.iloc[:first], fallen.iloc[len(fallen) - last :]])
     numbers = [int(i) for i in chosen["index"]]
     batch = data.centre_crops(numbers)
     batch = data.transfer_batch_to_device(batch, model.device, 0)
@@ -60,7 +61,7 @@ def save_gallery(
         adversarial=adversarial.float().cpu().numpy(),
         eps_px=shown,
         flipped=chosen["flipped"].to_numpy(bool),
-        first=np.arange(len(chosen)) < side,
+        first=np.arange(len(chosen)) < first,
         target=batch.target.cpu().numpy(),
         index=batch.index.cpu().numpy(),
         image_id=np.array([data.records[i].image_id for i in numbers], dtype=str),

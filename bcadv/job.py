@@ -40,7 +40,7 @@ from bcadv.results import Origin, example_images, results_of, save_examples
 from bcadv.store.fingerprint import describe, fingerprint
 from bcadv.store.models import REFERENCE, Entry
 from bcadv.tracking import Tracker
-from bcadv.train import assist, load, obtain, trainer
+from bcadv.train import assist, digest, load, obtain, trainer
 from bcadv.world import started_outside
 
 log = logging.getLogger(__name__)
@@ -152,6 +152,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
         if trained.entry.history != folder / "history.csv":
             shutil.copyfile(trained.entry.history, folder / "history.csv")
         epoch = load(model, trained.entry, config.trainer.checkpoint)
+        weights = digest(model)
         predictions = evaluate(
             config, folder, model, data, injection=injection, entry=trained.entry
         )
@@ -184,6 +185,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
         name=name,
         started=started,
         epoch=epoch,
+        weights=weights,
     )
     predictions.to_parquet(folder / PREDICTIONS, index=False)
     write_atomically(folder / RESULTS, json.dumps(results, indent=2) + "\n")

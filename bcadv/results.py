@@ -63,6 +63,7 @@ def results_of(
     name: str,
     started: datetime,
     epoch: int,
+    weights: str,
 ) -> dict[str, Any]:
     """The content of ``results.json``.
 
@@ -78,6 +79,7 @@ def results_of(
         name: the fingerprint of `shape`.
         started: when the job began.
         epoch: that the tested weights are from.
+        weights: their digest.
     """
     gpu = hardware.use_gpu(config.trainer.accelerator)
     counts = data.audit.counts
@@ -122,12 +124,14 @@ def results_of(
             "shape": dict(shape),
             "checkpoint": config.trainer.checkpoint,
             "checkpoint_epoch": epoch,
+            "weights": weights,
             "precision": hardware.training_precision(config.trainer.precision, gpu),
             "injection": config.injection.model_dump(mode="json"),
             "sigma": config.sigma if config.injection.perturbation else None,
             "optimizer": config.optimizer.model_dump(mode="json"),
             "batch_size": config.data.batch_size,
         },
+        "pictures": {"batchnorm": config.batchnorm[0]},
         "clean": [row for row in rows if is_clean(row)],
         "perturbed": [row for row in rows if not is_clean(row)],
         "checks": checks(rows, predictions),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sys
@@ -24,6 +25,7 @@ from pytorch_lightning.callbacks import (
     RichProgressBar,
 )
 from pytorch_lightning.strategies import DDPStrategy
+from torch import nn
 
 from bcadv import distributed, hardware
 from bcadv.callbacks.finite import FiniteWeights
@@ -165,6 +167,14 @@ def load(model: Classifier, entry: Entry, which: str) -> int:
             f"The stored model {path} cannot be read ({reason}): remove the folder "
             f"{entry.folder} and run again, which trains it anew."
         ) from error
+
+
+def digest(model: nn.Module) -> str:
+    """Names the weights of a model: equal names, equal weights."""
+    found = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        found.update(name.encode() + value.cpu().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _trained(entry: Entry, *, reused: bool) -> Trained:

@@ -51,6 +51,16 @@ class Arm:
     seeds: tuple[int, ...]
 
 
+def undefended(arms: Iterable[Arm]) -> list[Arm]:
+    """One arm for each undefended training: BatchNorm as trained, or else what there is."""
+    found: list[Arm] = []
+    for arm in arms:  # of one training the statistics as trained come first
+        known = any(job in other.jobs for other in found for job in arm.jobs)
+        if arm.sigma is None and not known:
+            found.append(arm)
+    return found
+
+
 @dataclass(frozen=True)
 class Cell:
     """A model under one condition: its answers, and its row of ``results.json``."""
@@ -79,6 +89,11 @@ class Model:
     def job(self) -> Job:
         """The newest job."""
         return self.jobs[-1]
+
+    @property
+    def content(self) -> str:
+        """Digest of the images that it was trained on, and of their parts."""
+        return str(self.job.shape.get("data.content"))
 
     @property
     def total(self) -> int:
@@ -157,13 +172,13 @@ def _data_sets(models: Sequence[Model]) -> list[list[Model]]:
 def _replaced(old: Model, new: Model) -> list[str]:
     return [
         f"{job.folder} was left out: {new.job.name} is a newer training of the same settings and "
-        "seed, with other code, versions or images."
+        "seed: with other code, versions or images, on another machine, or trained anew."
         for job in old.jobs
     ]
 
 
 def _models(jobs: Iterable[Job]) -> tuple[list[Model], list[str]]:
-    """One model per fingerprint and tested epoch; rows of its jobs united."""
+    """One model per training and tested epoch; rows of its jobs united."""
     models: dict[Hashable, Model] = {}
     left_out: list[str] = []
     for job in sorted(jobs, key=lambda job: job.finished):
@@ -174,7 +189,8 @@ def _models(jobs: Iterable[Job]) -> tuple[list[Model], list[str]]:
             continue
         rows = {(row["batchnorm"], condition_of(row)): row for row in rows_of(job.results)}
         name = str(job.results["training"]["fingerprint"])
-        key = (name, *_key(way_of(job)))
+        # The weights too: one way of training gives others on other machines.
+        key = (name, job.weights, *_key(way_of(job)))
         model = models.get(key)
         if model is not None and not model.images.same_as(images):
             left_out += [

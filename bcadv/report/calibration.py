@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bcadv.report.answers import CLEAN
-from bcadv.report.arms import Arm
+from bcadv.report.arms import Arm, undefended
 from bcadv.report.numbers import attack_of, conditions, strengths, together
 from bcadv.report.paper import ORIGINAL_ATTACKED
 from bcadv.report.study import Study
@@ -54,9 +54,7 @@ def calibrations(study: Study) -> list[Calibration]:
     if attack is None:
         return []
     found = []
-    for arm in study.arms:
-        if arm.sigma is not None or arm.variant != "as_trained":
-            continue
+    for arm in undefended(study.arms):
         values = _values(study, arm, attack)
         if len(values) < 2:
             continue

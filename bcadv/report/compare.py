@@ -20,7 +20,7 @@ from bcadv.metrics.intervals import (
 )
 from bcadv.metrics.pooled import Clusters, percentiles, resampled_sums
 from bcadv.report.answers import Condition
-from bcadv.report.arms import Measured
+from bcadv.report.arms import Measured, undefended
 from bcadv.report.measures import Draw, typed
 from bcadv.report.naming import NOISE
 from bcadv.report.prose import listed
@@ -40,14 +40,12 @@ COLUMNS = (
     "low",
     "high",
 )
-UNDEFENDED_VARIANT = "as_trained"
 
 
 def references(arms: Sequence[Measured]) -> list[Measured]:
-    """The arms that others are compared with: undefended, with BatchNorm as trained."""
-    return [
-        each for each in arms if each.arm.sigma is None and each.arm.variant == UNDEFENDED_VARIANT
-    ]
+    """The arms that others are compared with: the undefended ones, see `undefended`."""
+    chosen = [id(arm) for arm in undefended([each.arm for each in arms])]
+    return [each for each in arms if id(each.arm) in chosen]
 
 
 def reference_of(measured: Measured, candidates: Sequence[Measured]) -> Measured | None:
@@ -116,10 +114,14 @@ def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[st
 
 
 def _shared_seeds(measured: Measured, reference: Measured) -> list[int]:
+    # Models that differ in the noise alone have seen the same images, or others of the same names.
+    alike = not beside_noise(measured, reference)
     return [
         seed
         for seed, model in measured.models.items()
-        if seed in reference.models and model.images.same_as(reference.models[seed].images)
+        if seed in reference.models
+        and model.images.same_as(reference.models[seed].images)
+        and not (alike and model.content != reference.models[seed].content)
     ]
 
 

@@ -22,7 +22,7 @@ from bcadv.report.numbers import (
 )
 from bcadv.report.robustness import perturbations
 from bcadv.report.study import Study
-from bcadv.report.table import SYNTHETIC_WARNING, UNDEFINED
+from bcadv.report.table import UNDEFINED
 
 _MOST_WITH_INTERVAL = 3
 
@@ -34,7 +34,7 @@ def console_comparison(study: Study) -> RenderableType:
     perturbation that was tried at several strengths, without intervals.
     """
     numbers = together(study.measures)
-    warning = [Text(SYNTHETIC_WARNING, "bold red")] if study.synthetic else []
+    warning = [Text(study.warning, "bold red")] if study.synthetic else []
     if len(study.arms) <= _MOST_WITH_INTERVAL:
         return Group(*warning, _with_intervals(study, numbers))
     attacks = perturbations(study)

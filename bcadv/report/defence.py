@@ -56,8 +56,7 @@ def _judge(facts: Facts, arm: Arm) -> list[str]:
         else:
             cost = f"shows no certain change of clean accuracy ({clean.text} points)"
         said.append(f"“{arm.name}”, compared on the same images, {cost}.")
-    said += _no_better_than_naming_one_class(facts, arm)
-    said += _one_sided(facts, arm)
+    said += _flaws(facts, arm)
     attacked = [row for row in rows if row.eps_px > 0]
     if not attacked:
         return said
@@ -127,23 +126,46 @@ def _one_sided(facts: Facts, arm: Arm) -> list[str]:
 def _count(facts: Facts, compared: Sequence[Arm]) -> list[str]:
     """Many defended models, counted."""
     rows = {arm.name: facts.differences[arm.name] for arm in compared}
-    clean_worse = sum(row.worse for of in rows.values() for row in of if row.eps_px == 0)
+    clean = [row for of in rows.values() for row in of if row.eps_px == 0]
     attacked = [row for of in rows.values() for row in of if row.eps_px > 0]
     better = [row for row in attacked if row.better]
     worse = [row for row in attacked if row.worse]
     gains = sum(any(row.better and row.eps_px > 0 for row in of) for of in rows.values())
     said = [
         f"Of {len(compared)} defended models (σ × BatchNorm statistics), compared on the same "
-        f"images, {_none(clean_worse)} lose clean accuracy.",
+        f"images, {_none(sum(row.worse for row in clean))} lose clean accuracy and "
+        f"{_none(sum(row.better for row in clean))} gain some.",
+    ]
+    flawed = [arm for arm in compared if _flaws(facts, arm)]
+    if flawed:
+        said.append(
+            f"{len(flawed)} of them call most images one class, or are not certainly better than "
+            "always naming the commonest class, even without attack: a gain of these is no sign "
+            "of robustness."
+        )
+    if not attacked:
+        return said
+    said.append(
         f"Attacked at the same ε, {_none(gains)} are better than the undefended model at some "
         "strength; "
         f"of the {plural(len(attacked), 'comparison')} {_none(len(better))} are better, "
-        f"{_none(len(worse))} worse, and the rest may be chance.",
-    ]
-    if better:
-        most = max(better, key=lambda row: row.value)
-        said.append(f"The largest gain: “{most.arm}”, {most.text} points at ε={most.eps_px:g}/255.")
+        f"{_none(len(worse))} worse, and the rest may be chance."
+    )
+    names = {arm.name for arm in flawed}
+    sound = [row for row in better if row.arm not in names]
+    for found, of in ((sound, " of the others" if flawed else ""), (better, ", of one of these")):
+        if found:
+            most = max(found, key=lambda row: row.value)
+            said.append(
+                f"The largest gain{of}: “{most.arm}”, {most.text} points at ε={most.eps_px:g}/255."
+            )
+            break
     return said
+
+
+def _flaws(facts: Facts, arm: Arm) -> list[str]:
+    """Why a gain of a model is no sign of robustness."""
+    return [*_no_better_than_naming_one_class(facts, arm), *_one_sided(facts, arm)]
 
 
 def _none(count: int) -> str:
@@ -163,21 +185,22 @@ def _batchnorm(facts: Facts, arm: Arm, compared: Sequence[Arm]) -> list[str]:
     gains = [row for row in facts.differences[arm.name] if row.better and row.eps_px > 0]
     if twin is None or not gains:
         return []
-    again = {row.eps_px: row for row in facts.differences[twin.name]}
-    kept = [row for row in gains if row.eps_px in again and again[row.eps_px].better]
-    lost = [row for row in gains if row not in kept]
-    if kept:
-        return [
-            f"With BatchNorm statistics from clean images (“{twin.name}”, the same weights) there "
-            f"is a gain still at {_strengths(kept)}"
-            + (f", but none that could not be chance at {_strengths(lost)}." if lost else ".")
-        ]
+    again = {row.eps_px: row for row in facts.differences[twin.name] if row.eps_px > 0}
     there = [again[row.eps_px] for row in gains if row.eps_px in again]
     if not there:
         return []
-    best = max(there, key=lambda row: row.value)
-    return [
-        f"With BatchNorm statistics from clean images (“{twin.name}”, the same weights) no gain is "
-        f"left that could not be chance (at most {best.text} points): what was gained is a matter "
-        "of these statistics, not of sturdier weights."
-    ]
+    kept = [row for row in there if row.better]
+    lost = [row for row in there if not row.better]
+    absent = [row for row in gains if row.eps_px not in again]
+    said = f"With BatchNorm statistics from clean images (“{twin.name}”, the same weights) "
+    if kept:
+        said += f"there is a gain still at {_strengths(kept)}"
+        said += f", but none that could not be chance at {_strengths(lost)}" if lost else ""
+    else:
+        best = max(there, key=lambda row: row.value)
+        said += (
+            f"no gain is left that could not be chance (the largest: {best.text} points): what was "
+            "gained may be a matter of these statistics rather than of sturdier weights"
+        )
+    said += f"; at {_strengths(absent)} that was not measured" if absent else ""
+    return [f"{said}."]

@@ -10,6 +10,7 @@ from bcadv.report.arms import Arm
 from bcadv.report.differences import Difference
 from bcadv.report.jobs import Job
 from bcadv.report.numbers import Key, Number
+from bcadv.report.prose import plural
 from bcadv.report.study import Study
 
 
@@ -34,6 +35,25 @@ class Facts:
     def number(self, arm: Arm, key: Condition, metric: str = "accuracy") -> Number | None:
         """A measure of an arm, if it was measured."""
         return self.numbers.get((arm.name, key, metric))
+
+
+def patients_text(count: int | None, jobs: Sequence[Job]) -> str:
+    """``of 12 patients``, with a word where the patients of some test images are unknown.
+
+    Args:
+        count: of known patients; ``None`` gives no text.
+        jobs: that tested the images.
+    """
+    if count is None:
+        return ""
+    if not any(map(of_unknown_patients, jobs)):
+        return f" of {plural(count, 'patient')}"
+    return f" of {plural(count, 'known patient')}, the patient of others being unknown"
+
+
+def of_unknown_patients(job: Job) -> int:
+    """Number of test images whose patient is unknown."""
+    return int(job.results["data"]["overlap"].get("unknown_patients", {}).get("test", 0))
 
 
 def commonest_share(jobs: Sequence[Job]) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bcadv.report.arms import undefended
 from bcadv.report.epochs import training_name
 from bcadv.report.numbers import attack_name
 from bcadv.report.robustness import CLEAN, of_all_seeds
@@ -44,10 +45,9 @@ def heat_maps(study: Study, perturbation: str, norm: str) -> dict[str, Figure]:
 
 
 def _undefended(study: Study, variant: str) -> list[Arm]:
-    """Those with these BatchNorm statistics, or else with the ones they were trained with."""
+    """Those with these BatchNorm statistics, or else those that others are compared with."""
     every = [arm for arm in study.arms if not arm.sigma]
-    alike = [arm for arm in every if arm.variant == variant]
-    return alike or [arm for arm in every if arm.variant == "as_trained"]
+    return [arm for arm in every if arm.variant == variant] or undefended(every)
 
 
 def _accuracies(study: Study, arms: list[Arm], perturbation: str, norm: str) -> pd.DataFrame:

@@ -12,17 +12,18 @@ from typing import Any
 
 from bcadv.errors import BcadvError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RESULTS = "results.json"
 PREDICTIONS = "predictions.parquet"
 SWEEPS = "sweeps"
 SWEEP_RECORD = "sweep.json"
 
-_SECTIONS = ("run", "data", "training", "clean", "perturbed")
+_SECTIONS = ("run", "data", "training", "pictures", "clean", "perturbed")
 _NEEDED = {
     "run": ("experiment", "finished", "seed"),
     "data": ("source", "synthetic", "split", "classes", "positive", "counts", "overlap"),
-    "training": ("fingerprint", "shape", "checkpoint"),
+    "training": ("fingerprint", "shape", "checkpoint", "weights"),
+    "pictures": ("batchnorm",),
 }
 _ROW = ("batchnorm", "perturbation", "norm", "eps_px", "n", "n_patients", "metrics")
 _METRICS = ("accuracy", "sensitivity", "specificity")
@@ -56,6 +57,16 @@ class Job:
     @property
     def seed(self) -> int:
         return int(self.results["run"]["seed"])
+
+    @property
+    def weights(self) -> str:
+        """Digest of the tested weights, which tells two trainings of equal settings apart."""
+        return str(self.results["training"]["weights"])
+
+    @property
+    def pictured(self) -> str:
+        """Choice of BatchNorm statistics that the pictures are of."""
+        return str(self.results["pictures"]["batchnorm"])
 
     @property
     def shape(self) -> Mapping[str, Any]:

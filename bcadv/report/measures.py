@@ -77,9 +77,16 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def incomplete(arms: Sequence[Measured]) -> list[str]:
-    """A sentence for each arm whose seeds were not all measured at the same conditions."""
+    """A sentence for each arm whose seeds were not all measured alike."""
     said = []
     for measured in arms:
+        totals = sorted({model.total for model in measured.models.values()})
+        if len(totals) > 1:
+            said.append(
+                f"“{measured.arm.name}”: the data sets of its seeds have {totals[0]:,} to "
+                f"{totals[-1]:,} images; if they are not drawn from the same source, their mean "
+                "means nothing."
+            )
         lacking = [
             c for c in measured.conditions() if len(_cells(measured, c)) < len(measured.models)
         ]

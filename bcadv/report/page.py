@@ -15,7 +15,6 @@ from bcadv.report.jobs import Job
 from bcadv.report.markdown import markdown
 from bcadv.report.sections import sections
 from bcadv.report.study import Study, build_study
-from bcadv.report.table import SYNTHETIC_WARNING
 from bcadv.report.tables import Table, tables, write_tables
 from bcadv.report.words import words
 
@@ -71,7 +70,7 @@ def write_study(
         made = [*tables(study, prevalence), environment_table(study.jobs)]
         document = Document(
             "Can this medical image classifier be fooled?",
-            SYNTHETIC_WARNING if study.synthetic else "",
+            study.warning,
             sections(study, words(study, prevalence), made, album, command),
         )
         if files:

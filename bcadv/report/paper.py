@@ -6,7 +6,8 @@ images is 154. Intervals are computed from the counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,10 +53,16 @@ ORIGINAL_ATTACKED, DEFENCE_ATTACKED = Reported(10, 91), Reported(25, 91)
 
 def unlike_the_papers_data(jobs: Iterable[Job]) -> tuple[str, ...]:
     """Why numbers of these jobs cannot be held against the paper's: the data, a sentence each."""
-    said: dict[str, None] = {}
-    for job in jobs:
-        said |= dict.fromkeys(_of_data(job.results["data"]))
-    return tuple(said)
+    return _of_all_or_some([_of_data(job.results["data"]) for job in jobs])
+
+
+def _of_all_or_some(sentences: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Each sentence once; marked where it does not hold of every job."""
+    times = Counter(sentence for of_job in sentences for sentence in of_job)
+    return tuple(
+        sentence if count == len(sentences) else f"For some of the jobs: {sentence}"
+        for sentence, count in times.items()
+    )
 
 
 def _of_data(data: Mapping[str, Any]) -> list[str]:
@@ -91,13 +98,14 @@ def _sum(counts: Mapping[str, Mapping[str, int]]) -> int:
 
 def unlike_the_papers_training(jobs: Iterable[Job]) -> tuple[str, ...]:
     """Where these jobs trained otherwise than the paper, a sentence each."""
-    said: dict[str, None] = {}
-    for job in jobs:
-        weights, epochs = job.shape.get("model.weights"), job.shape.get("trainer.max_epochs")
-        if weights is None:
-            said["The paper's models were pre-trained on chest X-rays, these were not."] = None
-        if epochs is not None and epochs != EPOCHS:
-            said[f"The paper trained for {EPOCHS} epochs, these models for {epochs} at most."] = (
-                None
-            )
-    return tuple(said)
+    return _of_all_or_some([_of_training(job) for job in jobs])
+
+
+def _of_training(job: Job) -> list[str]:
+    said = []
+    weights, epochs = job.shape.get("model.weights"), job.shape.get("trainer.max_epochs")
+    if weights is None:
+        said.append("The paper's models were pre-trained on chest X-rays, these were not.")
+    if epochs is not None and epochs != EPOCHS:
+        said.append(f"The paper trained for {EPOCHS} epochs, these models for {epochs} at most.")
+    return said

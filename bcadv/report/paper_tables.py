@@ -11,6 +11,7 @@ from bcadv.report import paper
 from bcadv.report.answers import CLEAN, Condition
 from bcadv.report.arms import Arm
 from bcadv.report.calibration import METRIC, Calibration, calibrations
+from bcadv.report.facts import of_unknown_patients
 from bcadv.report.jobs import Job
 from bcadv.report.numbers import (
     Number,
@@ -64,7 +65,7 @@ def counts(study: Study) -> Table:
             shown.append(line)
     notes = [*paper.unlike_the_papers_data(study.jobs)]
     if any("–" in text for line in shown for key, text in line.items() if key != "paper"):
-        notes.append("From–to: the split, and with it the number, differs between seeds.")
+        notes.append("From–to: the number differs between seeds or settings.")
     if not notes:
         notes.append("The numbers are the paper's.")
     frame = pd.DataFrame(records).astype({"paper": "Int64"})
@@ -103,7 +104,7 @@ def clean(study: Study) -> Table:
             "model": arm.name,
             "accuracy": number.rate,
             "right/images": number.counts,
-            "patients": UNDEFINED if number.n_patients is None else str(number.n_patients),
+            "patients": _patients(number, arm),
         }
         if several_seeds(study.arms):
             line["by seed"] = by_seed(study, arm, CLEAN, "accuracy")
@@ -249,6 +250,12 @@ def by_seed(study: Study, arm: Arm, key: Condition, metric: str) -> str:
     ]
     values = [f"{100 * value:.1f}" for value in rows.sort_values("seed")["value"].dropna()]
     return " / ".join(values) or UNDEFINED
+
+
+def _patients(number: Number, arm: Arm) -> str:
+    if number.n_patients is None:
+        return UNDEFINED
+    return f"{number.n_patients}{' known' if any(map(of_unknown_patients, arm.jobs)) else ''}"
 
 
 def _papers(arm: Arm, original: paper.Reported, defence: paper.Reported) -> paper.Reported | None:

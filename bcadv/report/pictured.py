@@ -28,7 +28,7 @@ from bcadv.report.pictures import load_examples, noise_figure
 from bcadv.report.robustness import METRICS, groups, perturbations, robustness_figure
 from bcadv.report.study import Arm, Study
 from bcadv.report.style import spread
-from bcadv.report.table import variant_name
+from bcadv.report.table import is_synthetic, variant_name
 from bcadv.report.united import attacked_examples, first_and_last, same_model
 
 _MOST_TRAININGS = 6
@@ -104,7 +104,7 @@ def heat(study: Study, album: Album) -> list[Block]:
 def noise(study: Study, album: Album) -> list[Block]:
     """Gaussian noise beside the original (fig. 4)."""
     defended = [arm for arm in study.arms if arm.sigma]
-    found, unread = _first(_middle_first(defended) or study.arms, EXAMPLES, load_examples)
+    found, unread = _first([*_middle_first(defended), *study.arms], EXAMPLES, load_examples)
     blocks: list[Block] = [*unread]
     if found is None:
         return [*blocks, Paragraph("No job kept example images, so Gaussian noise is not shown.")]
@@ -113,14 +113,15 @@ def noise(study: Study, album: Album) -> list[Block]:
     if not sigma:
         return [*blocks, Paragraph("The example images have noise of σ = 0: there is none to see.")]
     figure = noise_figure(
-        examples, job.results["data"]["classes"], "Gaussian noise", synthetic=study.synthetic
+        examples, job.results["data"]["classes"], "Gaussian noise", synthetic=_synthetic(job)
     )
+    trained_on_it = any(job in arm.jobs for arm in defended)
     picture = album.add(
         "fig4_gaussian_noise",
         figure,
         alt=f"Test images beside themselves with Gaussian noise of sigma {sigma:g}; "
         "the framed part is shown enlarged in the corner.",
-        caption=f"{'The defence was trained on n' if defended else 'N'}oise of σ = {sigma:g}, "
+        caption=f"{'The defence was trained on n' if trained_on_it else 'N'}oise of σ = {sigma:g}, "
         f"that is {255 * sigma:g} grey levels of 255. The framed part stands enlarged in the "
         f"corner. {_source(study, job)}",
     )
@@ -141,7 +142,7 @@ def epochs(study: Study, album: Album) -> list[Block]:
         pictures.append(
             album.add(
                 _slug("fig5_epochs", str(number), training.name),
-                epochs_figure(training.name, known, synthetic=study.synthetic),
+                epochs_figure(training.name, known, synthetic=any(map(_synthetic, training.jobs))),
                 alt=f"Training and validation accuracy of {training.name} against epoch, "
                 f"{len(known)} seed(s).",
                 caption="Thin: single seeds." if len(known) > 1 else "",
@@ -166,7 +167,7 @@ def attacked(study: Study, album: Album) -> list[Block]:
     pictures = tuple(
         album.add(
             f"fig6_attacked_{number}",
-            _triplets(study, job, triplets, f"ε = {triplets[0].eps_px:g}/255"),
+            _triplets(job, triplets, f"ε = {triplets[0].eps_px:g}/255"),
             alt=f"Original, amplified change and attacked image at epsilon "
             f"{triplets[0].eps_px:g}/255: {_described(triplets, job)}",
         )
@@ -179,7 +180,7 @@ def attacked(study: Study, album: Album) -> list[Block]:
         Paragraph(
             "One test image of each class as it is and under attack; in between what the attack "
             f"added, amplified by the factor stated (grey: no change). "
-            f"The model: {found.training}. {_source(study, job)}"
+            f"{_model(found)} {_source(study, job)}"
         ),
         Pictures(pictures),
     ]
@@ -204,23 +205,35 @@ def flips(study: Study, album: Album) -> list[Block]:
         pictures = tuple(
             album.add(
                 f"gallery_{what}_{side}",
-                _triplets(study, job, triplets, f"{found.training}: {side} to flip"),
+                _triplets(job, triplets, f"{found.training}: {side} to flip"),
                 alt=f"Images that flip {side}: {_described(triplets, job)}",
             )
             for side, triplets in zip(("first", "last"), sides, strict=True)
             if triplets
         )
         if pictures:
-            blocks.append(Paragraph(f"The model: {found.training}. {_source(study, job)}"))
+            blocks.append(Paragraph(f"{_model(found)} {_source(study, job)}"))
             blocks.append(Pictures(pictures))
         else:
-            blocks.append(Paragraph(f"{found.training}: no image was right when clean."))
+            blocks.append(
+                Paragraph(
+                    f"{found.training}: no picture was kept of an image that is right when clean."
+                )
+            )
     return blocks or [Paragraph("No job kept a gallery of images that flip.")]
 
 
-def _triplets(study: Study, job: Job, triplets: list[Triplet], title: str) -> Figure:
+def _triplets(job: Job, triplets: list[Triplet], title: str) -> Figure:
     classes = job.results["data"]["classes"]
-    return triplets_figure(triplets, classes, title, synthetic=study.synthetic)
+    return triplets_figure(triplets, classes, title, synthetic=_synthetic(job))
+
+
+def _synthetic(job: Job) -> bool:
+    return is_synthetic(job.results)
+
+
+def _model(found: _Found[Any]) -> str:
+    return f"The model: {found.training}, {variant_name(found.job.pictured)}."
 
 
 def _described(triplets: Iterable[Triplet], job: Job) -> str:

@@ -13,6 +13,7 @@ from bcadv.report.arms import Arm, Model, measured_arms
 from bcadv.report.compare import compare, references
 from bcadv.report.jobs import Job
 from bcadv.report.measures import Draw, incomplete, measure
+from bcadv.report.table import SYNTHETIC_WARNING, is_synthetic
 
 __all__ = ["Arm", "Study", "build_study"]
 
@@ -23,8 +24,8 @@ class Study:
 
     Attributes:
         arms: the undefended ones first, then by sigma and variant.
-        reference: the undefended model with the BatchNorm statistics it was trained with; ``None``
-            where there is none.
+        reference: the undefended model, if possible with the BatchNorm statistics it was trained
+            with; ``None`` where there is none.
         measures: tidy, a row per arm, seed, condition and metric: arm, seed (``<NA>``: all seeds
             together), perturbation (``none``: clean), norm, eps_px, metric, value, low, high, k,
             n, n_patients, kind (of the interval).
@@ -35,6 +36,7 @@ class Study:
         left_out: a sentence for each result that was not used.
         jobs: those that were, the newest last.
         remarks: what could not be compared and why, a sentence each.
+        partly_real: whether some images are made up and some are not.
     """
 
     arms: tuple[Arm, ...]
@@ -45,6 +47,14 @@ class Study:
     left_out: tuple[str, ...]
     jobs: tuple[Job, ...]
     remarks: tuple[str, ...] = ()
+    partly_real: bool = False
+
+    @property
+    def warning(self) -> str:
+        """What is to stand above numbers of images that are made up; else nothing."""
+        if self.partly_real:
+            return "PARTLY SYNTHETIC TISSUE: numbers of it say nothing about medicine."
+        return SYNTHETIC_WARNING if self.synthetic else ""
 
 
 def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
@@ -63,15 +73,17 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
     draw = _draws()
     comparisons, remarks = compare(arms, draw)
     reference = next((each.arm for each in references(arms)), None)
+    made_up = {is_synthetic(job.results) for job in used}
     return Study(
         arms=tuple(each.arm for each in arms),
         reference=reference,
         measures=measure(arms, draw),
         comparisons=comparisons,
-        synthetic=any(bool(job.results["data"]["synthetic"]) for job in used),
+        synthetic=True in made_up,
         left_out=(*left_out, *unusable),
         jobs=tuple(used),
         remarks=(*incomplete(arms), *remarks),
+        partly_real=len(made_up) > 1,
     )
 
 

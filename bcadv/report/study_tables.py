@@ -167,8 +167,8 @@ def consequences(study: Study, prevalence: float) -> Table | None:
         shown.append(
             {
                 "model and image": f"{name}: {condition_name(key)}",
-                f"missed {what}": _per_thousand(missed),
-                "false alarms": _per_thousand(alarms),
+                f"missed {what}": _counted(missed, PER * prevalence),
+                "false alarms": _counted(alarms, PER * (1 - prevalence)),
             }
         )
     if all(math.isnan(record["missed"]) and math.isnan(record["alarms"]) for record in records):
@@ -179,11 +179,13 @@ def consequences(study: Study, prevalence: float) -> Table | None:
         f"{PER - ill:g} do not. [95 % interval], carried over from sensitivity and specificity.",
         "The rates are of images and stand in for patients: one image decides for its patient "
         "here, which is not how anybody is diagnosed.",
-        "Attacked: every image of every patient is attacked; this is what an attacker could do at "
-        "most with this attack, not what is to be expected.",
+        "Attacked: every image of every patient is attacked at this strength, which nobody "
+        "expects. Nor is it the most that an attacker could do: the attack turns some wrong "
+        "answers into right ones, and those images could be left alone.",
     ]
     if study.synthetic:
-        notes.insert(0, "The images are synthetic: these numbers are of no patients at all.")
+        which = "Some" if study.partly_real else "The"
+        notes.insert(0, f"{which} images are synthetic: numbers of them are of no patients at all.")
     title = f"Per {PER:,} patients at a prevalence of {100 * prevalence:g} %"
     return table_of("consequences", title, pd.DataFrame(records), shown, notes)
 
@@ -201,8 +203,11 @@ def failures(rate: Number, patients: float) -> tuple[float, float, float]:
     return patients * (1 - rate.value), patients * (1 - rate.high), patients * (1 - rate.low)
 
 
-def _per_thousand(numbers: tuple[float, float, float]) -> str:
+def _counted(numbers: tuple[float, float, float], patients: float) -> str:
+    """A number of so many patients with its interval; finer the fewer they are."""
     value, low, high = numbers
     if math.isnan(value):
         return UNDEFINED
-    return f"{value:.0f} [{low:.0f}, {high:.0f}]"
+    # Five ill of a thousand, rounded to whole patients, would read as certainly none missed.
+    places = 0 if patients >= 100 else 1 if patients >= 10 else 2
+    return f"{value:.{places}f} [{low:.{places}f}, {high:.{places}f}]"

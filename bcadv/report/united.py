@@ -34,11 +34,11 @@ _COLUMNS = (
 
 
 def same_model(job: Job, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs that tested the model of this one, at the same epoch."""
+    """The jobs that tested the model of this one, with pictures of the same BatchNorm choice."""
 
-    def model(of: Job) -> tuple[str, str]:
+    def model(of: Job) -> tuple[str, str, str, str]:
         training = of.results["training"]
-        return training["fingerprint"], training["checkpoint"]
+        return training["fingerprint"], training["checkpoint"], of.weights, of.pictured
 
     return [other for other in jobs if model(other) == model(job)]
 
@@ -69,8 +69,8 @@ def first_and_last(jobs: Sequence[Job]) -> tuple[list[Triplet], list[Triplet]]:
         if picture is not None:
             remark = "the smallest tried that flips it" if flipped else "never flipped"
             found.append(replace(picture, remark=remark))
-    side = min(SHOWN, len(found) // 2)
-    return found[:side], found[len(found) - side :]
+    last = min(SHOWN, len(found) // 2)
+    return found[: min(SHOWN, len(found) - last)], found[len(found) - last :]
 
 
 def _order(jobs: Sequence[Job]) -> pd.DataFrame:
@@ -83,8 +83,7 @@ def _order(jobs: Sequence[Job]) -> pd.DataFrame:
             table = pd.read_parquet(path, columns=[*_COLUMNS, *probabilities])
         except (OSError, ValueError) as error:
             raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
-        # The pictures are of the first choice of BatchNorm statistics.
-        frames.append(table[table["batchnorm"] == job.results["clean"][0]["batchnorm"]])
+        frames.append(table[table["batchnorm"] == job.pictured])
     together = pd.concat(frames, ignore_index=True)
     together = together.drop_duplicates(["image_id", "perturbation", "eps_px"])
     attacks = [name for name in together["perturbation"].unique() if "gaussian" not in str(name)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bcadv.report.answers import CLEAN
-from bcadv.report.arms import Arm
+from bcadv.report.arms import Arm, undefended
 from bcadv.report.defence import on_the_defence
 from bcadv.report.differences import differences
-from bcadv.report.facts import Facts, commonest_share
+from bcadv.report.facts import Facts, commonest_share, of_unknown_patients, patients_text
 from bcadv.report.jobs import Job
 from bcadv.report.numbers import (
     attack_name,
@@ -35,13 +35,12 @@ def verdict(study: Study) -> str:
         strengths(found, attack),
         differences(study.comparisons, attack),
     )
-    undefended = [arm for arm in study.arms if arm.sigma is None and arm.variant == "as_trained"]
-    shown = undefended or list(study.arms[:1])
+    shown = undefended(study.arms) or study.arms[:1]
     said = []
     if study.synthetic:
         said.append(
-            "The images are synthetic: these numbers show that the programs work, and say nothing "
-            "about medicine."
+            f"{'Some' if study.partly_real else 'The'} images are synthetic: numbers of them show "
+            "that the programs work, and say nothing about medicine."
         )
     for arm in shown:
         said += _fall(facts, arm)
@@ -58,28 +57,29 @@ def _fall(facts: Facts, arm: Arm) -> list[str]:
     of = plural(clean.n, "test image")
     if len(arm.seeds) > 1:
         of = f"{clean.n:,} predictions of {len(arm.seeds)} models (seeds) on test images"
-    patients = "" if clean.n_patients is None else f" of {plural(clean.n_patients, 'patient')}"
+    patients = patients_text(clean.n_patients, arm.jobs)
     commonest = commonest_share(arm.jobs)
     more = ", which is more" if commonest > clean.value else ""
     said = [
         f"Without attack “{arm.name}” is right on {clean.rate} % ({clean.k} of {of}{patients})"
         f"; always naming the commonest class would be right on {100 * commonest:.1f} %{more}."
     ]
-    if clean.n_patients is not None and clean.n_patients < VERY_FEW_PATIENTS:
+    unknown = max(map(of_unknown_patients, arm.jobs))
+    if clean.n_patients is not None and clean.n_patients + unknown < VERY_FEW_PATIENTS:
         said.append(
             f"{plural(clean.n_patients, 'patient')} are too few for any number of it to be relied "
             "on."
         )
     if facts.attack is None:
         return [*said, "Nothing was attacked, so nothing can be said about robustness."]
+    name = attack_name(facts.attack)
     tried = [
         (size, number)
         for size in facts.sizes
         if (number := facts.number(arm, (*facts.attack, size))) is not None
     ]
     if not tried:
-        return [*said, "It was not attacked."]
-    name = attack_name(facts.attack)
+        return [*said, f"It was not attacked with {name}."]
     first = next(((size, number) for size, number in tried if number.high < clean.low), None)
     lowest = min(tried, key=lambda pair: pair[1].value)
     if first is None:
@@ -102,13 +102,12 @@ def _limits(facts: Facts) -> list[str]:
     """Why not to rely on it."""
     study = facts.study
     said = leakage_in_short(study.jobs)
-    smallest = [n for arm in study.arms if (n := facts.number(arm, CLEAN)) is not None]
-    patients = [n.n_patients for n in smallest if n.n_patients is not None]
-    images = min(sum(job.results["data"]["counts"]["test"].values()) for job in study.jobs)
-    if images < FEW_IMAGES or (patients and min(patients) < FEW_PATIENTS):
-        of = f" of {plural(min(patients), 'patient')}" if patients else ""
+    small = [job for job in study.jobs if _is_small(job)]
+    if small:
+        row = min((job.results["clean"][0] for job in small), key=lambda row: int(row["n"]))
+        of = patients_text(row["n_patients"], small)
         said.append(
-            f"The test set is small ({plural(images, 'image')}{of}): what is not shown here may "
+            f"The test set is small ({plural(row['n'], 'image')}{of}): what is not shown here may "
             "still be so."
         )
     if not several_seeds(study.arms):
@@ -121,7 +120,9 @@ def _limits(facts: Facts) -> list[str]:
     if tests > 1:
         said.append(
             f"{tests} comparisons were made without adjusting for their number: were there no "
-            "difference at all, up to one in twenty would still look certain."
+            "difference at all, about one in twenty would still look certain, and more where "
+            "patients are few. What differs between these trained models may also be chance of "
+            "training, which is not in the intervals."
         )
     if facts.attack is not None:
         said.append(
@@ -129,6 +130,13 @@ def _limits(facts: Facts) -> list[str]:
             "has not been shown to resist anything stronger."
         )
     return said
+
+
+def _is_small(job: Job) -> bool:
+    row = job.results["clean"][0]
+    known = row["n_patients"]
+    few = known is not None and known + of_unknown_patients(job) < FEW_PATIENTS
+    return few or int(row["n"]) < FEW_IMAGES
 
 
 def leakage_in_short(jobs: Sequence[Job]) -> list[str]:
@@ -142,10 +150,24 @@ def leakage_in_short(jobs: Sequence[Job]) -> list[str]:
             + (" for some jobs." if known else ".")
         )
     if known and max(known) > 0:
-        low, high = (f"{100 * end:.0f}" for end in (min(known), max(known)))
+        low, high = (_rounded(end) for end in (min(known), max(known)))
         span = f"{high} %" if low == high else f"{low} to {high} %, depending on the job,"
+        if any(sum(_unknown(job).values()) for job in jobs):
+            span = f"at least {span}"
         said.append(
             f"Of the test images, {span} come from patients who are also in training, so little is "
             "said about new patients."
         )
     return said
+
+
+def _unknown(job: Job) -> Mapping[str, int]:
+    found: Mapping[str, int] = job.results["data"]["overlap"].get("unknown_patients", {})
+    return found
+
+
+def _rounded(share: float) -> str:
+    """In per cent; 0 and 100 only where they are exact."""
+    if 0 < share < 0.005:
+        return "less than 1"
+    return "more than 99" if 0.995 <= share < 1 else f"{100 * share:.0f}"

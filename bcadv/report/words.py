@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bcadv.metrics.pooled import N_BOOT
+from bcadv.report.answers import Condition
 from bcadv.report.arms import VERSIONS
 from bcadv.report.jobs import Job
 from bcadv.report.numbers import (
@@ -59,7 +60,7 @@ def words(study: Study, prevalence: float) -> Words:
 
 def _what(study: Study) -> list[str]:
     models = {
-        (str(job.results["training"]["fingerprint"]), str(job.results["training"]["checkpoint"]))
+        (job.results["training"]["fingerprint"], job.results["training"]["checkpoint"], job.weights)
         for job in study.jobs
     }
     seeds = [str(seed) for seed in sorted({seed for arm in study.arms for seed in arm.seeds})]
@@ -125,21 +126,28 @@ def _attacks(study: Study) -> list[str]:
     attack = attack_of(found)
     if attack is None:
         return ["No attack was tried."]
+    tried = {key[:2] for key in found if key[2] > 0 and not key[0].startswith("gaussian")}
+    others = sorted(tried - {attack})
+    said = [_attack(found, each) for each in (attack, *others)]
+    if others:
+        said.append(f"The verdict is about {attack_name(attack)}.")
+    noises = [condition_name(key) for key in found if key[0].startswith("gaussian")]
+    if noises:
+        said.append(f"Some models were also tested on noisy images: {listed(noises)}.")
+    return said
+
+
+def _attack(found: Sequence[Condition], attack: tuple[str, str]) -> str:
     sizes = strengths(found, attack)
-    strengths_said = (
+    said = (
         listed([f"{size:g}" for size in sizes])
         if len(sizes) <= _LISTED
         else f"{sizes[0]:g} to {sizes[-1]:g} ({len(sizes)} strengths)"
     )
     norm = "largest change of a pixel value" if attack[1] == "inf" else f"L{attack[1]} norm"
-    said = [
-        f"Attack: {attack_name(attack)}, white box, one step, untargeted, ε "
-        f"({norm}) of {strengths_said}/255."
-    ]
-    noises = [condition_name(key) for key in found if key[0].startswith("gaussian")]
-    if noises:
-        said.append(f"Some models were also tested on noisy images: {listed(noises)}.")
-    return said
+    return (
+        f"Attack: {attack_name(attack)}, white box, one step, untargeted, ε ({norm}) of {said}/255."
+    )
 
 
 def _mixed(jobs: Sequence[Job]) -> list[str]:

@@ -26,6 +26,7 @@ def write_job(
     sigma: float | None = None,
     run_seed: int = 0,
     fingerprint: str | None = None,
+    weights: str = "w",
     shape: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     frame: pd.DataFrame | None = None,
@@ -43,6 +44,7 @@ def write_job(
         sigma: of the noise in training.
         run_seed: of the training.
         fingerprint: of the training; by default its own for each sigma and seed.
+        weights: their digest.
         shape: more options of the training.
         data: replaces parts of the section on the data.
         frame: the predictions; by default made up by `predictions` from `eps_px` and `table`.
@@ -72,6 +74,7 @@ def write_job(
         "training": {
             "fingerprint": fingerprint or f"{sigma or 0:g}-{run_seed}",
             "checkpoint": "last",
+            "weights": weights,
             "sigma": sigma,
             "shape": {
                 "code": "c0de",
@@ -89,6 +92,7 @@ def write_job(
                 **dict(shape or {}),
             },
         },
+        "pictures": {"batchnorm": str(frame["batchnorm"].iloc[0])},
         "clean": [row for row in rows if row["perturbation"] == "none"],
         "perturbed": [row for row in rows if row["perturbation"] != "none"],
         "checks": [],

@@ -119,6 +119,7 @@ def write_run(
     results["training"] = {
         "fingerprint": f"{sigma or 0:g}-{run_seed}",
         "checkpoint": "last",
+        "weights": "w",
         "sigma": sigma,
         "shape": {
             "data.split": "paper",

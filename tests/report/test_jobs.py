@@ -27,11 +27,14 @@ def _write(folder: Path, results: Any, **run: Any) -> None:
         ("{", "cannot be read"),
         ("[" * 100_000, "cannot be read"),
         ("[]", "schema version None"),
-        ('{"schema_version": 1}', "schema version 1, this program reads 2"),
-        ('{"schema_version": 2, "run": {}, "data": {}}', "lacks training, clean, perturbed"),
+        ('{"schema_version": 1}', "schema version 1, this program reads 3"),
         (
-            '{"schema_version": 2, "run": {}, "data": 3, "training": {}, "clean": [], '
-            '"perturbed": []}',
+            '{"schema_version": 3, "run": {}, "data": {}}',
+            "lacks training, pictures, clean, perturbed",
+        ),
+        (
+            '{"schema_version": 3, "run": {}, "data": 3, "training": {}, "pictures": {}, '
+            '"clean": [], "perturbed": []}',
             "lacks run.experiment",
         ),
     ],

@@ -156,6 +156,13 @@ def test_consequences_are_counted_by_hand(papers: Study) -> None:
     assert "missed cancers" in table.shown
 
 
+def test_few_ill_are_not_rounded_to_none_missed(papers: Study) -> None:
+    table = _tables(papers, prevalence=0.005)["consequences"]
+    # One of 91 cancers is missed without attack.
+    assert _cell(table, "undefended: clean", "missed cancers").startswith("0.05 [")
+    assert not any("at most" in note for note in table.notes)
+
+
 def test_failures_turn_an_interval_around() -> None:
     assert failures(Number(0.9, 0.8, 0.95, 9, 10, None), 100) == pytest.approx((10, 5, 20))
 

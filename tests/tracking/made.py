@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcadv.config import TrackingConfig
+from bcadv.report.jobs import SCHEMA_VERSION
 from bcadv.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def results(
 ) -> dict[str, Any]:
     """The part of ``results.json`` that tracking reads."""
     return {
-        "schema_version": 2,
+        "schema_version": SCHEMA_VERSION,
         "run": {"experiment": "baseline", "finished": datetime.now(UTC).isoformat()},
         "data": {"classes": CLASSES},
         "clean": [row("none", 0.0)],
