@@ -217,6 +217,22 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Config:
+        for name in ("eps_px", "batchnorm"):
+            values = getattr(self, name)
+            twice = [value for value in values if values.count(value) > 1]
+            if twice:
+                shown = f"{twice[0]:g}" if name == "eps_px" else twice[0]
+                raise ValueError(f"{name} names {shown} twice: leave one out")
+        blocks = len(self.model.block_config)
+        side = self.data.crop // 2 ** (blocks + 1)
+        if side < (2 if self.data.batch_size == 1 else 1):
+            images = " with data.batch_size=1" if self.data.batch_size == 1 else ""
+            least = 2 ** (blocks + 1) * (2 if images else 1)
+            raise ValueError(
+                f"data.crop={self.data.crop} is too small for the {blocks} blocks of "
+                f"model.block_config{images}: take at least {least}"
+                + (", or larger batches" if images else "")
+            )
         if self.injection.perturbation is None and "noisy" in self.batchnorm:
             raise ValueError(
                 "batchnorm=noisy needs noise to be injected: use +experiment=defense "

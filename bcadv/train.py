@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,21 +37,41 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.models.sync import WholeBatchNorm
-from bcadv.store.models import Entry, Store, slim
+from bcadv.store.fingerprint import differences
+from bcadv.store.models import Entry, Store, save, slim
 
 log = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are there whole or not at all, whenever the process is killed."""
+    """Checkpoints that are there whole or not at all, whenever process or machine stop."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
         """Writes beside the place and moves into it."""
-        part = Path(path).with_suffix(".part")
-        super().save_checkpoint(checkpoint, part, storage_options)
-        part.replace(path)
+        save(checkpoint, Path(path))
+
+
+class Checkpoint(ModelCheckpoint):
+    """Knows the best epoch again, also where the output folder was moved since."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the state of a checkpoint, with its files in the present folder."""
+        here = Path(str(self.dirpath))
+
+        def moved(path: str) -> str:
+            return str(here / Path(path).name) if path else path
+
+        paths = ("best_model_path", "last_model_path", "kth_best_model_path")
+        super().load_state_dict(
+            {
+                **state_dict,
+                **{name: moved(state_dict[name]) for name in paths},
+                "best_k_models": {moved(p): s for p, s in state_dict["best_k_models"].items()},
+                "dirpath": self.dirpath,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,10 @@ def obtain(
     """
     if not config.reuse:
         entry = Entry(folder / "model")
+        changed = differences(shape, entry.shape) if entry.shape else []
+        if changed:
+            say(f"The model in {entry.folder} had another {', '.join(changed)}; training anew.")
+            shutil.rmtree(entry.folder)
         if entry.trained is None:
             _train(config, shape, entry, model=model, data=data, injection=injection, rows=history)
         else:
@@ -162,11 +187,18 @@ def load(model: Classifier, entry: Entry, which: str) -> int:
         model.load_state_dict(state["state_dict"])
         return int(state["epoch"])
     except Exception as error:  # damage shows itself in many ways
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BcadvError(
-            f"The stored model {path} cannot be read ({reason}): remove the folder "
-            f"{entry.folder} and run again, which trains it anew."
-        ) from error
+        raise _unreadable(entry, path, error) from error
+
+
+def _unreadable(entry: Entry, path: Path, error: Exception) -> BcadvError:
+    return BcadvError(
+        f"The stored model {path} cannot be read ({_first_line(error)}): remove the folder "
+        f"{entry.folder} and run again, which trains it anew."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def digest(model: nn.Module) -> str:
@@ -180,7 +212,10 @@ def digest(model: nn.Module) -> str:
 def _trained(entry: Entry, *, reused: bool) -> Trained:
     record = entry.trained
     assert record is not None
-    rows = pd.read_csv(entry.history).to_dict("records")
+    try:
+        rows = pd.read_csv(entry.history).to_dict("records")
+    except (OSError, ValueError) as error:
+        raise _unreadable(entry, entry.history, error) from error
     history = [
         {str(key): float(value) for key, value in row.items() if pd.notna(value)} for row in rows
     ]
@@ -219,10 +254,7 @@ def _train(
     )
     # After the mark: killed in between, the files are merely larger than they need be.
     for which in ("best", "last"):
-        path = entry.checkpoint(which)
-        part = path.with_suffix(".part")
-        slim(path, part)
-        part.replace(path)
+        slim(entry.checkpoint(which), entry.checkpoint(which))
 
 
 def fit(
@@ -259,9 +291,9 @@ def fit(
     every: list[Callback] = [
         FiniteWeights(remedy),
         *callbacks,
-        ModelCheckpoint(filename="best", monitor="val_loss", save_top_k=1, **common),
+        Checkpoint(filename="best", monitor="val_loss", save_top_k=1, **common),
         # Separate from the best one: a job goes on from the newest epoch, not from the best.
-        ModelCheckpoint(filename="last", save_top_k=1, **common),
+        Checkpoint(filename="last", save_top_k=1, **common),
     ]
     if config.trainer.early_stopping:
         every.append(EarlyStopping("val_loss", patience=config.trainer.early_stopping))
@@ -276,16 +308,31 @@ def fit(
         precision=precision,
         plugins=[AtomicCheckpointIO()],
     )
-    last = folder / "last.ckpt"
     try:
         runner.fit(
             model,
             datamodule=data,
-            ckpt_path=last if last.is_file() else None,
+            ckpt_path=_to_go_on_from(folder / "last.ckpt"),
             weights_only=True,
         )
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
+
+
+def _to_go_on_from(last: Path) -> Path | None:
+    """The checkpoint of the last finished epoch, if it can be used."""
+    if not last.is_file():
+        return None
+    try:
+        whole = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
+        why = "" if "optimizer_states" in whole else "the optimizer's state was taken out of it"
+    except Exception as error:  # damage shows itself in many ways
+        why = _first_line(error)
+    if not why:
+        return last
+    log.warning("One cannot go on from %s (%s); training starts at its first epoch.", last, why)
+    last.unlink(missing_ok=True)
+    return None
 
 
 def trainer(
@@ -330,7 +377,7 @@ def _compile(model: Classifier, config: Config) -> None:
             model.net.eval()(probe)
     except Exception as error:
         model.net._compiled_call_impl = None
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = _first_line(error)
         log.warning("model.compile=true: cannot compile here (%s); going on without.", reason)
     finally:
         model.net.train()

@@ -88,6 +88,10 @@ def test_a_single_value_stands_for_a_list() -> None:
         (["trainer.precision=16"], ["trainer.precision=16", "bf16"]),
         (["model.weights_sha256=12"], ["model.weights_sha256=12", "64"]),
         (["seed=-1"], ["seed=-1"]),
+        (["eps_px=[1,2,1]"], ["eps_px", "1 twice", "leave one out"]),
+        (["batchnorm=[clean,clean]"], ["batchnorm", "clean twice"]),
+        (["data.crop=32", "data.batch_size=1"], ["data.crop=32", "batch_size=1", "at least 64"]),
+        (["data.crop=32", "model.block_config=[1,1,1,1,1]"], ["data.crop=32", "at least 64"]),
     ],
 )
 def test_mistakes_name_value_place_and_remedy(overrides: list[str], words: list[str]) -> None:

@@ -345,21 +345,23 @@ def _remove_stale(cache_dir: Path) -> None:
 def _read_meta(folder: Path) -> dict[str, Any] | None:
     try:
         meta: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     return meta
 
 
 def _complete(folder: Path) -> bool:
     """Whether the cache is there and whole; a damaged one is removed."""
+    if not folder.is_dir():
+        return False
     meta = _read_meta(folder)
     if meta is not None:
         size = len(meta["shapes"]) * meta["height"] * meta["width"] * 3
         images = folder / _IMAGES
         if images.is_file() and images.stat().st_size == size:
             return True
-        log.warning("the cache %s is damaged; the images are decoded again", folder)
-        shutil.rmtree(folder)
+    log.warning("the cache %s is damaged; the images are decoded again", folder)
+    shutil.rmtree(folder)
     return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -164,7 +165,29 @@ def slim(checkpoint: Path, to: Path) -> None:
     import torch  # here, because the command line reads this module before it may be slow
 
     whole = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    torch.save({key: whole[key] for key in _KEPT if key in whole}, to)
+    save({key: whole[key] for key in _KEPT if key in whole}, to)
+
+
+def save(content: Mapping[str, Any], path: Path) -> None:
+    """Writes a checkpoint that is there whole or not at all, whenever process or machine stop.
+
+    Raises:
+        OSError: it cannot be written; names the file.
+    """
+    import torch
+
+    part = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -370,6 +370,16 @@ def test_a_damaged_cache_is_made_anew(
     assert len(json.loads((tmp_path / "cache" / "digests.json").read_text())) == 3
 
 
+@pytest.mark.parametrize("content", ["", None])
+def test_a_cache_without_its_sizes_is_made_anew(tmp_path: Path, content: str | None) -> None:
+    records = make(tmp_path / "data")
+    made = run(records, tmp_path / "cache")
+    (made.folder / "meta.json").unlink()
+    if content is not None:
+        (made.folder / "meta.json").write_text(content)
+    np.testing.assert_array_equal(run(records, tmp_path / "cache").images, made.images)
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     records = make(tmp_path / "data")
     (tmp_path / "file").touch()

@@ -1,0 +1,118 @@
+"""Training goes on, or begins anew, whatever it finds in the folder."""
+
+from __future__ import annotations
+
+import errno
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from bcadv.build import build_model
+from bcadv.callbacks.record import History
+from bcadv.data.datamodule import ImageDataModule
+from bcadv.errors import BcadvError
+from bcadv.job import run
+from bcadv.store.models import save
+from bcadv.train import fit
+from tests.jobs import tiny_config
+
+QUIET = ("tracking.enabled=false", "trainer.max_epochs=1", "eps_px=8")
+
+
+def train(folder: Path, root: Path, epochs: int) -> list[dict[str, float]]:
+    """Trains in a folder up to an epoch; returns the whole history."""
+    config = tiny_config(root, f"trainer.max_epochs={epochs}")
+    data = ImageDataModule(config.data, config.paths.cache, config.seed, 8)
+    data.find()
+    data.prepare()
+    history = History(folder / "history.csv")
+    folder.mkdir(exist_ok=True)
+    fit(config, folder, build_model(config, 2), data, callbacks=[history])
+    return history.rows
+
+
+def test_the_best_epoch_is_known_again_in_another_place(tmp_path: Path) -> None:
+    train(tmp_path / "a", tmp_path, epochs=1)
+    # No later epoch can be better than this.
+    state = torch.load(tmp_path / "a" / "last.ckpt", weights_only=True)
+    [best_of] = [held for name, held in state["callbacks"].items() if "val_loss" in name]
+    best_of["best_k_models"] = dict.fromkeys(best_of["best_k_models"], torch.tensor(-1.0))
+    torch.save(state, tmp_path / "a" / "last.ckpt")
+    best = (tmp_path / "a" / "best.ckpt").read_bytes()
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert len(train(tmp_path / "b", tmp_path, epochs=3)) == 3
+    assert (tmp_path / "b" / "best.ckpt").read_bytes() == best
+    assert torch.load(tmp_path / "b" / "last.ckpt", weights_only=True)["epoch"] == 2
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "slim"])
+def test_a_checkpoint_that_cannot_be_gone_on_from_costs_its_epochs_alone(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight = train(tmp_path / "straight", tmp_path, epochs=2)
+    train(tmp_path / "a", tmp_path, epochs=1)
+    last = tmp_path / "a" / "last.ckpt"
+    if damage == "slim":
+        state = torch.load(last, weights_only=True)
+        del state["optimizer_states"]
+        torch.save(state, last)
+    else:
+        last.write_bytes(last.read_bytes()[: 0 if damage == "empty" else 1000])
+    assert train(tmp_path / "a", tmp_path, epochs=2) == straight
+    assert f"One cannot go on from {last}" in caplog.text
+
+
+def test_reuse_false_takes_no_model_of_other_settings(tmp_path: Path) -> None:
+    first = run(tiny_config(tmp_path, *QUIET, "reuse=false"), tmp_path / "job")
+    weights = first.results["training"]["weights"]
+    again = run(tiny_config(tmp_path, *QUIET, "reuse=false", "eps_px=4"), tmp_path / "job")
+    assert again.results["training"]["weights"] == weights
+    other = run(tiny_config(tmp_path, *QUIET, "reuse=false", "optimizer.lr=0.1"), tmp_path / "job")
+    assert other.results["training"]["weights"] != weights
+
+
+def test_a_model_without_its_history_names_the_way_out(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, *QUIET)
+    run(config, tmp_path / "one")
+    [history] = tmp_path.glob("models/*/history.csv")
+    history.unlink()
+    with pytest.raises(BcadvError, match=r"history\.csv cannot be read .*: remove the folder"):
+        run(config, tmp_path / "two")
+
+
+class Full(io.BytesIO):
+    def write(self, _: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.ckpt"
+    save({"epoch": 1}, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda *_: Full())
+        with pytest.raises(OSError, match=r"No space left on device: .*last\.ckpt"):
+            save({"epoch": 2}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    save({"epoch": 3}, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_the_weights_of_a_job_have_a_name(tmp_path: Path) -> None:
+    one = run(tiny_config(tmp_path, *QUIET), tmp_path / "one").results
+    two = run(tiny_config(tmp_path, *QUIET, "batchnorm=[clean,as_trained]"), tmp_path / "two")
+    assert one["training"]["weights"] == two.results["training"]["weights"]
+    assert (one["pictures"], two.results["pictures"]) == (
+        {"batchnorm": "as_trained"},
+        {"batchnorm": "clean"},
+    )
+    assert set(pd.read_parquet(tmp_path / "two" / "predictions.parquet")["batchnorm"]) == {
+        "clean",
+        "as_trained",
+    }
