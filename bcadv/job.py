@@ -8,7 +8,8 @@ import os
 import shlex
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,6 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.data.records import write_atomically
 from bcadv.gallery import save_gallery
 from bcadv.launch import together
-from bcadv.metrics.robustness import summarise
 from bcadv.models.classifier import Classifier
 from bcadv.recalibrate import recalibrate
 from bcadv.report.figures import draw_all
@@ -135,7 +135,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
     )
     tracker.start(config.model_dump(mode="json"))
     history = History(folder / "history.csv", tracker.epoch)
-    try:
+    with _told(tracker, history, console, config.trainer.max_epochs):
         trained = obtain(
             config,
             shape,
@@ -156,44 +156,20 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
         predictions = evaluate(
             config, folder, model, data, injection=injection, entry=trained.entry
         )
-    except KeyboardInterrupt:
-        tracker.interrupt()
-        console.print(
-            f"Stopped after {len(history.rows)} of {config.trainer.max_epochs} epochs. The same "
-            "command goes on from there; with resume=true in the same folder."
+        results = results_of(
+            config,
+            data,
+            origin,
+            folder=folder,
+            predictions=predictions,
+            trained=trained,
+            shape=shape,
+            name=name,
+            started=started,
+            epoch=epoch,
+            weights=weights,
         )
-        raise
-    except Exception as error:
-        tracker.fail(str(error) or type(error).__name__)
-        raise
-    rows = summarise(
-        predictions,
-        data.classes,
-        data.positive,
-        n_boot=config.evaluation.n_boot,
-        seed=config.seed,
-    )
-    results = results_of(
-        config,
-        data,
-        origin,
-        folder=folder,
-        predictions=predictions,
-        rows=rows,
-        trained=trained,
-        shape=shape,
-        name=name,
-        started=started,
-        epoch=epoch,
-        weights=weights,
-    )
-    predictions.to_parquet(folder / PREDICTIONS, index=False)
-    write_atomically(folder / RESULTS, json.dumps(results, indent=2) + "\n")
-    draw_all(folder)
-    command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
-    write_report(
-        [Job(folder, results)], [], folder, prevalence=PREVALENCE, command=command, files=False
-    )
+        _write(folder, predictions, results)
     tracker.finish(config.model_dump(mode="json"), trained.history, results, checkpoint)
     console.print(console_table(results))
     for finding in results["checks"]:
@@ -201,6 +177,34 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
             console.print(f"[bold yellow]CHECK FAILED[/]: {finding['name']} ({finding['detail']})")
     console.print(f"Results, predictions and figures: {folder.resolve()}", soft_wrap=True)
     return Result(folder, results)
+
+
+@contextmanager
+def _told(tracker: Tracker, history: History, console: Console, epochs: int) -> Iterator[None]:
+    """Tells the tracker, and a person who stopped the job, how the work within it ended."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tracker.interrupt()
+        console.print(
+            f"Stopped after {len(history.rows)} of {epochs} epochs. The same "
+            "command goes on from there; with resume=true in the same folder."
+        )
+        raise
+    except Exception as error:
+        tracker.fail(str(error) or type(error).__name__)
+        raise
+
+
+def _write(folder: Path, predictions: pd.DataFrame, results: dict[str, Any]) -> None:
+    """Writes the files of a finished job, and last the one that says that it is finished."""
+    predictions.to_parquet(folder / PREDICTIONS, index=False)
+    draw_all(folder, results)
+    command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
+    write_report(
+        [Job(folder, results)], [], folder, prevalence=PREVALENCE, command=command, files=False
+    )
+    write_atomically(folder / RESULTS, json.dumps(results, indent=2) + "\n")
 
 
 def _refer(folder: Path, name: str, checkpoint: Path | None = None) -> None:

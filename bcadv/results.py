@@ -19,6 +19,7 @@ from bcadv.build import build_noise
 from bcadv.callbacks.evaluate import CLEAN, RobustnessEvaluation
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.metrics.robustness import summarise
 from bcadv.report.jobs import SCHEMA_VERSION
 from bcadv.train import Trained
 
@@ -57,7 +58,6 @@ def results_of(
     *,
     folder: Path,
     predictions: pd.DataFrame,
-    rows: list[dict[str, Any]],
     trained: Trained,
     shape: Mapping[str, Any],
     name: str,
@@ -72,8 +72,7 @@ def results_of(
         data: prepared.
         origin: the command that asked for the job.
         folder: of the job.
-        predictions: the table that `rows` were made from.
-        rows: of `summarise`.
+        predictions: the table of every answer.
         trained: the model and its history.
         shape: everything that shaped the model.
         name: the fingerprint of `shape`.
@@ -81,6 +80,13 @@ def results_of(
         epoch: that the tested weights are from.
         weights: their digest.
     """
+    rows = summarise(
+        predictions,
+        data.classes,
+        data.positive,
+        n_boot=config.evaluation.n_boot,
+        seed=config.seed,
+    )
     gpu = hardware.use_gpu(config.trainer.accelerator)
     counts = data.audit.counts
     sizes = {part: sum(of_class.values()) for part, of_class in counts.items()}

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -22,7 +23,8 @@ from typing import Any
 from filelock import FileLock
 
 from bcadv.config import Config, validate
-from bcadv.data.records import write_atomically
+from bcadv.data.folder import SUFFIXES
+from bcadv.data.records import image_files, write_atomically
 from bcadv.errors import BcadvError
 from bcadv.store.fingerprint import PACKAGE, code_version, digest
 
@@ -55,8 +57,18 @@ def measuring_code() -> str:
 
 
 def result_key(raw: Mapping[str, Any]) -> str:
-    """`job_key` with the version of the code: equal keys, equal results."""
-    return f"{job_key(raw)}-{measuring_code()}"
+    """`job_key` with the version of the code and of the images: equal keys, equal results."""
+    data = raw["data"]
+    images = "" if data["source"] == "synthetic" else f"-{_images(str(data['root']))}"
+    return f"{job_key(raw)}-{measuring_code()}{images}"
+
+
+@cache
+def _images(root: str) -> str:
+    """Names the files below a folder by place, size and time, which is enough to see a change."""
+    files = sorted(image_files(Path(root), SUFFIXES))
+    status = [(str(path.relative_to(root)), path.stat()) for path in files]
+    return digest([[name, s.st_size, s.st_mtime_ns] for name, s in status])[:16]
 
 
 def finished(folder: Path, raw: Mapping[str, Any]) -> bool:

@@ -173,6 +173,29 @@ def test_a_dead_tracking_server_costs_no_training(
     assert "could not begin a run" in caplog.text
 
 
+def test_a_job_is_finished_when_the_last_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    config = tiny_config(tmp_path, "trainer.max_epochs=1", "eps_px=8")
+    for step in ("draw_all", "write_report"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"bcadv.job.{step}", full)
+            with pytest.raises(OSError, match="No space left"):
+                run(config, tmp_path / "baseline" / "it")
+        assert not (tmp_path / "baseline" / "it" / "results.json").exists()
+        client = MlflowClient(store_uri(tmp_path))
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        [tracked] = client.search_runs(experiments)
+        assert tracked.info.status == "FAILED"
+    run(config, tmp_path / "baseline" / "it")
+    assert (tmp_path / "baseline" / "it" / "results.json").exists()
+    [tracked] = client.search_runs(experiments)
+    assert tracked.info.status == "FINISHED"
+
+
 def test_suspect_numbers_fail_a_check(defense: Result) -> None:
     table = pd.read_parquet(defense.folder / "predictions.parquet")
     rows = [*defense.results["clean"], *defense.results["perturbed"]]

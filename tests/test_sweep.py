@@ -203,8 +203,8 @@ def test_reuse_false_trains_anew_beside_the_store(swept: tuple[Path, str]) -> No
     )
 
 
-def write_images(root: Path, *, broken: bool) -> None:
-    rng = np.random.default_rng(0)
+def write_images(root: Path, *, broken: bool, seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
     for label in ("benign", "malignant"):
         folder = root / label
         folder.mkdir(parents=True, exist_ok=True)
@@ -245,6 +245,14 @@ def test_a_failed_job_is_said_at_once_and_done_when_mended(tmp_path: Path) -> No
     assert {name: now[name] for name in ("results.json", "predictions.parquet")} == {
         name: good[name] for name in ("results.json", "predictions.parquet")
     }
+
+    # Results of images that are no longer there are not those of this command.
+    trained_on = results(folder / "0")["training"]["fingerprint"]
+    write_images(tmp_path / "one", broken=False, seed=1)
+    said = ended(fork(tmp_path, command))
+    assert "1 of 2 jobs are done" in said
+    assert results(folder / "0")["training"]["fingerprint"] != trained_on
+    assert stamps(folder / "1")["results.json"] == good["results.json"]
 
 
 def test_a_wrong_value_is_said_first_and_the_other_jobs_run(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ train_loss, train_accuracy, val_loss, val_accuracy) where the job trained, and `
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -28,11 +30,12 @@ _HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_ac
 log = logging.getLogger(__name__)
 
 
-def draw_all(folder: Path) -> list[Path]:
+def draw_all(folder: Path, results: Mapping[str, Any] | None = None) -> list[Path]:
     """Draws every figure that the job's files allow, as PNG and SVG.
 
     Args:
         folder: job folder; the figures go to its ``figures``.
+        results: content of its ``results.json``; ``None`` reads it.
 
     Returns:
         The files written: robustness_curve, training, noise and adversarial.
@@ -40,7 +43,7 @@ def draw_all(folder: Path) -> list[Path]:
     Raises:
         BcadvError: if a result file is damaged.
     """
-    results = load_job(folder).results
+    results = load_job(folder).results if results is None else results
     name, synthetic = str(results["run"]["experiment"]), is_synthetic(results)
     classes = results["data"]["classes"]
     figures: dict[str, Figure | None] = {"robustness_curve": robustness_curve(results)}
