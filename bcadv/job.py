@@ -38,7 +38,7 @@ from bcadv.report.page import PREVALENCE, write_report
 from bcadv.report.table import console_table
 from bcadv.results import Origin, example_images, results_of, save_examples
 from bcadv.store.fingerprint import describe, fingerprint
-from bcadv.store.models import REFERENCE, Entry
+from bcadv.store.models import REFERENCE, Entry, Store
 from bcadv.tracking import Tracker
 from bcadv.train import assist, digest, load, obtain, trainer
 from bcadv.world import started_outside
@@ -128,6 +128,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
     name = fingerprint(shape)
     # Before the training: whoever clears the store must see that the model is wanted.
     _refer(folder, name)
+    Store(config.paths.outputs).used_by(name, folder)
     model = build_model(config, len(data.classes))
     injection = build_injection(config)
     tracker = Tracker(

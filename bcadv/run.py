@@ -7,6 +7,7 @@ before anything heavy is imported, and `resume=true` goes on in the folder of th
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -130,6 +131,12 @@ def _precheck_sweep(cfg: DictConfig, overrides: list[str]) -> tuple[list[str], S
     # Loaded here because a single job does without it.
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
+    unresolved: Any = OmegaConf.to_container(cfg.hydra.sweep, resolve=False)
+    if unresolved["subdir"] != "${hydra.job.num}":
+        raise BcadvError(
+            f"hydra.sweep.subdir={unresolved['subdir']}: the jobs of a sweep lie in folders "
+            "named by their numbers; leave the option out."
+        )
     params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
     parsed = OverridesParser.create().parse_overrides([*params, *overrides])
     [batch] = BasicSweeper.split_arguments(parsed, None)
@@ -174,6 +181,8 @@ def complain(message: str) -> NoReturn:
 
 
 MULTIRUN = ("-m", "--multirun")
+
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 ENVIRONMENT = {
     # Hydra then hands errors on instead of ending the process with its own words.
@@ -235,10 +244,16 @@ def _explain(error: Exception) -> NoReturn:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             known = option_names(OmegaConf.to_container(compose("config"), resolve=False))
         complain(explain(error, known))
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        where = "" if error.filename is None else f" ({error.filename})"
+        complain(
+            f"the disk is full{where}: results go below paths.outputs and decoded images to "
+            "paths.cache. Free some space and give the same command again, or name other folders."
+        )
+    if isinstance(error, OSError) and error.errno in _NOT_WRITABLE and error.filename is not None:
         complain(
             f"{error.filename}: {error.strerror}. Results go below paths.outputs and decoded "
-            "images to paths.cache: name folders that can be written, with space left."
+            "images to paths.cache: name folders that can be written."
         )
     raise error
 

@@ -220,7 +220,7 @@ class Sweep:
             lines.append(f"  job {number} ({self.label(number)}): {cause}")
         missed = sum(self._missed_by_tracker(number) for number in done)
         if missed:
-            outputs = self.folder.parent.parent
+            [outputs, *_] = {job.config.paths.outputs for job in self.jobs if job.config}
             lines.append(
                 f"{missed} of them are not complete in MLflow: python -m bcadv.tracking.sync "
                 f"--outputs {shlex.quote(str(outputs))}"
@@ -289,7 +289,10 @@ def note_failure(folder: Path, error: Exception) -> None:
     text = cause if isinstance(error, BcadvError) else f"{type(error).__name__}: {cause}"
     if not isinstance(error, BcadvError):
         text += "\n\n" + "".join(traceback.format_exception(error))
-    write_atomically(folder / FAILED, text + "\n")
+    try:
+        write_atomically(folder / FAILED, text + "\n")
+    except OSError as unwritten:
+        say(f"{folder}: {text.splitlines()[0]} (nor could that be written down: {unwritten})")
 
 
 def _first_line(path: Path) -> str:

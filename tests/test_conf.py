@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bcadv.config import Config
 from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names
-from bcadv.run import conf_dir, precheck
+from bcadv.run import conf_dir, main, precheck
 from tests.jobs import compose_config
 
 OPTIONS = ["sigma", "eps_px", "data.batch_size", "trainer.max_epochs"]
@@ -99,6 +99,20 @@ def test_mistakes_name_value_place_and_remedy(overrides: list[str], words: list[
     for word in words:
         assert word in said
     assert len(said.splitlines()) <= 2
+
+
+def test_a_full_disk_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "some/file")
+
+    monkeypatch.setattr("bcadv.run.precheck", full)
+    monkeypatch.setattr("sys.argv", ["bcadv.run"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("bcadv: the disk is full (some/file): results go")
 
 
 def test_every_mistake_is_named_at_once() -> None:

@@ -266,6 +266,11 @@ def test_a_wrong_value_is_said_first_and_the_other_jobs_run(tmp_path: Path) -> N
     assert results(the_sweep(tmp_path) / "1")["training"]["shape"]["sigma"] == 0.1
 
 
+def test_folders_of_other_names_are_refused() -> None:
+    with pytest.raises(BcadvError, match=r"hydra\.sweep\.subdir=job_.*leave the option out"):
+        precheck(tiny("sigma=0,0.1", "hydra.sweep.subdir=job_${hydra.job.num}"), multirun=True)
+
+
 def test_nothing_but_wrong_values_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """``python -m bcadv.store [list | prune] [outputs=DIR]``: the stored models.
 
 ``list`` shows each with what it is and which jobs use it. ``prune`` removes those that no job
-folder below the output folder refers to, after asking; ``prune yes=true`` does not ask.
+folder refers to, after asking; ``prune yes=true`` does not ask.
 """
 
 from __future__ import annotations
@@ -63,13 +63,14 @@ def prune(store: Store, console: Console, *, ask: bool) -> None:
     for entry in unused:
         console.print(f"{entry.folder.name}  {megabytes(entry.size())}  {_what(entry)}")
     size = megabytes(sum(entry.size() for entry in unused))
-    question = f"Remove these {len(unused)} models ({size}) that no job below {store.outputs} uses?"
+    question = f"Remove these {len(unused)} models ({size}) that no job uses?"
     if ask and console.input(f"{question} [y/N] ").strip().lower() != "y":
         console.print("Nothing was removed.")
         return
+    references = store.references()  # a job may have come while the question stood
     for entry in unused:
-        if not store.remove(entry):
-            console.print(f"{entry.folder.name} is being trained now and stays.")
+        if entry.folder.name in references or not store.remove(entry):
+            console.print(f"{entry.folder.name} is wanted by a job now and stays.")
     console.print("Done.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,21 @@ REFERENCE = "model.json"
 _SHAPE = "shape.json"
 _TRAINED = "trained.json"
 _LOCKS = ".locks"
+_USERS = ".users"
 _KEPT = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
+
+
+_NOT_JOBS = frozenset({FOLDER, "cache", "mlartifacts", "mlruns"})
+
+
+def job_folders(outputs: Path, files: Sequence[str]) -> list[Path]:
+    """The folders below an output folder that hold one of these files of a job, sorted."""
+    found = []
+    for place, folders, names in os.walk(outputs):
+        folders[:] = [f for f in folders if f not in _NOT_JOBS and f[0] != "."]
+        if not set(files).isdisjoint(names):
+            found.append(Path(place))
+    return sorted(found)
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,7 @@ class Store:
         """All entries, the oldest first."""
         if not self.root.is_dir():
             return []
-        folders = [f for f in self.root.iterdir() if f.is_dir() and f.name != _LOCKS]
+        folders = [f for f in self.root.iterdir() if f.is_dir() and f.name[0] != "."]
         return [Entry(folder) for folder in sorted(folders, key=lambda f: f.stat().st_mtime)]
 
     @contextmanager
@@ -135,14 +149,27 @@ class Store:
         return min(found, key=len, default=[])
 
     def references(self) -> dict[str, list[Path]]:
-        """Fingerprint -> job folders that use the model, all below the output folder."""
+        """Fingerprint -> job folders that use the model."""
+        elsewhere = [
+            Path(line)
+            for file in self.root.glob(f"{_USERS}/*")
+            for line in file.read_text(encoding="utf-8").splitlines()
+        ]
         found: dict[str, list[Path]] = {}
-        for depth in ("*/*", "*/*/*"):  # experiment/job and sweeps/sweep/job
-            for file in sorted(self.outputs.glob(f"{depth}/{REFERENCE}")):
-                name = (_read(file) or {}).get("fingerprint")
-                if isinstance(name, str):
-                    found.setdefault(name, []).append(file.parent)
+        for folder in [*job_folders(self.outputs, [REFERENCE]), *elsewhere]:
+            name = (_read(folder / REFERENCE) or {}).get("fingerprint")
+            if isinstance(name, str) and folder not in found.get(name, []):
+                found.setdefault(name, []).append(folder)
         return found
+
+    def used_by(self, fingerprint: str, folder: Path) -> None:
+        """Remembers a job folder that uses a model and lies outside the output folder."""
+        if folder.resolve().is_relative_to(self.outputs.resolve()):
+            return
+        users = self.root / _USERS
+        users.mkdir(parents=True, exist_ok=True)
+        with (users / fingerprint).open("a", encoding="utf-8") as file:
+            file.write(f"{folder.resolve()}\n")
 
     def remove(self, entry: Entry) -> bool:
         """Removes an entry, unless a process is training it; returns whether it is gone."""

@@ -181,6 +181,9 @@ def attach(client: MlflowClient, experiment_id: str, record: Record, found: Enti
     if FAILURE_TAG in found.data.tags:
         patiently(lambda: client.delete_tag(run_id, FAILURE_TAG))
     attached = Run(client, run_id, found.info.experiment_id)
+    for name, value in record.tags.items():
+        if found.data.tags.get(name) != value:
+            attached.tag(name, value)
     for name in found.data.metrics:
         for metric in client.get_metric_history(run_id, name):
             attached.logged[name, metric.step] = metric.value

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -92,6 +95,8 @@ def connect(
     address = uri or store_uri(outputs)
     # Connecting creates the schema, which eight processes at once would trip over.
     with _alone(outputs, address):
+        if address == store_uri(outputs):
+            _follow_move(outputs)
         client = MlflowClient(address)
         ids = {name: patiently(partial(_ensure, client, outputs, name)) for name in experiments}
     return client, ids
@@ -156,7 +161,7 @@ def _ensure(client: MlflowClient, outputs: Path, name: str) -> str:
     if found is None:
         files = None
         if _is_database(client.tracking_uri):
-            files = (outputs / "mlartifacts" / name).resolve().as_uri()
+            files = _artifacts(outputs, name)
         try:
             return str(client.create_experiment(name, files))
         except MlflowException as error:
@@ -167,3 +172,50 @@ def _ensure(client: MlflowClient, outputs: Path, name: str) -> str:
             if found is None:
                 raise
     return str(found.experiment_id)
+
+
+def _artifacts(outputs: Path, experiment: str) -> str:
+    return (outputs / "mlartifacts" / experiment).resolve().as_uri()
+
+
+def _follow_move(outputs: Path) -> None:
+    """Tells the embedded store where its files are, in case the output folder was moved or copied.
+
+    MLflow keeps absolute addresses, and has no way to change them.
+    """
+    if not (outputs / "mlflow.db").is_file():
+        return
+    with closing(sqlite3.connect(outputs / "mlflow.db", timeout=_LOCK_SECONDS)) as db, db:
+        try:
+            known = db.execute(
+                "SELECT experiment_id, name, artifact_location FROM experiments"
+            ).fetchall()
+        except sqlite3.OperationalError:
+            return  # killed before it had tables
+        for number, name, old in known:
+            new = _artifacts(outputs, name)
+            if old == new or not str(old).endswith(f"/mlartifacts/{quote(name)}"):
+                continue
+            log.info("The files of MLflow's experiment %s are now below %s.", name, outputs)
+            db.execute(
+                "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?",
+                (new, number),
+            )
+            db.execute(
+                "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
+                "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
+                (new, len(old) + 1, number, len(old), old),
+            )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Makes the embedded store ready to be shown; returns the exit status."""
+    outputs = Path(arguments[0] if arguments else "outputs")
+    if outputs.is_dir():
+        with _alone(outputs, store_uri(outputs)):
+            _follow_move(outputs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from bcadv.errors import BcadvError
 from bcadv.report.jobs import RESULTS
-from bcadv.store.models import REFERENCE
+from bcadv.store.models import REFERENCE, job_folders
 from bcadv.tracking import record as records
 from bcadv.tracking.record import Record, RunRecord
 from bcadv.tracking.run import Files, attach, is_deleted, locate
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _LOCK = ".sync.lock"
-_DEPTHS = ("*/*", "*/*/*")  # experiment/job and sweeps/sweep/job
 
 
 @dataclass
@@ -100,9 +99,7 @@ def sync(outputs: Path, uri: str | None = None) -> Outcome:
 
 def _folders(outputs: Path) -> list[Path]:
     """Job folders with a record or with results."""
-    names = (records.RUN_FILE, RESULTS)
-    found = {file.parent for d in _DEPTHS for name in names for file in outputs.glob(f"{d}/{name}")}
-    return sorted(found)
+    return job_folders(outputs, [records.RUN_FILE, RESULTS])
 
 
 def _reach(

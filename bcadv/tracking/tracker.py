@@ -152,14 +152,16 @@ class Tracker:
         self.run, self._flushed = run, monotonic()
 
     def _renewed(self, params: Mapping[str, Any]) -> Record:
-        """The record with today's settings; of an earlier start it keeps the runs."""
+        """The record with today's settings; of an earlier start it keeps which runs there are."""
         if "tracking.uri" in params:
             params = {**params, "tracking.uri": self._uri}
         fresh = Record(self.config.experiment, self._run_name(), self.tags, params, self._uri)
         known = records.read(self.folder)
         if known is None:
             return fresh
-        return replace(fresh, key=known.key, started=known.started, runs=known.runs)
+        # What they hold are results that are about to be replaced.
+        runs = tuple(replace(run, complete=False) for run in known.runs)
+        return replace(fresh, key=known.key, started=known.started, runs=runs)
 
     def _run_name(self) -> str:
         """The job's folder; in a sweep, whose folders are mere numbers, with the sweep's."""

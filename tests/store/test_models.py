@@ -86,13 +86,42 @@ def test_pruning_keeps_what_a_job_refers_to(
         trained(store, name, seed=0)
     refer(tmp_path, "defense/2026", "aa")
     refer(tmp_path, "sweeps/2026/3", "bb")
-    assert set(store.references()) == {"aa", "bb"}
+    refer(tmp_path, "mine", "bb")
+    assert [len(of) for of in store.references().values()] == [1, 2]
     assert main(["list", f"outputs={tmp_path}"]) == 0
     assert "3 stored models" in " ".join(capsys.readouterr().out.split())
     assert main(["prune", "yes=true", f"outputs={tmp_path}"]) == 0
     assert [entry.folder.name for entry in store.entries()] == ["aa", "bb"]
     assert main(["prune", f"outputs={tmp_path}"]) == 0
     assert "nothing to remove" in " ".join(capsys.readouterr().out.split())
+
+
+def test_pruning_keeps_what_a_job_elsewhere_refers_to(tmp_path: Path) -> None:
+    store = Store(tmp_path / "outputs")
+    for name in ("aa", "bb"):
+        trained(store, name)
+        refer(tmp_path, f"elsewhere/{name}", name)
+        store.used_by(name, tmp_path / "elsewhere" / name)
+        store.used_by(name, tmp_path / "outputs" / "inside")
+    (tmp_path / "elsewhere" / "bb" / "model.json").unlink()
+    assert store.references() == {"aa": [tmp_path / "elsewhere" / "aa"]}
+    assert main(["prune", "yes=true", f"outputs={store.outputs}"]) == 0
+    assert [entry.folder.name for entry in store.entries()] == ["aa"]
+
+
+def test_pruning_keeps_what_is_wanted_while_it_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(Store(tmp_path), "aa")
+
+    def answer(*_: object) -> str:
+        refer(tmp_path, "defense/2026", "aa")
+        return "y"
+
+    monkeypatch.setattr("builtins.input", answer)
+    assert main(["prune", f"outputs={tmp_path}"]) == 0
+    assert "aa is wanted by a job now and stays" in capsys.readouterr().out
+    assert len(Store(tmp_path).entries()) == 1
 
 
 def test_pruning_asks_first(

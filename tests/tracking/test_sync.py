@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from mlflow.entities import Run
 
 from bcadv.tracking import record, store_uri
 from bcadv.tracking import tracker as tracker_module
+from bcadv.tracking.store import main as places
 from bcadv.tracking.sync import main
 from tests.tracking import made, stores
 
@@ -129,6 +131,48 @@ def test_every_kind_of_job_is_told_apart(outputs: Path, capsys: pytest.CaptureFi
     ):
         assert part in said
     assert len(runs(store_uri(outputs))) == count
+
+
+def test_new_results_that_a_store_missed_are_uploaded(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The job is measured again, by other code, while its store is away."""
+    folder = outputs / "baseline" / "it"
+    made.run_job(folder, outputs, tags={"git_commit": "old"})
+
+    def away(*_: object) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker_module, "connect", away)
+        new = [made.row("fgsm", 8.0, accuracy=0.25)]
+        made.run_job(folder, outputs, tags={"git_commit": "new"}, perturbed=new)
+    uri = store_uri(outputs)
+    assert runs(uri)[0].data.tags["git_commit"] == "old"
+    assert main(["--outputs", str(outputs)]) == 0
+    assert "1 uploaded" in capsys.readouterr().err
+    [run] = runs(uri)
+    assert run.data.tags["git_commit"] == "new"
+    assert run.data.metrics["as_trained/fgsm/accuracy_at_8"] == 0.25
+
+
+@pytest.mark.parametrize("how", [shutil.move, shutil.copytree])
+def test_the_embedded_store_finds_its_files_in_another_place(
+    outputs: Path, how: Callable[[Path, Path], object]
+) -> None:
+    made.run_job(outputs / "base line" / "it", outputs)
+    moved = outputs.with_name(f"{outputs.name} moved")
+    how(outputs, moved)
+    left = sorted(outputs.rglob("*"))
+    assert places([str(moved)]) == 0
+    client = MlflowClient(store_uri(moved))
+    [run] = runs(store_uri(moved), "base line")
+    assert "results.json" in {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert run.info.artifact_uri.startswith(moved.as_uri())
+    # So does whoever comes next, without being asked to.
+    made.run_job(moved / "base line" / "other", moved)
+    assert len(list((moved / "mlartifacts" / "base line").iterdir())) == 2
+    assert sorted(outputs.rglob("*")) == left
 
 
 def test_a_store_that_was_removed_is_filled_again(
