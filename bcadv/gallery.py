@@ -10,11 +10,8 @@ import torch
 
 from bcadv.callbacks.evaluate import RobustnessEvaluation
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.metrics.fall import order_of_fall
+from bcadv.metrics.fall import ends, order_of_fall
 from bcadv.models.classifier import Classifier
-
-SHOWN = 3
-"""Images on either side."""
 
 
 def save_gallery(
@@ -34,8 +31,7 @@ def save_gallery(
     """
     trial = evaluation.trials[0]
     fallen = order_of_fall(evaluation.predictions(), trial.perturbation.name)
-    last = min(SHOWN, len(fallen) // 2)
-    first = min(SHOWN, len(fallen) - last)
+    first, last = ends(len(fallen))
     chosen = pd.concat([fallen.iloc[:first], fallen.iloc[len(fallen) - last :]])
     numbers = [int(i) for i in chosen["index"]]
     batch = data.centre_crops(numbers)

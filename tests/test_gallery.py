@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from bcadv.job import run
-from bcadv.metrics.fall import order_of_fall
+from bcadv.metrics.fall import ends, order_of_fall
 from tests.jobs import tiny_config
 
 
@@ -35,6 +36,13 @@ def test_the_order_is_that_of_the_smallest_epsilon_that_turns_an_image() -> None
     assert order["index"].tolist() == [2, 4, 0, 1, 3]
     assert order["eps_px"].tolist() == [1, 2, 2, 4, 4]
     assert order["flipped"].tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, (0, 0)), (1, (1, 0)), (2, (1, 1)), (5, (3, 2)), (90, (3, 3))]
+)
+def test_no_image_stands_on_both_sides(count: int, shown: tuple[int, int]) -> None:
+    assert ends(count) == shown
 
 
 def test_nothing_attacked_gives_no_order() -> None:

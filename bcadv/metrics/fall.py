@@ -10,6 +10,16 @@ CLEAN = "none"
 """Name of the perturbation that does nothing."""
 
 
+SHOWN = 3
+"""Images on either side of a gallery."""
+
+
+def ends(count: int) -> tuple[int, int]:
+    """How many of the first and of the last to fall are shown of so many; none twice."""
+    last = min(SHOWN, count // 2)
+    return min(SHOWN, count - last), last
+
+
 def order_of_fall(predictions: pd.DataFrame, attack: str) -> pd.DataFrame:
     """When each image that is right when clean is turned.
 

@@ -12,15 +12,12 @@ from dataclasses import replace
 import pandas as pd
 
 from bcadv.errors import BcadvError
-from bcadv.metrics.fall import CLEAN, order_of_fall
+from bcadv.metrics.fall import CLEAN, ends, order_of_fall
 from bcadv.report.figures import EXAMPLES
 from bcadv.report.gallery import GALLERY, Triplet, example_triplets, gallery_triplets
 from bcadv.report.jobs import PREDICTIONS, Job
 from bcadv.report.pictures import load_examples, spread_attacks
 from bcadv.report.style import spread
-
-SHOWN = 3
-"""Images on either side."""
 
 _COLUMNS = (
     "image_id",
@@ -69,8 +66,8 @@ def first_and_last(jobs: Sequence[Job]) -> tuple[list[Triplet], list[Triplet]]:
         if picture is not None:
             remark = "the smallest tried that flips it" if flipped else "never flipped"
             found.append(replace(picture, remark=remark))
-    last = min(SHOWN, len(found) // 2)
-    return found[: min(SHOWN, len(found) - last)], found[len(found) - last :]
+    first, last = ends(len(found))
+    return found[:first], found[len(found) - last :]
 
 
 def _order(jobs: Sequence[Job]) -> pd.DataFrame:

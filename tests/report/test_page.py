@@ -104,6 +104,15 @@ def test_the_page_needs_nothing_but_itself(page: Page) -> None:
     assert set(re.findall(r"url\((.)", page.text)) <= {"#"}
 
 
+def test_pictures_of_any_job_do_and_say_what_they_are_of(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "a", sigma=None)
+    write_run(tmp_path / "runs" / "b", sigma=0.1, pictures=False)
+    said = _report(tmp_path / "runs", tmp_path / "out", files=False).said()
+    assert "Noise of σ = 0.1, that is 25.5 grey levels" in said
+    assert "The defence was trained on noise" not in said
+    assert "The model: undefended, BN as trained. From a, seed 0." in said
+
+
 def test_ids_are_unique_and_every_link_leads_somewhere(page: Page) -> None:
     ids = [str(attributes["id"]) for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))

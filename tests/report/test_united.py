@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bcadv.errors import BcadvError
@@ -11,9 +12,24 @@ from bcadv.job import run
 from bcadv.report.jobs import load_job
 from bcadv.report.united import attacked_examples, first_and_last, same_model
 from tests.jobs import tiny_config
+from tests.report.jobs_on_disk import answers, write_job
+from tests.report.studies import gallery
 
 QUICK = ("trainer.max_epochs=6", "tracking.enabled=false")
 STRENGTHS = (1, 8, 64)
+
+
+def test_pictures_are_judged_by_the_statistics_they_were_made_with(tmp_path: Path) -> None:
+    # The attack turns the image on clean statistics, which come first here, and not as trained.
+    right = {("clean", 0.0): [True], ("clean", 1.0): [False]}
+    right |= {("as_trained", 0.0): [True], ("as_trained", 1.0): [True]}
+    write_job(tmp_path / "it", frame=answers(right, [0]))
+    one = {name: array[:1] for name, array in gallery(side=24).items()}
+    one["image_id"] = np.array(["image-0000"])
+    np.savez(tmp_path / "it" / "gallery.npz", **one)
+    first, last = first_and_last([load_job(tmp_path / "it")])
+    assert [triplet.remark for triplet in first] == ["the smallest tried that flips it"]
+    assert last == []
 
 
 def test_several_jobs_tell_what_one_would(tmp_path: Path) -> None:

@@ -98,6 +98,13 @@ def test_images_and_patients_of_a_small_test_set_are_those_of_one_job(tmp_path: 
     assert "The test set is small (120 images of 40 patients)" in said(tmp_path)
 
 
+def test_the_smallest_test_set_is_the_one_that_is_small(tmp_path: Path) -> None:
+    whole = frame(FALLS)
+    write(tmp_path / "all", None, whole)
+    write(tmp_path / "part", 0.1, whole[whole["index"] < 30])
+    assert "The test set is small (30 images of 30 patients)" in said(tmp_path)
+
+
 @pytest.mark.parametrize("share", [0.0025, 0.9975])
 def test_a_share_is_not_rounded_to_none_or_all(tmp_path: Path, share: float) -> None:
     overlap = {**OVERLAP, "patient_overlap": share}
@@ -116,6 +123,14 @@ def test_an_undefended_model_on_clean_statistics_alone_is_compared_with(tmp_path
     assert "Without attack “undefended, BN on clean” is right on 95.0" in verdict
     assert "“noise σ=0.1, BN as trained”, compared on the same images" in verdict
     assert "it is better at ε=1/255 (+30.0" in verdict
+
+
+def test_one_undefended_model_is_described_once(tmp_path: Path) -> None:
+    again = {("clean", e): a for (_, e), a in FALLS.items()}
+    write(tmp_path / "u", None, frame({**FALLS, **again}))
+    verdict = said(tmp_path)
+    assert "Without attack “undefended, BN as trained” is right on 95.0" in verdict
+    assert verdict.count("Without attack “") == 1
 
 
 def test_every_attack_is_named_and_which_one_it_is_about(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def test_pruning_keeps_what_a_job_refers_to(
     refer(tmp_path, "defense/2026", "aa")
     refer(tmp_path, "sweeps/2026/3", "bb")
     refer(tmp_path, "mine", "bb")
+    refer(tmp_path, ".thrown_away/2026", "cc")
     assert [len(of) for of in store.references().values()] == [1, 2]
     assert main(["list", f"outputs={tmp_path}"]) == 0
     assert "3 stored models" in " ".join(capsys.readouterr().out.split())
