@@ -179,9 +179,9 @@ def consequences(study: Study, prevalence: float) -> Table | None:
         f"{PER - ill:g} do not. [95 % interval], carried over from sensitivity and specificity.",
         "The rates are of images and stand in for patients: one image decides for its patient "
         "here, which is not how anybody is diagnosed.",
-        "Attacked: every image of every patient is attacked at this strength, which nobody "
-        "expects. Nor is it the most that an attacker could do: the attack turns some wrong "
-        "answers into right ones, and those images could be left alone.",
+        "Attacked: every image of every patient is attacked at this strength, which is not what "
+        "is to be expected. Nor is it the most that an attacker could do: the attack turns some "
+        "wrong answers into right ones, and those images could be left alone.",
     ]
     if study.synthetic:
         which = "Some" if study.partly_real else "The"

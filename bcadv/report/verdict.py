@@ -104,7 +104,8 @@ def _limits(facts: Facts) -> list[str]:
     said = leakage_in_short(study.jobs)
     small = [job for job in study.jobs if _is_small(job)]
     if small:
-        row = min((job.results["clean"][0] for job in small), key=lambda row: int(row["n"]))
+        rows = [job.results["clean"][0] for job in small]
+        row = min(rows, key=lambda row: (int(row["n"]), row["n_patients"] or 0))
         of = patients_text(row["n_patients"], small)
         said.append(
             f"The test set is small ({plural(row['n'], 'image')}{of}): what is not shown here may "
