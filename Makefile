@@ -64,7 +64,7 @@ report: setup  ## the page on the newest sweep or jobs: outputs/report/report.ht
 	$(BIN)/python -m bcadv.report $(ARGS)
 
 ui: setup  ## the MLflow UI on this machine alone, http://127.0.0.1:5000
-	$(BIN)/python -m bcadv.tracking.store outputs
+	$(BIN)/python -m bcadv.tracking outputs
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 \
 		--backend-store-uri sqlite:///outputs/mlflow.db --host 127.0.0.1 --port 5000
 

@@ -182,8 +182,6 @@ def complain(message: str) -> NoReturn:
 
 MULTIRUN = ("-m", "--multirun")
 
-_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-
 ENVIRONMENT = {
     # Hydra then hands errors on instead of ending the process with its own words.
     "HYDRA_FULL_ERROR": "1",
@@ -250,10 +248,10 @@ def _explain(error: Exception) -> NoReturn:
             f"the disk is full{where}: results go below paths.outputs and decoded images to "
             "paths.cache. Free some space and give the same command again, or name other folders."
         )
-    if isinstance(error, OSError) and error.errno in _NOT_WRITABLE and error.filename is not None:
+    if isinstance(error, OSError) and error.filename is not None:
         complain(
             f"{error.filename}: {error.strerror}. Results go below paths.outputs and decoded "
-            "images to paths.cache: name folders that can be written."
+            "images to paths.cache: if it is one of these, name folders that can be written."
         )
     raise error
 

@@ -15,6 +15,7 @@ from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names
 from bcadv.run import conf_dir, main, precheck
 from tests.jobs import compose_config
+from tests.processes import fork
 
 OPTIONS = ["sigma", "eps_px", "data.batch_size", "trainer.max_epochs"]
 
@@ -113,6 +114,14 @@ def test_a_full_disk_is_said_in_a_sentence(
         main()
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("bcadv: the disk is full (some/file): results go")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    command = fork(tmp_path, ["paths.outputs=/proc/nothing"])
+    assert command.wait() == 2
+    assert "bcadv: /proc/nothing: " in command.said
+    assert "name folders that can be written" in command.said
+    assert "Traceback" not in command.said
 
 
 def test_every_mistake_is_named_at_once() -> None:

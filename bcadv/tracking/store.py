@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -94,9 +93,9 @@ def connect(
 
     address = uri or store_uri(outputs)
     # Connecting creates the schema, which eight processes at once would trip over.
-    with _alone(outputs, address):
+    with alone(outputs, address):
         if address == store_uri(outputs):
-            _follow_move(outputs)
+            follow_move(outputs)
         client = MlflowClient(address)
         ids = {name: patiently(partial(_ensure, client, outputs, name)) for name in experiments}
     return client, ids
@@ -141,7 +140,8 @@ def _settle() -> None:
 
 
 @contextmanager
-def _alone(outputs: Path, address: str) -> Iterator[None]:
+def alone(outputs: Path, address: str) -> Iterator[None]:
+    """Keeps other processes from creating things in a database meanwhile."""
     if not _is_database(address):
         yield  # a server serialises by itself; jobs in a queue for a hanging one would add up
         return
@@ -178,7 +178,7 @@ def _artifacts(outputs: Path, experiment: str) -> str:
     return (outputs / "mlartifacts" / experiment).resolve().as_uri()
 
 
-def _follow_move(outputs: Path) -> None:
+def follow_move(outputs: Path) -> None:
     """Tells the embedded store where its files are, in case the output folder was moved or copied.
 
     MLflow keeps absolute addresses, and has no way to change them.
@@ -206,16 +206,3 @@ def _follow_move(outputs: Path) -> None:
                 "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
                 (new, len(old) + 1, number, len(old), old),
             )
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Makes the embedded store ready to be shown; returns the exit status."""
-    outputs = Path(arguments[0] if arguments else "outputs")
-    if outputs.is_dir():
-        with _alone(outputs, store_uri(outputs)):
-            _follow_move(outputs)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

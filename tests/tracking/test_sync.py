@@ -14,7 +14,7 @@ from mlflow.entities import Run
 
 from bcadv.tracking import record, store_uri
 from bcadv.tracking import tracker as tracker_module
-from bcadv.tracking.store import main as places
+from bcadv.tracking.__main__ import main as places
 from bcadv.tracking.sync import main
 from tests.tracking import made, stores
 
