@@ -46,14 +46,14 @@ def patients_text(count: int | None, jobs: Sequence[Job]) -> str:
     """
     if count is None:
         return ""
-    if not any(map(of_unknown_patients, jobs)):
+    if not any(unknown_patients(job, "test") for job in jobs):
         return f" of {plural(count, 'patient')}"
     return f" of {plural(count, 'known patient')}, the patient of others being unknown"
 
 
-def of_unknown_patients(job: Job) -> int:
-    """Number of test images whose patient is unknown."""
-    return int(job.results["data"]["overlap"].get("unknown_patients", {}).get("test", 0))
+def unknown_patients(job: Job, part: str) -> int:
+    """Number of images of a part whose patient is unknown."""
+    return int(job.results["data"]["overlap"].get("unknown_patients", {}).get(part, 0))
 
 
 def commonest_share(jobs: Sequence[Job]) -> float:

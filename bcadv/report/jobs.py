@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bcadv.errors import BcadvError
+from bcadv.store import NOT_JOBS
 
 SCHEMA_VERSION = 3
 RESULTS = "results.json"
@@ -28,9 +29,6 @@ _NEEDED = {
 _ROW = ("batchnorm", "perturbation", "norm", "eps_px", "n", "n_patients", "metrics")
 _METRICS = ("accuracy", "sensitivity", "specificity")
 _ENTRY = ("value", "n", "ci_low", "ci_high", "ci_kind")
-
-_NOT_JOBS = frozenset({"mlartifacts", "mlruns", "models", "cache", "report"})
-"""Folders below an output folder that hold no jobs, but many files or copies of result files."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ def _candidates(root: Path) -> Iterator[tuple[Path, str | None]]:
                 if str(number) not in folders:
                     name = folder / str(number)
                     yield name, f"{name} is missing: this job of the sweep was not run."
-        folders[:] = [f for f in folders if f not in _NOT_JOBS and not f.startswith(".")]
+        folders[:] = [f for f in folders if f not in NOT_JOBS and not f.startswith(".")]
 
 
 def _planned(record: Path) -> range:
@@ -216,7 +214,7 @@ def default_jobs(outputs: Path) -> tuple[list[Job], list[str]]:
     Returns:
         As `find_jobs`.
     """
-    apart = _NOT_JOBS | {SWEEPS}
+    apart = NOT_JOBS | {SWEEPS}
     roots = [folder for folder in outputs.glob("*/") if folder.name not in apart]
     single, left_out = find_jobs(sorted(roots))
     alone = newest_of_each(single)

@@ -11,7 +11,7 @@ from bcadv.report import paper
 from bcadv.report.answers import CLEAN, Condition
 from bcadv.report.arms import Arm
 from bcadv.report.calibration import METRIC, Calibration, calibrations
-from bcadv.report.facts import of_unknown_patients
+from bcadv.report.facts import unknown_patients
 from bcadv.report.jobs import Job
 from bcadv.report.numbers import (
     Number,
@@ -255,7 +255,8 @@ def by_seed(study: Study, arm: Arm, key: Condition, metric: str) -> str:
 def _patients(number: Number, arm: Arm) -> str:
     if number.n_patients is None:
         return UNDEFINED
-    return f"{number.n_patients}{' known' if any(map(of_unknown_patients, arm.jobs)) else ''}"
+    known = " known" if any(unknown_patients(job, "test") for job in arm.jobs) else ""
+    return f"{number.n_patients}{known}"
 
 
 def _papers(arm: Arm, original: paper.Reported, defence: paper.Reported) -> paper.Reported | None:

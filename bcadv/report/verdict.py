@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from bcadv.report.answers import CLEAN
 from bcadv.report.arms import Arm, undefended
 from bcadv.report.defence import on_the_defence
 from bcadv.report.differences import differences
-from bcadv.report.facts import Facts, commonest_share, of_unknown_patients, patients_text
+from bcadv.report.facts import Facts, commonest_share, patients_text, unknown_patients
 from bcadv.report.jobs import Job
 from bcadv.report.numbers import (
     attack_name,
@@ -64,7 +64,7 @@ def _fall(facts: Facts, arm: Arm) -> list[str]:
         f"Without attack “{arm.name}” is right on {clean.rate} % ({clean.k} of {of}{patients})"
         f"; always naming the commonest class would be right on {100 * commonest:.1f} %{more}."
     ]
-    unknown = max(map(of_unknown_patients, arm.jobs))
+    unknown = max(unknown_patients(job, "test") for job in arm.jobs)
     if clean.n_patients is not None and clean.n_patients + unknown < VERY_FEW_PATIENTS:
         said.append(
             f"{plural(clean.n_patients, 'patient')} are too few for any number of it to be relied "
@@ -136,7 +136,7 @@ def _limits(facts: Facts) -> list[str]:
 def _is_small(job: Job) -> bool:
     row = job.results["clean"][0]
     known = row["n_patients"]
-    few = known is not None and known + of_unknown_patients(job) < FEW_PATIENTS
+    few = known is not None and known + unknown_patients(job, "test") < FEW_PATIENTS
     return few or int(row["n"]) < FEW_IMAGES
 
 
@@ -153,18 +153,13 @@ def leakage_in_short(jobs: Sequence[Job]) -> list[str]:
     if known and max(known) > 0:
         low, high = (_rounded(end) for end in (min(known), max(known)))
         span = f"{high} %" if low == high else f"{low} to {high} %, depending on the job,"
-        if any(sum(_unknown(job).values()) for job in jobs):
+        if any(unknown_patients(job, part) for job in jobs for part in ("train", "test")):
             span = f"at least {span}"
         said.append(
             f"Of the test images, {span} come from patients who are also in training, so little is "
             "said about new patients."
         )
     return said
-
-
-def _unknown(job: Job) -> Mapping[str, int]:
-    found: Mapping[str, int] = job.results["data"]["overlap"].get("unknown_patients", {})
-    return found
 
 
 def _rounded(share: float) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bcadv.data.records import write_atomically
+from bcadv.store import NOT_JOBS
 from bcadv.store.fingerprint import differences
 
 FOLDER = "models"
@@ -29,14 +30,11 @@ _USERS = ".users"
 _KEPT = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
 
 
-_NOT_JOBS = frozenset({FOLDER, "cache", "mlartifacts", "mlruns"})
-
-
 def job_folders(outputs: Path, files: Sequence[str]) -> list[Path]:
     """The folders below an output folder that hold one of these files of a job, sorted."""
     found = []
     for place, folders, names in os.walk(outputs):
-        folders[:] = [f for f in folders if f not in _NOT_JOBS and f[0] != "."]
+        folders[:] = [f for f in folders if f not in NOT_JOBS and f[0] != "."]
         if not set(files).isdisjoint(names):
             found.append(Path(place))
     return sorted(found)
