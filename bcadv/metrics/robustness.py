@@ -1,11 +1,10 @@
-"""Predictions table -> one row of metrics per BatchNorm variant, perturbation and epsilon."""
+"""Predictions table -> one row of metrics per BatchNorm variant and condition."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -23,35 +22,10 @@ from bcadv.metrics.intervals import (
     pick_interval,
     wilson,
 )
+from bcadv.results.schema import CLEAN, Condition, Measure, Row
 
-KEYS = ["batchnorm", "perturbation", "norm", "eps_px"]
+KEYS = ["batchnorm", "condition"]
 """What names a row of the summary."""
-
-
-class Entry(TypedDict, total=False):
-    """One metric with its interval; JSON-ready, undefined is ``None``.
-
-    Attributes:
-        value: the estimate.
-        n: number of images it rests on.
-        k: number of those counted, for rates.
-        ci_low: lower end of the 95 % interval.
-        ci_high: upper end.
-        ci_kind: how the interval was made.
-        wilson_low: for rates where patients are known, the lower end were images independent.
-        wilson_high: the same, upper end.
-        reason: why the value is undefined.
-    """
-
-    value: float | None
-    n: int
-    k: int
-    ci_low: float | None
-    ci_high: float | None
-    ci_kind: str | None
-    wilson_low: float
-    wilson_high: float
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -72,12 +46,13 @@ class _Answers:
 
 def summarise(
     predictions: pd.DataFrame,
+    conditions: Sequence[Condition],
     classes: Sequence[str],
     positive: Sequence[int],
     *,
     n_boot: int = 1000,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Measures accuracy, its clinical parts and its loss under perturbation, with intervals.
 
     Intervals are at 95 %. Where patients are known, `ci_low` and `ci_high` come from resampling
@@ -87,17 +62,17 @@ def summarise(
     formula (`intervals.pick_interval`), and `ci_kind` says so.
 
     Args:
-        predictions: a row per image, BatchNorm variant, perturbation and epsilon, with columns
-            image_id, patient, target, batchnorm, perturbation (``none`` for clean), norm, eps,
-            eps_px, prediction, p_0 ... p_{K-1}. Every variant needs its clean rows.
+        predictions: a row per image, BatchNorm variant and condition, with columns image_id,
+            patient, target, batchnorm, condition (its id), prediction, p_0 ... p_{K-1}. Every
+            variant needs its clean rows.
+        conditions: that the table may be about; rows of others are refused.
         classes: names of the K classes.
         positive: indices of the classes that count as positive (malignant).
         n_boot: number of resamples.
         seed: of the resampling; the order of the rows does not matter.
 
     Returns:
-        A dict per (batchnorm, perturbation, norm, eps_px), clean first within each variant, with
-        these keys, eps, n, n_patients (``None`` where unknown) and ``metrics``: name -> `Entry`.
+        A row per variant and condition, in the order of the conditions, with these metrics:
 
         - accuracy: right under this perturbation.
         - robust_accuracy: right when clean and under the perturbation; never above clean accuracy.
@@ -115,38 +90,43 @@ def summarise(
         BcadvError: if columns or clean rows are missing, an image occurs twice in one row of the
             summary, or a class index has no class.
     """
-    _check(predictions, classes, positive)
+    known = {condition.id: condition for condition in conditions}
+    _check(predictions, known, classes, positive)
+    order = list(known)
     table = predictions.sort_values("image_id", kind="stable")
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for variant, of_variant in table.groupby("batchnorm", sort=True):
-        clean = of_variant[of_variant["perturbation"] == "none"]
-        for key, part in of_variant.groupby(KEYS, sort=True):
+        parts = {str(name): part for name, part in of_variant.groupby("condition", sort=False)}
+        clean = parts.get(CLEAN.id, of_variant.iloc[:0])
+        for name in sorted(parts, key=order.index):
+            part = parts[name]
             missing = set(part["image_id"]) - set(clean["image_id"])
             if missing:
                 raise BcadvError(
-                    f"Image {min(missing)!r} has predictions under {key[1]!r} but none when clean "
-                    f"(batchnorm {variant!r}); predict every image with perturbation 'none' too."
+                    f"Image {min(missing)!r} has predictions under {name!r} but none when clean "
+                    f"(batchnorm {variant!r}); predict every image when clean too."
                 )
             answers = _answers(part, clean, len(classes))
             rows.append(
-                {
-                    "batchnorm": str(variant),
-                    "perturbation": str(key[1]),
-                    "norm": str(key[2]),
-                    "eps": float(part["eps"].iloc[0]),
-                    "eps_px": float(part["eps_px"].iloc[0]),
-                    "n": len(part),
-                    "n_patients": answers.n_patients,
-                    "metrics": _metrics(answers, classes, positive, n_boot, seed),
-                }
+                Row(
+                    batchnorm=str(variant),
+                    condition=name,
+                    n=len(part),
+                    n_patients=answers.n_patients,
+                    metrics=_metrics(answers, classes, positive, n_boot, seed),
+                )
             )
-    rows.sort(key=lambda row: (row["batchnorm"], row["perturbation"] != "none"))
     return rows
 
 
-def _check(predictions: pd.DataFrame, classes: Sequence[str], positive: Sequence[int]) -> None:
+def _check(
+    predictions: pd.DataFrame,
+    conditions: Container[str],
+    classes: Sequence[str],
+    positive: Sequence[int],
+) -> None:
     probabilities = [f"p_{c}" for c in range(len(classes))]
-    needed = ["image_id", "patient", "target", "prediction", "eps", *KEYS, *probabilities]
+    needed = ["image_id", "patient", "target", "prediction", *KEYS, *probabilities]
     absent = [name for name in needed if name not in predictions.columns]
     if absent:
         raise BcadvError(
@@ -156,15 +136,20 @@ def _check(predictions: pd.DataFrame, classes: Sequence[str], positive: Sequence
     holes = [name for name in [*KEYS, "image_id"] if predictions[name].isna().any()]
     if holes:
         raise BcadvError(
-            f"Column {holes[0]!r} of the predictions table has empty cells; every row needs one "
-            "(norm is '-' for what has no norm)."
+            f"Column {holes[0]!r} of the predictions table has empty cells; every row needs one."
         )
     twice = predictions[predictions.duplicated([*KEYS, "image_id"])]
     if len(twice):
         first = twice.iloc[0]
         raise BcadvError(
-            f"Image {first['image_id']!r} occurs twice under {first['perturbation']!r} at "
-            f"{first['eps_px']:g}/255 (batchnorm {first['batchnorm']!r}); image_id must be unique."
+            f"Image {first['image_id']!r} occurs twice under {first['condition']!r} "
+            f"(batchnorm {first['batchnorm']!r}); image_id must be unique."
+        )
+    strangers = [name for name in predictions["condition"].unique() if name not in conditions]
+    if strangers:
+        raise BcadvError(
+            f"The predictions table has rows under {strangers[0]!r}, which is none of the "
+            "conditions it was to be about."
         )
     for name, numbers in [
         ("target", predictions["target"]),
@@ -198,7 +183,7 @@ def _answers(part: pd.DataFrame, clean: pd.DataFrame, n_classes: int) -> _Answer
 
 def _metrics(
     a: _Answers, classes: Sequence[str], positive: Sequence[int], n_boot: int, seed: int
-) -> dict[str, Entry]:
+) -> dict[str, Measure]:
     is_positive = np.isin(a.target, positive)
     weights = cluster_bootstrap(a.group, n_boot, seed)
     entries = _rates(a, is_positive, np.isin(a.prediction, positive), weights)
@@ -226,7 +211,7 @@ def _metrics(
             formula_name=formula_name,
             clusters=min(len(np.unique(a.group[stratum])) for stratum in strata),
         )
-        entries[name] = Entry(
+        entries[name] = Measure(
             value=value,
             n=len(a.target),
             ci_low=_finite(low),
@@ -283,7 +268,7 @@ def _metrics(
 
 def _rates(
     a: _Answers, is_positive: Mask, called_positive: Mask, weights: NDArray[np.uint16]
-) -> dict[str, Entry]:
+) -> dict[str, Measure]:
     """The metrics that are k of n images."""
     everyone = np.ones(len(a.target), dtype=bool)
     right, right_clean = a.prediction == a.target, a.clean == a.target
@@ -302,7 +287,7 @@ def _rates(
     by_patient = a.unit == "patient"
     if by_patient:
         lows, highs = bootstrap_interval(lambda w: clinical.share(w @ counted, w @ out_of), weights)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, Measure] = {}
     for j, (name, (hit, base, reason)) in enumerate(rates.items()):
         k, n = int((hit & base).sum()), int(base.sum())
         if n == 0:
@@ -320,9 +305,17 @@ def _rates(
                 clusters=len(np.unique(a.group[base])),
                 events=min(k, n - k),
             )
-        entries[name] = Entry(value=k / n, n=n, k=k, ci_low=low, ci_high=high, ci_kind=kind)
-        if by_patient:
-            entries[name]["wilson_low"], entries[name]["wilson_high"] = formula
+        ends = formula if by_patient else (None, None)
+        entries[name] = Measure(
+            value=k / n,
+            n=n,
+            k=k,
+            ci_low=low,
+            ci_high=high,
+            ci_kind=kind,
+            wilson_low=ends[0],
+            wilson_high=ends[1],
+        )
     return entries
 
 
@@ -336,8 +329,8 @@ def _macro_score_interval(a: _Answers, present: list[Mask]) -> Interval:
     return mean_interval(intervals)
 
 
-def _undefined(n: int, reason: str) -> Entry:
-    return Entry(value=None, n=n, ci_low=None, ci_high=None, ci_kind=None, reason=reason)
+def _undefined(n: int, reason: str) -> Measure:
+    return Measure(value=None, n=n, ci_low=None, ci_high=None, ci_kind=None, reason=reason)
 
 
 def _finite(value: float) -> float | None:

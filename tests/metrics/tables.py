@@ -3,9 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+
+from bcadv.results.schema import CLEAN, Condition
+
+
+def fgsm(eps_px: float, norm: Literal["inf", "2"] = "inf") -> Condition:
+    """FGSM at a strength: grey levels of 255 in the maximum norm, pixels in [0, 1] in L2."""
+    return Condition(
+        kind="attack",
+        name="fgsm",
+        norm=norm,
+        strength=eps_px,
+        unit="grey level" if norm == "inf" else "pixel range",
+        goal="untargeted",
+        label="FGSM" if norm == "inf" else "FGM, L2",
+        how="white box, one step",
+    )
+
+
+def pgd(eps_px: float, norm: Literal["inf", "2"] = "inf", steps: int = 20) -> Condition:
+    """PGD at a strength, as `fgsm`."""
+    return Condition(
+        kind="attack",
+        name="pgd",
+        norm=norm,
+        strength=eps_px,
+        unit="grey level" if norm == "inf" else "pixel range",
+        goal="untargeted",
+        settings={"steps": steps},
+        label=f"PGD-{steps}" if norm == "inf" else f"PGD-{steps}, L2",
+        how=f"white box, {steps} steps",
+    )
+
+
+def gaussian(sigma: float) -> Condition:
+    """Gaussian noise of a standard deviation, pixels in [0, 1]."""
+    return Condition(
+        kind="noise", name="gaussian", strength=sigma, unit="pixel range", label="Gaussian noise"
+    )
 
 
 def predictions(
@@ -32,8 +71,8 @@ def predictions(
         clean = random.normal(0, 1, (n, n_classes))
         clean += shared[patient] if patient is not None else 0
         clean[np.arange(n), target] += 2.2
-        conditions = [("none", "-", 0.0), *(("fgsm", "inf", float(e)) for e in eps_px)]
-        for name, norm, e in conditions:
+        for condition in [CLEAN, *(fgsm(float(e)) for e in eps_px)]:
+            e = condition.strength
             logits = clean.copy()
             logits[np.arange(n), target] -= 1.6 * np.sqrt(e)
             logits += random.normal(0, 1, logits.shape) if e else 0
@@ -45,12 +84,9 @@ def predictions(
                 "patient": None if patient is None else [f"P{i}" for i in patient],
                 "target": target,
                 "batchnorm": variant,
-                "perturbation": name,
-                "norm": norm,
-                "eps": e / 255,
-                "eps_px": e,
+                "condition": condition.id,
                 "prediction": p.argmax(axis=1),
-                "size": e / 255,
+                "size": condition.size,
             }
             columns |= {f"p_{c}": p[:, c] for c in range(n_classes)}
             rows.append(pd.DataFrame(columns))

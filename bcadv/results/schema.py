@@ -1,0 +1,471 @@
+"""The content of ``results.json``: what was tested, under which conditions, with which numbers.
+
+Writers build these models and readers get them back, so nobody guesses from the spelling of a name
+whether something is an attack, which norm it has, in which unit its strength is, or whether a
+model is defended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bcadv.errors import BcadvError
+from bcadv.results.files import RESULTS
+
+SCHEMA_VERSION = 4
+
+Kind: TypeAlias = Literal["clean", "attack", "noise", "corruption", "certified"]
+Norm: TypeAlias = Literal["inf", "2"]
+Unit: TypeAlias = Literal["grey level", "pixel range"]
+"""``grey level``: 1/255 of the pixel range. ``pixel range``: pixels in [0, 1]."""
+Setting: TypeAlias = bool | int | float | str | None
+
+
+def _joined(parts: tuple[str, str, str], strength: str = "") -> str:
+    name, norm, rest = parts
+    return "_".join(part for part in (name, norm, strength, rest) if part)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+class Model(BaseModel):
+    """A part of the file; unknown keys are damage."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Condition(Model):
+    """Under what a model was measured: clean, or perturbed in one way at one strength.
+
+    Attributes:
+        kind: of perturbation.
+        name: of the attack's row in the catalog, or of the noise; ``clean`` for none.
+        norm: that the strength is measured in; ``None`` for what has none.
+        strength: how much, in `unit`; 0 for clean.
+        unit: of the strength; ``None`` for clean.
+        goal: of an attack: any wrong answer, or a chosen class.
+        acceptance: what an adversarial image has to survive; ``float``: nothing, it stays as it is.
+        settings: other options of the perturbation.
+        label: what people call it without its strength, e.g. ``PGD, 40 steps, L2``.
+        how: of an attack, what it knows and does, as words for a sentence.
+        id: names the condition in every file, e.g. ``pgd_linf_4_3fa2b1``; made from the rest.
+    """
+
+    kind: Kind
+    name: str
+    norm: Norm | None = None
+    strength: float = Field(default=0.0, ge=0)
+    unit: Unit | None = None
+    goal: Literal["untargeted", "targeted"] | None = None
+    acceptance: Literal["float"] = "float"
+    settings: Mapping[str, Setting] = Field(default_factory=dict)
+    label: str
+    how: str = ""
+    id: str = ""
+
+    @model_validator(mode="after")
+    def _named(self) -> Condition:
+        made = _joined(self._series, "" if self.kind == "clean" else f"{self.strength:.9g}")
+        if self.id and self.id != made:
+            raise ValueError(f"the condition {self.id} describes {made}")
+        self.__dict__["id"] = made
+        if (self.kind == "clean") != (self.unit is None):
+            raise ValueError(f"the condition {made} needs a unit, and clean images have none")
+        return self
+
+    @property
+    def _series(self) -> tuple[str, str, str]:
+        norm = "" if self.norm is None else f"l{self.norm}"
+        rest = {"settings": dict(self.settings), "goal": self.goal, "accept": self.acceptance}
+        plain = not self.settings and self.goal != "targeted" and self.acceptance == "float"
+        return self.name, norm, "" if plain else _digest(rest)[:6]
+
+    @cached_property
+    def series(self) -> str:
+        """Names all strengths of the same perturbation together: the curve they lie on."""
+        return _joined(self._series)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was done to the images."""
+        return self.kind == "clean"
+
+    @property
+    def size(self) -> float:
+        """The strength with pixels in [0, 1]."""
+        return self.strength / 255 if self.unit == "grey level" else self.strength
+
+    @property
+    def symbol(self) -> str:
+        """Greek letter of the strength."""
+        return "σ" if self.kind == "noise" else "ε"
+
+    @property
+    def amount(self) -> str:
+        """The strength with its unit: ``4/255``, or ``0.5`` for pixels in [0, 1]."""
+        return f"{self.strength:g}/255" if self.unit == "grey level" else f"{self.strength:g}"
+
+    @property
+    def text(self) -> str:
+        """What people call it, strength included."""
+        return self.label if self.clean else f"{self.label} {self.amount}"
+
+    @property
+    def axis(self) -> str:
+        """Label of an axis of strengths."""
+        if self.unit == "grey level":
+            return f"{self.symbol} in grey levels of 255 (0: clean)"
+        what = "Euclidean length" if self.norm == "2" else "pixels in [0, 1]"
+        return (
+            f"{self.symbol}, {what}{' of pixels in [0, 1]' if self.norm == '2' else ''} (0: clean)"
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Condition) and self.id == other.id
+
+
+CLEAN = Condition(kind="clean", name="clean", label="clean")
+REPEATED = Condition(kind="clean", name="repeated", label="clean, once more")
+"""The clean images answered a second time: how a model with random answers is found out."""
+
+
+def ordered(conditions: Sequence[Condition] | set[Condition]) -> list[Condition]:
+    """Clean first, then kind by kind and series by series, each by rising strength."""
+    kinds = ("clean", "attack", "noise", "corruption", "certified")
+    return sorted(conditions, key=lambda c: (kinds.index(c.kind), c.series, c.strength))
+
+
+class Measure(Model):
+    """One metric with its 95 % interval.
+
+    Attributes:
+        value: the estimate; ``None`` where it is undefined.
+        n: number of images it rests on.
+        k: number of those counted, for rates.
+        ci_low: lower end of the interval.
+        ci_high: upper end.
+        ci_kind: how the interval was made.
+        wilson_low: for rates where patients are known, the lower end were images independent.
+        wilson_high: the same, upper end.
+        reason: why the value is undefined.
+    """
+
+    value: float | None
+    n: int = Field(ge=0)
+    k: int | None = Field(default=None, ge=0)
+    ci_low: float | None = None
+    ci_high: float | None = None
+    ci_kind: str | None = None
+    wilson_low: float | None = None
+    wilson_high: float | None = None
+    reason: str = ""
+
+
+class Row(Model):
+    """A model under one choice of BatchNorm statistics and one condition.
+
+    Attributes:
+        batchnorm: ``as_trained``, ``clean`` or ``noisy``.
+        condition: its id.
+        n: number of images.
+        n_patients: number of known patients; ``None`` where none is known.
+        metrics: by name, see `bcadv.metrics.robustness.summarise`.
+    """
+
+    batchnorm: str
+    condition: str
+    n: int = Field(ge=1)
+    n_patients: int | None = None
+    metrics: Mapping[str, Measure]
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Row:
+        absent = [name for name in REQUIRED if name not in self.metrics]
+        if absent:
+            raise ValueError(f"{self.condition} lacks {', '.join(absent)}")
+        if self.metrics["accuracy"].value is None:
+            raise ValueError(f"{self.condition} has no accuracy")
+        return self
+
+
+REQUIRED = ("accuracy", "robust_accuracy", "sensitivity", "specificity", "auroc", "ece")
+"""Metrics that every row has, if only to say why one is undefined."""
+
+
+class Defence(Model):
+    """What was done to make a model robust; ``none`` is the only undefended kind.
+
+    Attributes:
+        kind: ``none``, ``noise`` (Li & Liu 2023), or another way.
+        settings: its options, e.g. ``{"sigma": 0.1, "probability": 1.0, "noise": "gaussian"}``.
+        label: what people call it, e.g. ``noise σ=0.1``.
+    """
+
+    kind: str = Field(min_length=1)
+    settings: Mapping[str, Setting] = Field(default_factory=dict)
+    label: str
+
+    @property
+    def none(self) -> bool:
+        """Whether the model is undefended."""
+        return self.kind == "none"
+
+
+UNDEFENDED = Defence(kind="none", label="undefended")
+
+
+class TaskSection(Model):
+    """What the outputs mean.
+
+    Attributes:
+        kind: one of K classes.
+        classes: their names, in the order of the outputs.
+        positive: numbers of the classes that count as the disease.
+        positive_by: who chose them: the ``user``, the ``source``, or mere ``order`` of names.
+    """
+
+    kind: Literal["multiclass"]
+    classes: tuple[str, ...] = Field(min_length=1)
+    positive: tuple[int, ...]
+    positive_by: Literal["user", "source", "order"]
+
+    @model_validator(mode="after")
+    def _known(self) -> TaskSection:
+        if any(not 0 <= number < len(self.classes) for number in self.positive):
+            raise ValueError(f"positive is {self.positive}, of {len(self.classes)} classes")
+        return self
+
+    @property
+    def positive_name(self) -> str:
+        """Names of the positive classes."""
+        return ", ".join(self.classes[number] for number in self.positive)
+
+
+class RunSection(Model):
+    """The job itself: what was asked, when, by which code."""
+
+    experiment: str
+    name: str
+    command: str
+    overrides: tuple[str, ...] = ()
+    key: str | None = None
+    sweep: str | None = None
+    job: int | None = None
+    started: str
+    finished: str = Field(min_length=1)
+    seed: int
+    git_commit: str | None = None
+
+
+class DataSection(Model):
+    """Which images, how they were split, and what the parts share."""
+
+    source: str
+    synthetic: bool
+    split: str
+    fold: int | None = None
+    counts: Mapping[str, Mapping[str, int]]
+    patient_overlap: float | None = None
+    overlap: Mapping[str, Any]
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _tested(self) -> DataSection:
+        if not self.counts.get("test"):
+            raise ValueError("no test images are counted")
+        return self
+
+
+class ModelSection(Model):
+    """The tested model.
+
+    Attributes:
+        architecture: name of the network.
+        weights: digest of the tested weights.
+        crop: side of the square that it sees, in pixels.
+        resize: shorter side before the crop, in pixels; ``None``: as stored.
+        defence: what was done to make it robust.
+        settings: of the network.
+        batchnorm: choices of BatchNorm statistics that were tested, the first one shown.
+        has_batchnorm: whether the network has BatchNorm layers at all.
+    """
+
+    architecture: str
+    weights: str
+    crop: int
+    resize: int | None
+    defence: Defence
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+    batchnorm: tuple[str, ...] = Field(min_length=1)
+    has_batchnorm: bool = True
+
+
+class TrainingSection(Model):
+    """How the model was trained."""
+
+    epochs: int
+    seconds: float
+    reused: bool
+    fingerprint: str
+    shape: Mapping[str, Any]
+    checkpoint: str
+    checkpoint_epoch: int
+    precision: str
+    injection: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    batch_size: int
+
+
+class PicturesSection(Model):
+    """What the pictures of the job show.
+
+    Attributes:
+        batchnorm: the choice of BatchNorm statistics.
+        series: the attack whose images were kept; ``None`` where nothing was attacked.
+    """
+
+    batchnorm: str
+    series: str | None = None
+
+
+Outcome: TypeAlias = Literal["ok", "failed", "unknown"]
+
+
+class Finding(Model):
+    """What a check found.
+
+    Attributes:
+        id: of the check, e.g. ``strength_zero``.
+        title: what ought to hold, as a phrase.
+        outcome: whether it does.
+        evidence: the numbers behind it.
+        batchnorm: of the tested model; ``None``: of all.
+        taints: ids of the conditions whose numbers a failure makes suspect; empty: all.
+        value: what was measured.
+        threshold: beyond which the check fails.
+    """
+
+    id: str
+    title: str
+    outcome: Outcome
+    evidence: str
+    batchnorm: str | None = None
+    taints: tuple[str, ...] = ()
+    value: float | None = None
+    threshold: float | None = None
+
+
+class Result(Model):
+    """A finished job's ``results.json``.
+
+    Attributes:
+        conditions: everything that the model was measured under, clean first.
+        rows: numbers, one row per choice of BatchNorm statistics and condition.
+        findings: what the checks found.
+        files: name -> SHA-256 of the files beside it that the numbers rest on.
+    """
+
+    schema_version: Literal[4] = 4
+    run: RunSection
+    task: TaskSection
+    data: DataSection
+    model: ModelSection
+    training: TrainingSection
+    pictures: PicturesSection
+    conditions: tuple[Condition, ...]
+    rows: tuple[Row, ...] = Field(min_length=1)
+    findings: tuple[Finding, ...] = ()
+    files: Mapping[str, str] = Field(default_factory=dict)
+    environment: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Result:
+        known = {condition.id for condition in self.conditions}
+        if len(known) < len(self.conditions):
+            raise ValueError("a condition stands twice")
+        strange = [row.condition for row in self.rows if row.condition not in known]
+        if strange:
+            raise ValueError(f"a row is about {strange[0]}, which is no condition")
+        keys = [(row.batchnorm, row.condition) for row in self.rows]
+        if len(set(keys)) < len(keys):
+            raise ValueError("a row stands twice")
+        variants = {row.batchnorm for row in self.rows}
+        lacking = [v for v in variants if (v, CLEAN.id) not in keys]
+        if lacking:
+            raise ValueError(f"there is no row of clean images under {lacking[0]}")
+        return self
+
+    @cached_property
+    def by_id(self) -> dict[str, Condition]:
+        """The conditions by their ids."""
+        return {condition.id: condition for condition in self.conditions}
+
+    def condition_of(self, row: Row) -> Condition:
+        """What a row was measured under."""
+        return self.by_id[row.condition]
+
+    def clean_rows(self) -> list[Row]:
+        """The rows of clean images, one per choice of BatchNorm statistics."""
+        return [row for row in self.rows if row.condition == CLEAN.id]
+
+    def failed(self) -> list[Finding]:
+        """The checks that failed."""
+        return [finding for finding in self.findings if finding.outcome == "failed"]
+
+
+def write_result(result: Result) -> str:
+    """The file's text."""
+    return json.dumps(result.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+
+
+def read_result(path: Path) -> tuple[Result, bytes]:
+    """Reads a ``results.json``.
+
+    Args:
+        path: the file, or the folder that holds it.
+
+    Returns:
+        The content, and the SHA-256 of the file.
+
+    Raises:
+        BcadvError: it is missing, damaged or of another schema version.
+    """
+    path = path / RESULTS if path.is_dir() else path
+    try:
+        content = path.read_bytes()
+        raw = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BcadvError(
+            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; "
+            "run the job again with this version."
+        )
+    try:
+        return Result.model_validate(raw), hashlib.sha256(content).digest()
+    except (ValidationError, RecursionError) as error:
+        raise BcadvError(f"{path} is damaged: {_first(error)}; run the job again.") from error
+
+
+def _first(error: Exception) -> str:
+    """The first of pydantic's findings, with its place."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors()[0]
+    place = ".".join(map(str, found["loc"]))
+    what = str(found["msg"]).removeprefix("Value error, ")
+    return f"{place}: {what[0].lower()}{what[1:]}" if place else what
