@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -12,7 +11,12 @@ from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import Config
 from bcadv.models.classifier import Classifier
 from bcadv.models.weights import fetch_weights, load_state_dict
-from bcadv.perturb import FGSM, GaussianNoise, ThreatModel
+from bcadv.perturb import catalog
+from bcadv.perturb.base import CheckedPerturbation
+from bcadv.perturb.noise import GaussianNoise
+from bcadv.perturb.threat import ThreatModel
+from bcadv.plan import Plan
+from bcadv.results.schema import Condition
 
 
 def pretrained(config: Config) -> Path | None:
@@ -63,17 +67,15 @@ def build_injection(config: Config) -> NoiseInjection | None:
     )
 
 
-def build_trials(config: Config) -> list[Trial]:
-    """The attack at every epsilon and, where asked for, noise at sigma."""
-    norm = float(config.evaluation.norm)
-    attack = Trial(
-        FGSM(ThreatModel(eps=0.0, norm=norm)),
-        strengths=tuple(px / 255 for px in config.eps_px),
-        norm=norm,
-        eps_px=config.eps_px,
-    )
-    if not config.evaluation.noise:
-        return [attack]
+def build_trials(config: Config, plan: Plan) -> list[Trial]:
+    """The perturbations of an evaluation plan."""
+    return [Trial(_perturbation(config, series.first), series.conditions) for series in plan.series]
+
+
+def _perturbation(config: Config, condition: Condition) -> CheckedPerturbation:
     # Another seed than in training: the test must not meet noise that was trained on.
-    noise = build_noise(config, config.seed + 1)
-    return [attack, Trial(noise, (config.sigma,), math.inf, (config.sigma * 255,))]
+    seed = config.seed + 1
+    if condition.kind == "noise":
+        return build_noise(config, seed)
+    threat = ThreatModel(eps=0.0, norm=float(condition.norm or "inf"))
+    return catalog.build(condition.name, threat, seed=seed, options=condition.settings)

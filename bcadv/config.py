@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bcadv.errors import BcadvError
+from bcadv.perturb.catalog import ATTACKS
 
 BatchNormChoice = Literal["as_trained", "clean", "noisy"]
 Part = Literal["train", "val", "test"]
@@ -25,11 +26,25 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
+def _as_list_or_none(value: object) -> object:
+    return None if value is None else _as_list(value)
+
+
 def _number_as_text(value: object) -> object:
     """YAML and the command line read `2` as a number; the norm is a name."""
     if isinstance(value, float) and math.isinf(value):
         return "inf"
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+NormName = Annotated[Literal["inf", "2"], BeforeValidator(_number_as_text)]
+Lengths = tuple[Annotated[float, Field(ge=0, le=10_000)], ...]
+LengthsOrNone = Annotated[
+    Annotated[Lengths, Field(min_length=1)] | None, BeforeValidator(_as_list_or_none)
+]
+Strengths = Annotated[
+    tuple[Annotated[float, Field(ge=0, le=255)], ...], BeforeValidator(_as_list), Field(min_length=1)
+]
 
 
 class Section(BaseModel):
@@ -133,11 +148,10 @@ class InjectionConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """What the test images are attacked with."""
+    """How the test images are attacked; with what is said by `attacks`."""
 
-    attack: Literal["fgsm"] = Field(default="fgsm", description="Give fgsm.")
-    norm: Annotated[Literal["inf", "2"], BeforeValidator(_number_as_text)] = Field(
-        default="inf", description="Give inf or 2."
+    norm: Annotated[tuple[NormName, ...], BeforeValidator(_as_list)] = Field(
+        default=("inf",), min_length=1, description="Give inf, 2, or [inf,2]."
     )
     noise: bool = Field(default=False, description="Give true or false.")
     batch_size: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
@@ -198,9 +212,17 @@ class Config(Section):
     experiment: str = Field(pattern=r"^[\w.-]+$", description="Give letters, digits, . _ or -.")
     seed: int = Field(ge=0, lt=2**31, description="Give a whole number from 0 to 2147483647.")
     sigma: float = Field(ge=0, le=10, description="Give a number from 0 to 10, for example 0.1.")
-    eps_px: Annotated[
-        tuple[Annotated[float, Field(ge=0, le=255)], ...], BeforeValidator(_as_list)
-    ] = Field(min_length=1, description="Give grey levels from 0 to 255, for example [0,1,2,4].")
+    attacks: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+        min_length=1, description=f"Give any of {', '.join(ATTACKS)}, or a list of them."
+    )
+    attack: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Give options of an attack: attack.pgd.steps=40."
+    )
+    eps_px: Strengths = Field(description="Give grey levels from 0 to 255, for example [0,1,2,4].")
+    eps_l2: LengthsOrNone = Field(
+        default=None,
+        description="Give Euclidean lengths of pixels in [0, 1], for example [0,0.5,1], or null.",
+    )
     batchnorm: Annotated[tuple[BatchNormChoice, ...], BeforeValidator(_as_list)] = Field(
         min_length=1, description="Give as_trained, clean, noisy, or a list of them."
     )
@@ -217,12 +239,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Config:
-        for name in ("eps_px", "batchnorm"):
-            values = getattr(self, name)
-            twice = [value for value in values if values.count(value) > 1]
+        lists = {name: getattr(self, name) for name in ("attacks", "eps_px", "eps_l2", "batchnorm")}
+        for name, values in (lists | {"evaluation.norm": self.evaluation.norm}).items():
+            twice = [value for value in values or () if values.count(value) > 1]
             if twice:
-                shown = f"{twice[0]:g}" if name == "eps_px" else twice[0]
+                shown = f"{twice[0]:g}" if isinstance(twice[0], float) else twice[0]
                 raise ValueError(f"{name} names {shown} twice: leave one out")
+        self._agree_on_attacks()
         blocks = len(self.model.block_config)
         side = self.data.crop // 2 ** (blocks + 1)
         if side < (2 if self.data.batch_size == 1 else 1):
@@ -249,6 +272,24 @@ class Config(Section):
                 "trainer.devices and trainer.nodes to 1"
             )
         return self
+
+
+    def _agree_on_attacks(self) -> None:
+        for name in (*self.attacks, *self.attack):
+            if name not in ATTACKS:
+                near = get_close_matches(name, ATTACKS, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ATTACKS)}"
+                raise ValueError(f"there is no attack {name}: {hint}")
+        for name in self.attacks:
+            row = ATTACKS[name]
+            strange = [norm for norm in self.evaluation.norm if norm not in row.norms]
+            if strange:
+                raise ValueError(
+                    f"evaluation.norm={strange[0]} does not exist for {name}: it has "
+                    f"{' and '.join(row.norms)}"
+                )
+        for name, options in self.attack.items():
+            ATTACKS[name].check(options)
 
 
 def _sentence(error: Any) -> str:

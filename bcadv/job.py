@@ -12,35 +12,35 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import torch
 from rich.console import Console
 
 from bcadv import distributed, hardware
-from bcadv.build import build_injection, build_model, build_trials, pretrained
-from bcadv.callbacks.evaluate import RobustnessEvaluation
-from bcadv.callbacks.inject import NoiseInjection
+from bcadv.build import build_injection, build_model, pretrained
 from bcadv.callbacks.record import History
 from bcadv.config import Config
+from bcadv.console import label, say
 from bcadv.data import splits
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.data.records import write_atomically
-from bcadv.gallery import save_gallery
+from bcadv.evaluate.run import evaluate, variants_of
 from bcadv.launch import together
-from bcadv.models.classifier import Classifier
-from bcadv.recalibrate import recalibrate
+from bcadv.outcome import defence_of, result_of
+from bcadv.plan import plan_of
 from bcadv.report.figures import draw_all
-from bcadv.report.jobs import PREDICTIONS, RESULTS, Job
+from bcadv.report.jobs import Job
 from bcadv.report.page import PREVALENCE, write_report
 from bcadv.report.table import console_table
-from bcadv.results import Origin, example_images, results_of, save_examples
+from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT
+from bcadv.results.origin import Origin
+from bcadv.results.schema import Result, write_result
 from bcadv.store.fingerprint import describe, fingerprint
 from bcadv.store.models import REFERENCE, Entry, Store
 from bcadv.tracking import Tracker
-from bcadv.train import assist, digest, load, obtain, trainer
+from bcadv.train import assist, digest, load, obtain
 from bcadv.world import started_outside
 
 log = logging.getLogger(__name__)
@@ -54,25 +54,25 @@ _HARMLESS = (
 
 
 @dataclass(frozen=True)
-class Result:
+class Outcome:
     """What a job leaves behind.
 
     Attributes:
         folder: holds the result files.
-        results: the content of ``results.json``.
+        result: the content of ``results.json``.
     """
 
     folder: Path
-    results: dict[str, Any]
+    result: Result
 
 
-def run(config: Config, folder: Path, origin: Origin | None = None) -> Result:
+def run(config: Config, folder: Path, origin: Origin | None = None) -> Outcome:
     """Trains or takes a trained model, attacks it and writes down; goes on with what it finds.
 
     Args:
         config: a validated configuration.
         folder: of the job; gets ``results.json``, ``predictions.parquet``, ``split.csv``,
-            ``history.csv``, ``model.json`` (which trained model), ``figures/`` and
+            ``history.csv``, ``model.json`` (which trained model), and then ``figures/`` and
             ``report.html``.
         origin: the command that asked for the job, and the sweep it belongs to.
 
@@ -105,10 +105,11 @@ def _assist(config: Config, folder: Path) -> None:
     model = build_model(config, len(data.classes))
     injection = build_injection(config)
     assist(config, model, data, injection)
-    evaluate(config, folder, model, data, injection=injection)
+    weights = distributed.tell()
+    evaluate(config, folder, model, data, plan_of(config), weights=weights, injection=injection)
 
 
-def _lead(config: Config, folder: Path, origin: Origin) -> Result:
+def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
     """The whole of a job."""
     console = Console(stderr=True)
     started = datetime.now(UTC)
@@ -120,7 +121,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
     pretrained(config)
     data.prepare()
     distributed.wait()
-    splits.to_csv(data.records, data.split, folder / "split.csv")
+    splits.to_csv(data.records, data.split, folder / SPLIT)
     _announce(console, config, data)
     gpu = hardware.use_gpu(config.trainer.accelerator)
     precision = hardware.training_precision(config.trainer.precision, gpu)
@@ -135,7 +136,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
         folder, config.paths.outputs, config.tracking, _tags(config, data, origin, name)
     )
     tracker.start(config.model_dump(mode="json"))
-    history = History(folder / "history.csv", tracker.epoch)
+    history = History(folder / HISTORY, tracker.epoch)
     with _told(tracker, history, console, config.trainer.max_epochs):
         trained = obtain(
             config,
@@ -146,23 +147,33 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
             data=data,
             injection=injection,
             history=history,
-            say=console.print,
+            say=partial(say, console),
         )
         checkpoint = trained.entry.checkpoint(config.trainer.checkpoint)
         _refer(folder, name, checkpoint)
-        if trained.entry.history != folder / "history.csv":
-            shutil.copyfile(trained.entry.history, folder / "history.csv")
+        if trained.entry.history != folder / HISTORY:
+            shutil.copyfile(trained.entry.history, folder / HISTORY)
         epoch = load(model, trained.entry, config.trainer.checkpoint)
-        weights = digest(model)
-        predictions = evaluate(
-            config, folder, model, data, injection=injection, entry=trained.entry
+        weights = distributed.tell(digest(model))
+        plan = plan_of(config)
+        evaluate(
+            config,
+            folder,
+            model,
+            data,
+            plan,
+            weights=weights,
+            injection=injection,
+            entry=trained.entry,
         )
-        results = results_of(
+        result = result_of(
             config,
             data,
             origin,
             folder=folder,
-            predictions=predictions,
+            plan=plan,
+            variants=variants_of(config, model),
+            model=model,
             trained=trained,
             shape=shape,
             name=name,
@@ -170,14 +181,56 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Result:
             epoch=epoch,
             weights=weights,
         )
-        _write(folder, predictions, results)
-    tracker.finish(config.model_dump(mode="json"), trained.history, results, checkpoint)
-    console.print(console_table(results))
-    for finding in results["checks"]:
-        if not finding["passed"]:
-            console.print(f"[bold yellow]CHECK FAILED[/]: {finding['name']} ({finding['detail']})")
-    console.print(f"Results, predictions and figures: {folder.resolve()}", soft_wrap=True)
-    return Result(folder, results)
+        # From here on the job is done, whatever becomes of its pictures and of the tracker.
+        write_atomically(folder / RESULTS, write_result(result))
+    render(folder, result)
+    tracker.finish(
+        config.model_dump(mode="json"),
+        trained.history,
+        result,
+        checkpoint,
+        statistics(trained.entry, result),
+    )
+    console.print(console_table(result))
+    for finding in result.failed():
+        said = f"{finding.title}: {finding.evidence}"
+        if finding.batchnorm is not None and len(result.model.batchnorm) > 1:
+            said = f"BN {finding.batchnorm}: {said}"
+        label(console, "CHECK FAILED", "bold yellow", said)
+    say(console, f"Results, predictions and figures: {folder.resolve()}")
+    return Outcome(folder, result)
+
+
+def statistics(entry: Entry, result: Result) -> dict[str, Path]:
+    """BatchNorm choice -> file of its statistics, for those other than as trained."""
+    return {
+        variant: entry.statistics(result.training.checkpoint, variant)
+        for variant in result.model.batchnorm
+        if variant != "as_trained"
+    }
+
+
+def render(folder: Path, result: Result) -> None:
+    """Draws a finished job's figures and its page; what fails costs a warning and not the job.
+
+    Args:
+        folder: of the job.
+        result: its results.
+    """
+    command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
+    try:
+        failed = draw_all(folder, result)
+        write_report(
+            [Job(folder, result)], [], folder, prevalence=PREVALENCE, command=command, files=False
+        )
+    except Exception as error:  # whatever a font, a library or a disk may do
+        failed = [f"the page {folder / PAGE} ({type(error).__name__}: {_first_line(error)})"]
+    for what in failed:
+        log.warning("Not drawn: %s. The results stand; to draw them later: %s", what, command)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:300]
 
 
 @contextmanager
@@ -187,25 +240,15 @@ def _told(tracker: Tracker, history: History, console: Console, epochs: int) -> 
         yield
     except KeyboardInterrupt:
         tracker.interrupt()
-        console.print(
+        say(
+            console,
             f"Stopped after {len(history.rows)} of {epochs} epochs. The same "
-            "command goes on from there; with resume=true in the same folder."
+            "command goes on from there; with resume=true in the same folder.",
         )
         raise
     except Exception as error:
         tracker.fail(str(error) or type(error).__name__)
         raise
-
-
-def _write(folder: Path, predictions: pd.DataFrame, results: dict[str, Any]) -> None:
-    """Writes the files of a finished job, and last the one that says that it is finished."""
-    predictions.to_parquet(folder / PREDICTIONS, index=False)
-    draw_all(folder, results)
-    command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
-    write_report(
-        [Job(folder, results)], [], folder, prevalence=PREVALENCE, command=command, files=False
-    )
-    write_atomically(folder / RESULTS, json.dumps(results, indent=2) + "\n")
 
 
 def _refer(folder: Path, name: str, checkpoint: Path | None = None) -> None:
@@ -222,57 +265,6 @@ def _data(config: Config) -> ImageDataModule:
     )
 
 
-def evaluate(
-    config: Config,
-    folder: Path,
-    model: Classifier,
-    data: ImageDataModule,
-    *,
-    injection: NoiseInjection | None,
-    entry: Entry | None = None,
-) -> pd.DataFrame:
-    """Attacks the test images under each choice of BatchNorm statistics.
-
-    Always in float32: bf16 has 8 significant bits, which a quarter of a grey level drowns in.
-
-    Args:
-        config: attack, strengths and BatchNorm choices.
-        folder: of the job; gets ``examples.npz`` and ``gallery.npz``.
-        model: the trained classifier; left with the statistics of the last choice.
-        data: prepared.
-        injection: what was mixed into training, for ``batchnorm=noisy``.
-        entry: of the model, which keeps its other BatchNorm statistics.
-
-    Returns:
-        The predictions table, see `RobustnessEvaluation.predictions`, with ``image_id``,
-        ``patient`` and ``batchnorm``. Where several processes share the images the leader has the
-        whole table and writes the files.
-    """
-    distributed.share_state(model)
-    trained = {name: value.clone() for name, value in model.state_dict().items()}
-    frames = []
-    for variant in config.batchnorm:
-        model.load_state_dict(trained)
-        # Each time: the Trainer leaves a model on the CPU.
-        model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
-        recalibrate(variant, config, model, data, injection=injection, entry=entry)
-        evaluation = RobustnessEvaluation(build_trials(config), example_images(config, data))
-        runner = trainer(config, [evaluation], precision="32-true", enable_checkpointing=False)
-        try:
-            runner.test(model, datamodule=data, verbose=False)
-        except SystemExit:
-            raise KeyboardInterrupt from None
-        frames.append(evaluation.predictions().assign(batchnorm=variant))
-        if variant == config.batchnorm[0] and distributed.rank() == 0:
-            save_examples(folder / "examples.npz", config, evaluation)
-            save_gallery(folder / "gallery.npz", evaluation, model, data)
-    predictions = pd.concat(frames, ignore_index=True)
-    numbers = predictions["index"]
-    predictions.insert(0, "image_id", numbers.map(lambda i: data.records[i].image_id))
-    predictions.insert(2, "patient", numbers.map(lambda i: data.records[i].patient))
-    return predictions
-
-
 def _settle(config: Config) -> None:
     """Threads, and Lightning's words where they help nobody here."""
     if config.trainer.threads is not None:
@@ -285,18 +277,21 @@ def _settle(config: Config) -> None:
 
 def _announce(console: Console, config: Config, data: ImageDataModule) -> None:
     if config.data.source == "synthetic":
-        console.print(
-            "[bold yellow]SYNTHETIC TISSUE[/]: these images are painted by a program. Nothing "
-            "that follows says anything about patients. For real images: data=breakhis."
+        label(
+            console,
+            "SYNTHETIC TISSUE",
+            "bold yellow",
+            "these images are painted by a program. Nothing that follows says anything about "
+            "patients. For real images: data=breakhis.",
         )
     for note in data.notes:
-        console.print(f"[bold yellow]NOTE[/]: {note}")
+        label(console, "NOTE", "bold yellow", note)
     for skipped in data.skipped:
-        console.print(f"[bold yellow]SKIPPED[/]: {skipped}")
+        label(console, "SKIPPED", "bold yellow", skipped)
     for part, counts in data.audit.counts.items():
         counted = ", ".join(f"{n} {name}" for name, n in counts.items())
-        console.print(f"{part:>5}: {counted}")
-    console.print(data.audit.sentence())
+        say(console, f"{part:>5}: {counted}")
+    say(console, data.audit.sentence())
 
 
 def _tags(config: Config, data: ImageDataModule, origin: Origin, name: str) -> dict[str, str]:
@@ -308,6 +303,7 @@ def _tags(config: Config, data: ImageDataModule, origin: Origin, name: str) -> d
         "patient_overlap": data.audit.patient_overlap,
         "git_commit": hardware.git_commit() or "unknown",
         "fingerprint": name,
+        "defence": defence_of(config).label,
         "sweep": origin.sweep,
         "job": origin.job,
     }

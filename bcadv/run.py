@@ -27,8 +27,12 @@ from bcadv import sweep
 from bcadv.config import validate
 from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names
+from bcadv.options import register
 from bcadv.sweep import Sweep
 from bcadv.world import started_outside
+
+
+register()
 
 
 def conf_dir() -> Path:
@@ -67,7 +71,7 @@ def task(cfg: DictConfig) -> None:
                 return
             (folder / sweep.FAILED).unlink(missing_ok=True)
             from bcadv.job import run
-            from bcadv.results import Origin
+            from bcadv.results.origin import Origin
 
             name = folder.parent.name if in_sweep else None
             run(config, folder, Origin(overrides, sweep.result_key(raw), name, number))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,10 @@ from torchxrayvision.models import DenseNet as XrayDenseNet
 
 from bcadv import hardware
 from bcadv.build import build_injection, build_model, build_trials
+from bcadv.callbacks.evaluate import Trial
 from bcadv.job import run
-from bcadv.perturb import FGSM, GaussianNoise
+from bcadv.perturb import FGSM, PGD, GaussianNoise
+from bcadv.plan import plan_of
 from tests.jobs import tiny_config
 
 
@@ -61,23 +62,40 @@ def test_the_noise_of_training_is_the_one_asked_for(tmp_path: Path) -> None:
     assert injection.probability == 1
 
 
-def test_the_trials_are_the_epsilons_in_grey_levels(tmp_path: Path) -> None:
-    [attack] = build_trials(tiny_config(tmp_path, "eps_px=[0,0.25,8]", "evaluation.norm=2"))
-    assert isinstance(attack.perturbation, FGSM)
-    assert attack.perturbation.threat.norm == 2
-    assert attack.strengths == (0, 0.25 / 255, 8 / 255)
-    assert attack.eps_px == (0, 0.25, 8)
+def trials(tmp_path: Path, *overrides: str) -> list[Trial]:
+    config = tiny_config(tmp_path, *overrides)
+    return build_trials(config, plan_of(config))
+
+
+def test_the_trials_are_the_attacks_that_were_asked_for(tmp_path: Path) -> None:
+    one, two = trials(
+        tmp_path, "attacks=[fgsm,pgd]", "attack.pgd.steps=7", "eps_l2=[0.25,1]", "evaluation.norm=2"
+    )
+    assert isinstance(one.perturbation, FGSM)
+    assert isinstance(two.perturbation, PGD)
+    assert two.perturbation.steps == 7
+    for trial in (one, two):
+        assert isinstance(trial.perturbation, FGSM | PGD)
+        assert trial.perturbation.threat.norm == 2
+        assert [c.size for c in trial.conditions] == [0.25, 1]
+
+
+def test_a_random_start_follows_the_seed(tmp_path: Path) -> None:
+    first, second = (trials(tmp_path, "attacks=pgd", f"seed={seed}")[0] for seed in (1, 2))
+    assert isinstance(first.perturbation, PGD)
+    assert isinstance(second.perturbation, PGD)
+    assert first.perturbation.seed != second.perturbation.seed
 
 
 def test_the_test_meets_no_noise_that_was_trained_on(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "+experiment=defense")
-    injection, noise = build_injection(config), build_trials(config)[1].perturbation
+    injection = build_injection(config)
+    noise = build_trials(config, plan_of(config))[1].perturbation
     assert injection is not None
     assert isinstance(noise, GaussianNoise)
     assert isinstance(injection.perturbation, GaussianNoise)
     assert noise.sigma == injection.perturbation.sigma
     assert noise.seed != injection.perturbation.seed
-    assert build_trials(config)[1].norm == math.inf
 
 
 def test_where_nothing_compiles_training_goes_on_with_a_word(
@@ -91,7 +109,7 @@ def test_where_nothing_compiles_training_goes_on_with_a_word(
         tmp_path, "model.compile=true", "trainer.max_epochs=1", "tracking.enabled=false"
     )
     with caplog.at_level(logging.WARNING):
-        assert run(config, tmp_path / "it").results["training"]["epochs"] == 1
+        assert run(config, tmp_path / "it").result.training.epochs == 1
     assert "cannot compile here (no compiler found)" in caplog.text
 
 

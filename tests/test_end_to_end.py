@@ -19,10 +19,11 @@ import torch
 from mlflow import MlflowClient
 
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.job import Result, run
+from bcadv.job import Outcome, run
 from bcadv.metrics.intervals import wilson
 from bcadv.models.classifier import Classifier
-from bcadv.results import checks
+from bcadv.report.__main__ import main as report
+from bcadv.results.schema import CLEAN, REPEATED, Row, read_result, write_result
 from bcadv.store.models import Entry, Store
 from bcadv.tracking import store_uri
 from bcadv.train import load
@@ -46,12 +47,12 @@ def model_of(folder: Path) -> Entry:
 
 
 @pytest.fixture(scope="module")
-def defense(outputs: Path) -> Result:
+def defense(outputs: Path) -> Outcome:
     """One job of the main experiment, tracked."""
     return run(tiny_config(outputs, "+experiment=defense"), outputs / "defense" / "it")
 
 
-def test_every_file_is_there(defense: Result) -> None:
+def test_every_file_is_there(defense: Outcome) -> None:
     names = {str(p.relative_to(defense.folder)) for p in defense.folder.rglob("*") if p.is_file()}
     assert {
         "results.json",
@@ -66,47 +67,69 @@ def test_every_file_is_there(defense: Result) -> None:
         "figures/adversarial.png",
         "figures/noise.png",
     } <= names
-    assert json.loads((defense.folder / "results.json").read_text()) == json.loads(
-        json.dumps(defense.results)
-    )
+    assert (defense.folder / "results.json").read_text() == write_result(defense.result)
+    assert read_result(defense.folder)[0] == defense.result
 
 
-def test_the_results_say_what_was_done_to_what(defense: Result) -> None:
-    results = defense.results
-    assert results["data"]["synthetic"] is True
-    assert results["training"]["sigma"] == 0.1
-    assert results["data"]["overlap"]["sentence"]
-    sizes = [results["data"][f"n_{part}"] for part in ("train", "val", "test")]
-    assert sizes == [sum(results["data"]["counts"][p].values()) for p in ("train", "val", "test")]
-    rows = {(r["batchnorm"], r["perturbation"], r["eps_px"]) for r in results["perturbed"]}
+def row_of(outcome: Outcome, condition: str, variant: str = "as_trained") -> Row:
+    """The numbers of a job under one condition."""
+    [found] = [r for r in outcome.result.rows if (r.batchnorm, r.condition) == (variant, condition)]
+    return found
+
+
+def test_the_results_say_what_was_done_to_what(defense: Outcome) -> None:
+    result = defense.result
+    assert result.data.synthetic is True
+    assert result.model.defence.kind == "noise"
+    assert result.model.defence.settings["sigma"] == 0.1
+    assert result.model.architecture == "densenet (growth 8, blocks 2-2, 8 channels)"
+    assert result.task.positive_name == "malignant"
+    assert result.data.overlap["sentence"]
     expected = {
-        (variant, *row)
+        (variant, condition)
         for variant in ("as_trained", "clean")
-        for row in (("fgsm", 0.0), ("fgsm", 1.0), ("fgsm", 8.0), ("gaussian", 25.5))
+        for condition in (
+            "clean",
+            "fgsm_linf_0",
+            "fgsm_linf_1",
+            "fgsm_linf_8",
+            "gaussian_0.1",
+        )
     }
-    assert rows == expected
-    assert {row["batchnorm"] for row in results["clean"]} == {"as_trained", "clean"}
+    assert {(row.batchnorm, row.condition) for row in result.rows} == expected
+    assert {c.id for c in result.conditions} == {condition for _, condition in expected}
+    same = [f for f in result.findings if f.id == "same_answers"]
+    assert [(f.batchnorm, f.outcome) for f in same] == [("as_trained", "ok"), ("clean", "ok")]
+    leak = next(f for f in result.findings if f.id == "leakage")
+    assert leak.outcome == "failed"
+    assert leak.evidence == result.data.overlap["sentence"]
+    assert set(result.files) == {
+        "predictions.parquet",
+        "split.csv",
+        "history.csv",
+        "examples.npz",
+        "gallery.npz",
+    }
 
 
-def test_the_metrics_are_those_of_the_predictions(defense: Result) -> None:
+def test_the_metrics_are_those_of_the_predictions(defense: Outcome) -> None:
     table = pd.read_parquet(defense.folder / "predictions.parquet")
-    for row in [*defense.results["clean"], *defense.results["perturbed"]]:
-        part = table[
-            (table["batchnorm"] == row["batchnorm"])
-            & (table["perturbation"] == row["perturbation"])
-            & (table["eps_px"] == row["eps_px"])
-        ]
+    for row in defense.result.rows:
+        part = table[(table["batchnorm"] == row.batchnorm) & (table["condition"] == row.condition)]
         right = int((part["target"] == part["prediction"]).sum())
-        accuracy = row["metrics"]["accuracy"]
-        assert accuracy["k"] == right
-        assert accuracy["n"] == len(part) == defense.results["data"]["n_test"]
-        assert math.isclose(accuracy["value"], right / len(part))
+        accuracy = row.metrics["accuracy"]
+        assert accuracy.k == right
+        assert accuracy.n == len(part) == sum(defense.result.data.counts["test"].values())
+        assert accuracy.value is not None
+        assert math.isclose(accuracy.value, right / len(part))
         low, high = wilson(right, len(part))[:2]
-        assert (accuracy["wilson_low"], accuracy["wilson_high"]) == pytest.approx((low, high))
-        assert accuracy["ci_low"] <= accuracy["value"] <= accuracy["ci_high"]
+        assert (accuracy.wilson_low, accuracy.wilson_high) == pytest.approx((low, high))
+        assert accuracy.ci_low is not None
+        assert accuracy.ci_high is not None
+        assert accuracy.ci_low <= accuracy.value <= accuracy.ci_high
 
 
-def test_the_predictions_are_those_of_the_checkpoint(defense: Result, outputs: Path) -> None:
+def test_the_predictions_are_those_of_the_checkpoint(defense: Outcome, outputs: Path) -> None:
     """Recomputed outside of the Trainer, from the checkpoint and the split file alone."""
     config = tiny_config(outputs, "+experiment=defense")
     data = ImageDataModule(config.data, config.paths.cache, config.seed)
@@ -117,7 +140,7 @@ def test_the_predictions_are_those_of_the_checkpoint(defense: Result, outputs: P
         model_of(defense.folder).checkpoint("last"), weights_only=True
     ).eval()
     table = pd.read_parquet(defense.folder / "predictions.parquet")
-    clean = table[(table["perturbation"] == "none") & (table["batchnorm"] == "as_trained")]
+    clean = table[(table["condition"] == CLEAN.id) & (table["batchnorm"] == "as_trained")]
     assert sorted(clean["image_id"]) == sorted(tested)
     by_id = {record.image_id: i for i, record in enumerate(data.records)}
     found = clean.set_index("image_id")["p_1"]
@@ -132,13 +155,13 @@ def test_the_predictions_are_those_of_the_checkpoint(defense: Result, outputs: P
         assert abs(found[name] - expected) < 1e-4
 
 
-def test_batchnorm_statistics_are_a_variable_and_the_weights_are_not(defense: Result) -> None:
+def test_batchnorm_statistics_are_a_variable_and_the_weights_are_not(defense: Outcome) -> None:
     table = pd.read_parquet(defense.folder / "predictions.parquet")
-    clean = table[table["perturbation"] == "none"].set_index(["batchnorm", "image_id"])["p_1"]
+    clean = table[table["condition"] == CLEAN.id].set_index(["batchnorm", "image_id"])["p_1"]
     assert not np.allclose(clean["as_trained"], clean["clean"], atol=1e-3)
 
 
-def test_mlflow_has_one_run_with_all_of_it(defense: Result, outputs: Path) -> None:
+def test_mlflow_has_one_run_with_all_of_it(defense: Outcome, outputs: Path) -> None:
     client = MlflowClient(store_uri(outputs))
     experiment = client.get_experiment_by_name("defense")
     assert experiment is not None
@@ -149,15 +172,11 @@ def test_mlflow_has_one_run_with_all_of_it(defense: Result, outputs: Path) -> No
     assert found.data.tags["synthetic"] == "true"
     losses = client.get_metric_history(found.info.run_id, "train_loss")
     assert [metric.step for metric in losses] == [0, 1]
-    curve = client.get_metric_history(found.info.run_id, "as_trained/fgsm/accuracy")
-    values = {metric.step: metric.value for metric in curve}
-    rows = [r for r in defense.results["perturbed"] if r["batchnorm"] == "as_trained"]
-    expected = {
-        round(100 * r["eps_px"]): r["metrics"]["accuracy"]["value"]
-        for r in rows
-        if r["perturbation"] == "fgsm"
-    }
-    assert values == pytest.approx(expected)
+    accuracy = client.get_metric_history(found.info.run_id, "as_trained/fgsm_linf/accuracy")
+    values = [metric.value for metric in sorted(accuracy, key=lambda metric: metric.step)]
+    rows = [row_of(defense, f"fgsm_linf_{px}") for px in (0, 1, 8)]
+    assert values == pytest.approx([row.metrics["accuracy"].value for row in rows])
+    assert found.data.tags["defence"] == "noise σ=0.1"
     names = {item.path for item in client.list_artifacts(found.info.run_id)}
     assert {"results.json", "predictions.parquet", "split.csv", "figures", "model"} <= names
 
@@ -169,42 +188,78 @@ def test_a_dead_tracking_server_costs_no_training(
         tmp_path, "tracking.uri=http://127.0.0.1:1", "trainer.max_epochs=1", "eps_px=[0,8]"
     )
     result = run(config, tmp_path / "it")
-    assert result.results["clean"][0]["metrics"]["accuracy"]["n"] > 0
+    assert result.result.clean_rows()[0].metrics["accuracy"].n > 0
     assert "could not begin a run" in caplog.text
 
 
-def test_a_job_is_finished_when_the_last_file_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["draw_all", "write_report"])
+def test_a_job_is_done_when_its_numbers_are_written_and_drawn_later(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    step: str,
 ) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("an odd font")
+
+    config = tiny_config(tmp_path, "trainer.max_epochs=1", "eps_px=8")
+    folder = tmp_path / "baseline" / "it"
+    with monkeypatch.context() as patch, caplog.at_level("WARNING"):
+        patch.setattr(f"bcadv.job.{step}", broken)
+        run(config, folder)
+    assert "an odd font" in caplog.text
+    assert f"python -m bcadv.report runs={folder}" in caplog.text
+    assert read_result(folder)[0].rows
+    client = MlflowClient(store_uri(tmp_path))
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    [tracked] = client.search_runs(experiments)
+    assert tracked.info.status == "FINISHED"
+    page = tmp_path / "later"
+    assert report([f"runs={folder}", f"out={page}"]) == 0
+    assert (page / "report.html").is_file()
+
+
+def test_without_numbers_a_job_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     config = tiny_config(tmp_path, "trainer.max_epochs=1", "eps_px=8")
-    for step in ("draw_all", "write_report"):
-        with monkeypatch.context() as patch:
-            patch.setattr(f"bcadv.job.{step}", full)
-            with pytest.raises(OSError, match="No space left"):
-                run(config, tmp_path / "baseline" / "it")
-        assert not (tmp_path / "baseline" / "it" / "results.json").exists()
-        client = MlflowClient(store_uri(tmp_path))
-        experiments = [each.experiment_id for each in client.search_experiments()]
-        [tracked] = client.search_runs(experiments)
-        assert tracked.info.status == "FAILED"
-    run(config, tmp_path / "baseline" / "it")
-    assert (tmp_path / "baseline" / "it" / "results.json").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("bcadv.job.result_of", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(config, tmp_path / "baseline" / "it")
+    assert not (tmp_path / "baseline" / "it" / "results.json").exists()
+    client = MlflowClient(store_uri(tmp_path))
+    experiments = [each.experiment_id for each in client.search_experiments()]
     [tracked] = client.search_runs(experiments)
-    assert tracked.info.status == "FINISHED"
+    assert tracked.info.status == "FAILED"
 
 
-def test_suspect_numbers_fail_a_check(defense: Result) -> None:
-    table = pd.read_parquet(defense.folder / "predictions.parquet")
-    rows = [*defense.results["clean"], *defense.results["perturbed"]]
-    name = "every image was moved"
-    assert all(c["passed"] for c in checks(rows, table) if c["name"] == name)
-    stuck = table.copy()
-    stuck.loc[(stuck["perturbation"] == "fgsm") & (stuck["eps"] > 0), "size"] = 0.0
-    failed = [c for c in checks(rows, stuck) if c["name"] == name and not c["passed"]]
-    assert {c["detail"].split(",")[0] for c in failed} == {"fgsm"}
+def test_two_attacks_and_two_norms_in_one_job(tmp_path: Path) -> None:
+    config = tiny_config(
+        tmp_path,
+        "attacks=[fgsm,pgd]",
+        "attack.pgd.steps=4",
+        "evaluation.norm=[inf,2]",
+        "eps_px=[2,8]",
+        "eps_l2=[0.5,1]",
+        "trainer.max_epochs=1",
+        "tracking.enabled=false",
+    )
+    result = run(config, tmp_path / "it").result
+    attacks = [c for c in result.conditions if c.kind == "attack"]
+    assert {(c.name, c.norm) for c in attacks} == {
+        (name, norm) for name in ("fgsm", "pgd") for norm in ("inf", "2")
+    }
+    assert {c.strength for c in attacks if c.norm == "2"} == {0.5, 1}
+    assert {c.settings["steps"] for c in attacks if c.name == "pgd"} == {4}
+    right = {row.condition: row.metrics["accuracy"].k or 0 for row in result.rows}
+    assert right[CLEAN.id] == right[REPEATED.id]
+    by_key = {(c.name, c.norm, c.strength): right[c.id] for c in attacks}
+    for norm, strengths in (("inf", (2, 8)), ("2", (0.5, 1))):
+        for strength in strengths:
+            assert by_key["pgd", norm, strength] <= by_key["fgsm", norm, strength]
+    assert "PGD" in (tmp_path / "it" / "report.html").read_text()
 
 
 def test_noisy_statistics_and_other_options_run(tmp_path: Path) -> None:
@@ -220,9 +275,13 @@ def test_noisy_statistics_and_other_options_run(tmp_path: Path) -> None:
         "trainer.checkpoint=best",
         "tracking.enabled=false",
     )
-    results = run(config, tmp_path / "it").results
-    assert {row["perturbation"] for row in results["perturbed"]} == {"fgm", "gaussian_clipped"}
-    assert len(results["data"]["classes"]) > 2
+    result = run(config, tmp_path / "it").result
+    assert {(c.name, c.norm) for c in result.conditions if not c.clean} == {
+        ("fgsm", "2"),
+        ("gaussian_clipped", None),
+    }
+    assert len(result.task.classes) > 2
+    assert result.model.defence.label == "noise σ=0.1, clipped on 50 % of images"
 
     assert not (tmp_path / "mlflow.db").exists()
 
@@ -320,18 +379,18 @@ def test_a_model_is_trained_once(tmp_path: Path) -> None:
     quick = ("+experiment=defense", "trainer.max_epochs=1", "tracking.enabled=false")
     first = run(tiny_config(tmp_path, *quick, "eps_px=1"), tmp_path / "defense" / "first")
     second = run(tiny_config(tmp_path, *quick, "eps_px=8"), tmp_path / "defense" / "second")
-    assert [r.results["training"]["reused"] for r in (first, second)] == [False, True]
-    assert first.results["training"]["fingerprint"] == second.results["training"]["fingerprint"]
+    assert [r.result.training.reused for r in (first, second)] == [False, True]
+    assert first.result.training.fingerprint == second.result.training.fingerprint
     assert len(Store(tmp_path).entries()) == 1
     for name in ("history.csv", "split.csv"):
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
     clean = [pd.read_parquet(r.folder / "predictions.parquet") for r in (first, second)]
-    one, two = (table[table["perturbation"] == "none"].reset_index(drop=True) for table in clean)
+    one, two = (table[table["condition"] == CLEAN.id].reset_index(drop=True) for table in clean)
     pd.testing.assert_frame_equal(one, two)
 
     before = model_of(first.folder).checkpoint("last").stat().st_mtime_ns
     anew = run(tiny_config(tmp_path, *quick, "reuse=false"), tmp_path / "defense" / "third")
-    assert anew.results["training"]["reused"] is False
+    assert anew.result.training.reused is False
     assert (anew.folder / "model" / "last.ckpt").is_file()
     assert model_of(first.folder).checkpoint("last").stat().st_mtime_ns == before
 
@@ -347,8 +406,8 @@ def test_a_training_that_was_killed_while_saving_goes_on(tmp_path: Path) -> None
     for which in ("last", "best"):
         entry.checkpoint(which).rename(entry.checkpoint(which).with_suffix(".part"))
     again = run(config, tmp_path / "baseline" / "again")
-    assert again.results["training"]["reused"] is False
-    assert again.results["training"]["epochs"] == 1
+    assert again.result.training.reused is False
+    assert again.result.training.epochs == 1
 
 
 @pytest.mark.shared_data
@@ -369,5 +428,5 @@ def test_the_whole_path_on_real_images(tmp_path: Path, shared_data: Path) -> Non
         ),
         tmp_path / "it",
     )
-    assert result.results["data"]["synthetic"] is False
-    assert sum(result.results["data"][f"n_{part}"] for part in ("train", "val", "test")) == 48
+    assert result.result.data.synthetic is False
+    assert sum(sum(part.values()) for part in result.result.data.counts.values()) == 48

@@ -1,104 +1,98 @@
-"""Perturbs test batches and writes down, image by image, what became of each prediction."""
+"""Perturbs test batches and hands every prediction on, batch by batch."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from bcadv import distributed
 from bcadv.perturb.base import CheckedPerturbation
 from bcadv.perturb.threat import ThreatModel
+from bcadv.results.schema import CLEAN, REPEATED, Condition
+from bcadv.task import Task
 from bcadv.typing import Batch, Logits
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A perturbation and the strengths to try it at.
+    """A perturbation and the conditions to try it under.
 
     Attributes:
-        perturbation: what is done to the images.
-        strengths: eps or sigma, pixel values in [0, 1].
-        norm: norm that the size of the perturbation is measured in.
-        eps_px: the same strengths in grey levels of 255, as the user wrote them: the exact key
-            that results of several runs are joined by.
+        perturbation: what is done to the images, at whatever strength.
+        conditions: alike in all but their strength.
     """
 
     perturbation: CheckedPerturbation
-    strengths: tuple[float, ...]
-    norm: float
-    eps_px: tuple[float, ...]
+    conditions: tuple[Condition, ...]
 
 
-@dataclass
-class Examples:
-    """The first test images of each class with all that was done to them, for the figures.
+@dataclass(frozen=True)
+class Answers:
+    """What a model says about the n images of a batch under one condition.
 
     Attributes:
-        image: clean, shape (k, 3, height, width).
-        target: classes, shape (k,).
-        index: image numbers, shape (k,).
-        perturbed: by trial and strength, shape (k, 3, height, width).
-        probability: of the clean image and by trial and strength, shape (k, classes).
+        condition: that they were seen under.
+        index: numbers of the images, int64, shape (n,).
+        target: their classes, int64, shape (n,).
+        prediction: classes that the model decides for, int64, shape (n,).
+        size: of each image's perturbation in the condition's norm (the maximum norm where it has
+            none), pixels in [0, 1], shape (n,).
+        probability: of each class, shape (n, classes).
     """
 
-    image: npt.NDArray[np.float32]
-    target: npt.NDArray[np.int64]
+    condition: Condition
     index: npt.NDArray[np.int64]
-    perturbed: dict[tuple[str, float], npt.NDArray[np.float32]]
-    probability: dict[tuple[str, float], npt.NDArray[np.float32]]
+    target: npt.NDArray[np.int64]
+    prediction: npt.NDArray[np.int64]
+    size: npt.NDArray[np.float64]
+    probability: npt.NDArray[np.float64]
 
 
-CLEAN = "none"
-"""Name of the perturbation that does nothing."""
+class Sink(Protocol):
+    """Where the answers go."""
+
+    def has(self, batch: int) -> bool:
+        """Whether a batch has been answered before, by a process that was killed since."""
+        ...
+
+    def write(self, batch: int, answers: Sequence[Answers]) -> None:
+        """Keeps the answers of a batch under all conditions."""
+        ...
 
 
 class RobustnessEvaluation(pl.Callback):
     """Measures a classifier on clean and on perturbed test images in one pass.
 
-    Works under Lightning's default inference mode. After ``trainer.test`` the rows stand in
-    :meth:`predictions`; where several processes shared the batches, in that of the leader.
+    Works under Lightning's default inference mode, and keeps nothing in memory: a batch's answers
+    go to the sink before the next batch is looked at.
 
     Args:
+        task: what the model's outputs mean.
         trials: what to perturb the images with.
-        keep: numbers of the images to keep for the figures.
+        sink: takes the answers.
+        repeat: whether clean images are answered a second time; without it, strength 0 of a trial
+            does that.
+        progress: told of each batch that is done.
     """
 
     computes_clean_logits = True
 
-    def __init__(self, trials: Sequence[Trial], keep: Sequence[int] = ()) -> None:
-        self.trials = tuple(trials)
-        self.keep = frozenset(keep)
-        # By batch, and within it by strength.
-        self._rows: list[list[dict[str, Any]]] = []
-        self._kept: list[dict[str, Any]] = []
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forgets an earlier pass."""
-        self._rows, self._kept = [], []
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts the shares of all processes together at the leader, in the order of one process."""
-        found = distributed.collect((self._rows, self._kept))
-        if found is None:
-            return
-        shares = zip(*(rows for rows, _ in found), strict=True)
-        self._rows = [
-            # A column without values has no type and would change that of the others.
-            [row for strength in zip(*share, strict=True) for row in strength if row["index"]]
-            for share in shares
-        ]
-        self._kept = [item for _, kept in found for item in kept]
+    def __init__(
+        self,
+        task: Task,
+        trials: Sequence[Trial],
+        sink: Sink,
+        *,
+        repeat: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.task, self.trials, self.sink = task, tuple(trials), sink
+        self.repeat, self.progress = repeat, progress
 
     def on_test_batch_end(
         self,
@@ -110,129 +104,68 @@ class RobustnessEvaluation(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Attacks the batch whose clean logits the test step returned, or skipped."""
-        self.measure(pl_module, batch, outputs)
+        if not self.sink.has(batch_idx):
+            self.sink.write(batch_idx, list(self.measure(pl_module, batch, outputs)))
+        if self.progress is not None:
+            self.progress(batch_idx)
 
     def measure(
         self, model: pl.LightningModule, batch: Batch, clean_logits: Logits | None = None
-    ) -> None:
-        """Perturbs one batch by every trial and records each prediction.
+    ) -> Iterator[Answers]:
+        """Perturbs one batch by every trial.
 
         Args:
             model: maps images to logits.
             batch: images in [0, 1].
             clean_logits: of the clean images, where they are known; a gradient attack computes
                 them on its way, so that passing ``None`` costs nothing beside one.
+
+        Yields:
+            The answers under each condition, clean first.
         """
-        sweeps = [
-            trial.perturbation.sweep(
-                model, batch.image, batch.target, trial.strengths, index=batch.index
-            )
-            for trial in self.trials
-        ]
-        self._rows.append([])
-        known = (sweep.clean_logits for sweep in sweeps if sweep.clean_logits is not None)
-        if clean_logits is None:
-            clean_logits = next(known, None)
-        with torch.inference_mode():
-            clean = model(batch.image) if clean_logits is None else clean_logits
-            self._record(
-                batch,
-                clean,
+        for trial in self.trials:
+            sweep = trial.perturbation.sweep(
+                model,
                 batch.image,
-                name=CLEAN,
-                norm="-",
-                eps=0.0,
-                eps_px=0.0,
-                size_norm=math.inf,
+                batch.target,
+                [condition.size for condition in trial.conditions],
+                index=batch.index,
             )
-            for trial, sweep in zip(self.trials, sweeps, strict=True):
-                norm = f"{trial.norm:g}"
-                for eps, px, image in zip(trial.strengths, trial.eps_px, sweep.images, strict=True):
-                    # Strength 0 gives the same pixels, hence the same logits.
-                    logits = clean if eps == 0 else model(image)
-                    name = trial.perturbation.name
-                    self._record(
-                        batch,
-                        logits,
-                        image,
-                        name=name,
-                        norm=norm,
-                        eps=eps,
-                        eps_px=px,
-                        size_norm=trial.norm,
-                    )
+            if clean_logits is None:
+                clean_logits = sweep.clean_logits
+            # One trial's images at a time: those of all would be as many batches in memory.
+            images = list(zip(trial.conditions, sweep.images, strict=True))
+            if trial is self.trials[0]:
+                yield from self._clean(model, batch, clean_logits)
+            for condition, image in images:
+                # Strength 0 too is answered anew: equal pixels must get equal answers.
+                yield self._answers(model, batch, condition, image)
+        if not self.trials:
+            yield from self._clean(model, batch, clean_logits)
 
-    def _record(
+    def _clean(
+        self, model: pl.LightningModule, batch: Batch, logits: Logits | None
+    ) -> Iterator[Answers]:
+        yield self._answers(model, batch, CLEAN, batch.image, logits)
+        if self.repeat:
+            yield self._answers(model, batch, REPEATED, batch.image)
+
+    def _answers(
         self,
+        model: pl.LightningModule,
         batch: Batch,
-        logits: Logits,
-        image: Tensor,
-        *,
-        name: str,
-        norm: str,
-        eps: float,
-        eps_px: float,
-        size_norm: float,
-    ) -> None:
-        probability = functional.softmax(logits.double(), dim=1).cpu().numpy()
-        size = ThreatModel(eps, size_norm).size(image - batch.image)
-        # Python's own numbers, not small arrays: those would lie between the large buffers of the
-        # network on the C heap, and its freed memory could never be given back.
-        self._rows[-1].append(
-            {
-                "index": batch.index.tolist(),
-                "target": batch.target.tolist(),
-                "perturbation": name,
-                "norm": norm,
-                "eps": eps,
-                "eps_px": eps_px,
-                "prediction": logits.argmax(1).tolist(),
-                "size": size.double().tolist(),
-                "probability": probability.T.tolist(),
-            }
-        )
-        for position, number in enumerate(batch.index.tolist()):
-            if number in self.keep:
-                self._kept.append(
-                    {
-                        "index": number,
-                        "target": int(batch.target[position]),
-                        "key": (name, eps_px),
-                        "image": image[position].float().cpu().numpy().copy(),
-                        "probability": probability[position].astype(np.float32),
-                    }
-                )
-
-    def predictions(self) -> pd.DataFrame:
-        """A row per image x perturbation x strength.
-
-        Returns:
-            Columns ``index``, ``target``, ``perturbation``, ``norm``, ``eps`` (pixel values in
-            [0, 1]), ``eps_px`` (grey levels of 255), ``prediction``, ``size`` (of the
-            perturbation, in its norm) and ``p_0`` ... ``p_{K-1}`` (probabilities).
-        """
-        frames = []
-        for row in chain.from_iterable(self._rows):
-            columns = {key: value for key, value in row.items() if key != "probability"}
-            for k, column in enumerate(row["probability"]):
-                columns[f"p_{k}"] = column
-            frames.append(pd.DataFrame(columns))
-        return pd.concat(frames, ignore_index=True)
-
-    def examples(self) -> Examples:
-        """The images named by ``keep``, in the order of their numbers."""
-        order = sorted({item["index"] for item in self._kept})
-
-        def stack(key: tuple[str, float], field: str) -> npt.NDArray[np.float32]:
-            found = {i["index"]: i[field] for i in self._kept if i["key"] == key}
-            return np.stack([found[number] for number in order])
-
-        keys = list(dict.fromkeys(item["key"] for item in self._kept))
-        targets = {item["index"]: item["target"] for item in self._kept}
-        return Examples(
-            image=stack((CLEAN, 0.0), "image"),
-            target=np.array([targets[number] for number in order], dtype=np.int64),
-            index=np.array(order, dtype=np.int64),
-            perturbed={key: stack(key, "image") for key in keys},
-            probability={key: stack(key, "probability") for key in keys},
-        )
+        condition: Condition,
+        image: torch.Tensor,
+        logits: Logits | None = None,
+    ) -> Answers:
+        with torch.inference_mode():
+            logits = model(image) if logits is None else logits
+            size = ThreatModel(0.0, float(condition.norm or "inf")).size(image - batch.image)
+            return Answers(
+                condition,
+                batch.index.cpu().numpy(),
+                batch.target.cpu().numpy(),
+                self.task.decide(logits).cpu().numpy(),
+                size.double().cpu().numpy(),
+                self.task.probability(logits).cpu().numpy(),
+            )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
-CLEAN = "none"
-"""Name of the perturbation that does nothing."""
-
+from bcadv.results.schema import CLEAN, Condition
 
 SHOWN = 3
 """Images on either side of a gallery."""
@@ -20,38 +19,38 @@ def ends(count: int) -> tuple[int, int]:
     return min(SHOWN, count - last), last
 
 
-def order_of_fall(predictions: pd.DataFrame, attack: str) -> pd.DataFrame:
+def order_of_fall(predictions: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame:
     """When each image that is right when clean is turned.
 
     Args:
         predictions: of one classifier under one choice of BatchNorm statistics.
-        attack: name of the perturbation.
+        conditions: of one attack, without strength 0.
 
     Returns:
-        A row per image, the first to fall first: ``index``, ``flipped``, and ``eps_px`` (grey
-        levels at which its class first changed; the largest tried where it never did). Among
-        images that fall together, the one whose true class is left with less probability is first.
+        A row per image, the first to fall first: ``index``, ``flipped``, and ``condition`` (id of
+        the weakest that turns it; of the strongest tried where none does). Among images that fall
+        together, the one whose true class is left with less probability is first.
     """
-    clean = predictions[predictions["perturbation"] == CLEAN]
+    strength = {condition.id: condition.strength for condition in conditions}
+    clean = predictions[predictions["condition"] == CLEAN.id]
     right = clean.loc[clean["prediction"] == clean["target"], "index"]
     tried = predictions[
-        (predictions["perturbation"] == attack)
-        & (predictions["eps_px"] > 0)
-        & predictions["index"].isin(right)
+        predictions["condition"].isin(list(strength)) & predictions["index"].isin(right)
     ]
+    tried = tried.assign(strength=tried["condition"].astype(str).map(strength))
     rows = []
-    for number, part in tried.sort_values("eps_px").groupby("index"):
+    for number, part in tried.sort_values("strength").groupby("index"):
         wrong = part[part["prediction"] != part["target"]]
         shown = (wrong if len(wrong) else part.iloc[::-1]).iloc[0]
         rows.append(
             {
                 "index": number,
                 "flipped": len(wrong) > 0,
-                "eps_px": shown["eps_px"],
-                "rank": shown["eps_px"] if len(wrong) else math.inf,
+                "condition": shown["condition"],
+                "rank": shown["strength"] if len(wrong) else math.inf,
                 "left": shown[f"p_{shown['target']}"],
             }
         )
-    columns = ["index", "flipped", "eps_px", "rank", "left"]
+    columns = ["index", "flipped", "condition", "rank", "left"]
     table = pd.DataFrame(rows, columns=pd.Index(columns)).sort_values(["rank", "left", "index"])
     return table[columns[:3]].reset_index(drop=True)

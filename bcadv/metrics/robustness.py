@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ class _Answers:
 
 
 def summarise(
-    predictions: pd.DataFrame,
+    predictions: pd.DataFrame | Path,
     conditions: Sequence[Condition],
     classes: Sequence[str],
     positive: Sequence[int],
@@ -90,6 +91,8 @@ def summarise(
         BcadvError: if columns or clean rows are missing, an image occurs twice in one row of the
             summary, or a class index has no class.
     """
+    if isinstance(predictions, Path):
+        predictions = pd.read_parquet(predictions)
     known = {condition.id: condition for condition in conditions}
     _check(predictions, known, classes, positive)
     order = list(known)

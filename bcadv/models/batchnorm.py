@@ -11,9 +11,15 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from bcadv.typing import Batch
+
+
+def has_batchnorm(model: nn.Module) -> bool:
+    """Whether a network has statistics to re-estimate."""
+    return any(isinstance(layer, _BatchNorm) for layer in model.modules())
 
 
 def reestimate(

@@ -9,12 +9,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from bcadv import distributed
 from bcadv.models.densenet import DenseNet121
+from bcadv.task import Task
 from bcadv.typing import Batch, Logits
 
 
@@ -48,6 +48,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         block_config = list(block_config)
         self.save_hyperparameters()
+        self.task = Task(classes=tuple(f"class {k}" for k in range(classes)))
         self.lr, self.weight_decay, self.cosine_epochs = lr, weight_decay, cosine_epochs
         self.net = DenseNet121(classes, growth_rate, block_config, init_features)
         # Channels-last is the layout that convolutions are fastest in, on CPUs and GPUs alike.
@@ -68,7 +69,7 @@ class Classifier(pl.LightningModule):
         # The mean of nothing is not a number; its sum is the 0 that it contributes.
         images = len(batch.target)
         reduction = "mean" if images else "sum"
-        loss = functional.cross_entropy(logits, batch.target, reduction=reduction)
+        loss = self.task.training_loss(logits, batch.target, reduction)
         mean, accuracy = getattr(self, f"{part}_loss"), getattr(self, f"{part}_accuracy")
         if images:
             mean.update(loss.detach(), weight=images)
@@ -94,15 +95,15 @@ class Classifier(pl.LightningModule):
         if any(getattr(callback, "computes_clean_logits", False) for callback in callbacks):
             return None
         logits: Tensor = self(batch.image)
-        loss = functional.cross_entropy(logits, batch.target)
+        loss = self.task.training_loss(logits, batch.target, "mean")
         self.log("test_loss", loss, batch_size=len(batch.target))
-        accuracy = (logits.argmax(1) == batch.target).float().mean()
+        accuracy = (~self.task.wrong(logits, batch.target)).float().mean()
         self.log("test_accuracy", accuracy, batch_size=len(batch.target))
         return logits
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Class probabilities, shape (batch, classes)."""
-        return functional.softmax(self(batch.image), dim=1)
+        return self.task.probability(self(batch.image)).float()
 
     def configure_optimizers(self) -> Any:
         """Adam over all layers; a cosine schedule where asked for."""

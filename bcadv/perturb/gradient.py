@@ -171,3 +171,20 @@ def step(
         The next point, same shape.
     """
     return threat.project(torch.add(point, direction, alpha=size), origin)
+
+
+@dataclass(frozen=True)
+class PGD(GradientAttack):
+    steps: int = field(default=20, kw_only=True)
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return "pgd"
+
+    def _perturb(self, model, image, target, *, index, draw):
+        point = image
+        for _ in range(self.steps):
+            gradient, _ = self._gradient(model, point, target)
+            point = step(self.threat, point, image, self.threat.direction(gradient), 2.5 * self.threat.eps / self.steps)
+        return point

@@ -2,3 +2,7 @@
 
 Imports neither torch nor the report.
 """
+
+from bcadv.results.origin import Origin
+
+__all__ = ["Origin"]

@@ -44,7 +44,10 @@ NOT_TRAINING = frozenset(
         "resume",
         "reuse",
         # What is done to the model afterwards.
+        "attacks",
+        "attack",
         "eps_px",
+        "eps_l2",
         "batchnorm",
         "evaluation",
         "trainer.checkpoint",

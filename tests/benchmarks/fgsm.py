@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ from art.attacks.evasion import FastGradientMethod
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
-from bcadv.callbacks.evaluate import RobustnessEvaluation, Trial
+from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation, Trial
 from bcadv.data import tissue
 from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
 from bcadv.perturb import FGSM, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.measure import Options, Row, Timed, alternate
+from tests.metrics.tables import fgsm
 
 EPS_PX = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 TARGETS = {"torchattacks": "3.3x", "ART": "3.3x", "foolbox": "4.4x"}
@@ -67,15 +67,22 @@ def classifier(checkpoint: Path | None, small: bool, batch: Batch) -> Classifier
 
 def ours(model: Classifier, batch: Batch) -> Predictions:
     """What the evaluation callback does with a batch, tables included."""
-    strengths = tuple(px / 255 for px in EPS_PX)
-    evaluation = RobustnessEvaluation(
-        [Trial(FGSM(ThreatModel(0.0)), strengths, math.inf, eps_px=EPS_PX)]
-    )
-    evaluation.measure(model, batch)
-    rows = evaluation.predictions()
-    attacked = rows[rows["perturbation"] == "fgsm"]
-    by_strength = attacked.pivot_table(values="prediction", index="eps_px", columns="index")
-    return by_strength.loc[list(EPS_PX)].to_numpy().astype(np.int64)
+    attack = Trial(FGSM(ThreatModel(0.0)), tuple(map(fgsm, EPS_PX)))
+    evaluation = RobustnessEvaluation(model.task, [attack], _Nothing())
+    answers = {
+        a.condition.strength: a for a in evaluation.measure(model, batch) if not a.condition.clean
+    }
+    return np.stack([answers[px].prediction for px in EPS_PX])
+
+
+class _Nothing:
+    """Takes answers and keeps none."""
+
+    def has(self, batch: int) -> bool:
+        return False
+
+    def write(self, batch: int, answers: Sequence[Answers]) -> None:
+        pass
 
 
 def _classes(net: nn.Module, images: Tensor) -> Predictions:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bcadv.callbacks.evaluate import RobustnessEvaluation, Trial
+from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation, Trial
 from bcadv.models.classifier import Classifier
-from bcadv.perturb import FGSM, GaussianNoise, ThreatModel
+from bcadv.perturb import FGSM, PGD, GaussianNoise, ThreatModel
+from bcadv.results.schema import CLEAN, REPEATED
 from bcadv.typing import Batch
+from tests.metrics.tables import fgsm, gaussian, pgd
 
 EPS_PX = (0.0, 2.0, 8.0)
 
@@ -52,23 +54,49 @@ class Counting(Classifier):
         return super().forward(image)
 
 
+class Kept:
+    """Keeps the answers by condition and image."""
+
+    def __init__(self, done: Sequence[int] = ()) -> None:
+        self.done = set(done)
+        self.batches: dict[int, Sequence[Answers]] = {}
+
+    def has(self, batch: int) -> bool:
+        return batch in self.done
+
+    def write(self, batch: int, answers: Sequence[Answers]) -> None:
+        assert batch not in self.batches
+        self.batches[batch] = answers
+
+    def table(self) -> dict[tuple[str, int], tuple[int, int, float, float]]:
+        """(condition, image) -> target, prediction, size and probability of class 1."""
+        return {
+            (a.condition.id, int(a.index[i])): (
+                int(a.target[i]),
+                int(a.prediction[i]),
+                float(a.size[i]),
+                float(a.probability[i, 1]),
+            )
+            for answers in self.batches.values()
+            for a in answers
+            for i in range(len(a.index))
+        }
+
+
 def trials() -> list[Trial]:
     attack = FGSM(ThreatModel(eps=0.0, norm=math.inf))
-    noise = GaussianNoise(0.1, seed=9)
     return [
-        Trial(attack, tuple(px / 255 for px in EPS_PX), math.inf, EPS_PX),
-        Trial(noise, (0.1,), math.inf, (25.5,)),
+        Trial(attack, tuple(map(fgsm, EPS_PX))),
+        Trial(GaussianNoise(0.1, seed=9), (gaussian(0.1),)),
     ]
 
 
-def measured(size: int = 5, keep: tuple[int, ...] = ()) -> tuple[Counting, RobustnessEvaluation]:
-    model = Counting()
-    evaluation = RobustnessEvaluation(trials(), keep)
-    run_test(model, evaluation, size)
-    return model, evaluation
-
-
-def run_test(model: Counting, evaluation: RobustnessEvaluation, size: int) -> None:
+def measured(
+    size: int = 5, tried: Sequence[Trial] | None = None, *, done: Sequence[int] = (), **more: Any
+) -> tuple[Counting, Kept]:
+    model, kept = Counting(), Kept(done)
+    tried = trials() if tried is None else tried
+    evaluation = RobustnessEvaluation(model.task, tried, kept, **more)
     loader: Any = DataLoader(Images(size), batch_size=None)
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -78,25 +106,19 @@ def run_test(model: Counting, evaluation: RobustnessEvaluation, size: int) -> No
         callbacks=[evaluation],
     )
     trainer.test(model, loader, verbose=False)
+    return model, kept
 
 
-def by_image(table: pd.DataFrame) -> pd.DataFrame:
-    keys = ["perturbation", "eps_px", "index"]
-    return table.sort_values(keys).reset_index(drop=True)
+def test_every_image_is_answered_clean_at_each_epsilon_and_under_noise() -> None:
+    table = measured()[1].table()
+    conditions = {CLEAN.id, gaussian(0.1).id, *(fgsm(px).id for px in EPS_PX)}
+    assert set(table) == {(name, i) for name in conditions for i in range(100, 112)}
+    assert all(prediction == (p > 0.5) for _, prediction, _, p in table.values())
 
 
-def test_every_image_has_a_row_for_clean_each_epsilon_and_noise() -> None:
-    table = measured()[1].predictions()
-    assert len(table) == 12 * (1 + len(EPS_PX) + 1)
-    assert set(table["perturbation"]) == {"none", "fgsm", "gaussian"}
-    assert sorted(table.loc[table["perturbation"] == "none", "index"]) == list(range(100, 112))
-    np.testing.assert_allclose(table["p_0"] + table["p_1"], 1)
-    assert (table["prediction"] == (table["p_1"] > table["p_0"]).astype(int)).all()
-
-
-def test_predictions_are_those_of_an_independent_attack_image_by_image() -> None:
-    model, evaluation = measured()
-    table = evaluation.predictions().set_index(["perturbation", "eps_px", "index"])
+def test_answers_are_those_of_an_independent_attack_image_by_image() -> None:
+    model, kept = measured()
+    table = kept.table()
     model.eval()
     source = Images(1)
     for i in range(12):
@@ -107,50 +129,73 @@ def test_predictions_are_those_of_an_independent_attack_image_by_image() -> None
         for px in EPS_PX:
             moved = (image + px / 255 * gradient.sign()).clamp(0, 1)
             expected = model.net(moved).softmax(1)[0, 1].item()
-            found = table["p_1"].to_dict()["fgsm", px, 100 + i]
-            assert abs(found - expected) < 1e-4
+            assert abs(table[fgsm(px).id, 100 + i][3] - expected) < 1e-4
 
 
 def test_one_gradient_pass_serves_the_clean_logits_and_every_epsilon() -> None:
     model, _ = measured()
-    # The gradient pass, two epsilons above zero, the noise: nothing twice.
-    assert model.images == 12 * (1 + 2 + 1)
+    # The gradient pass, three epsilons (0 is answered anew), the noise: nothing twice.
+    assert model.images == 12 * (1 + 3 + 1)
 
 
-def test_results_do_not_depend_on_the_batch_size() -> None:
-    small = by_image(measured(size=1)[1].predictions())
-    large = by_image(measured(size=12)[1].predictions())
-    np.testing.assert_allclose(small["p_1"], large["p_1"], atol=1e-4)
-    np.testing.assert_allclose(small["size"], large["size"], atol=1e-6)
+def test_a_repeated_clean_pass_is_asked_for_where_no_trial_has_strength_zero() -> None:
+    model, kept = measured(tried=[Trial(trials()[0].perturbation, (fgsm(2),))], repeat=True)
+    assert model.images == 12 * (1 + 1 + 1)
+    names = [a.condition for a in kept.batches[0]]
+    assert names == [CLEAN, REPEATED, fgsm(2)]
 
 
-def test_the_size_of_the_perturbation_is_measured() -> None:
-    table = measured()[1].predictions()
-    attacked = table[table["perturbation"] == "fgsm"]
-    assert (attacked["size"] <= attacked["eps"] + 1e-6).all()
-    assert (attacked["size"] >= attacked["eps"] * 0.99).all()
-    assert (table.loc[table["perturbation"] == "none", "size"] == 0).all()
+def test_answers_do_not_depend_on_the_batch_size() -> None:
+    small, large = measured(size=1)[1].table(), measured(size=12)[1].table()
+    assert small.keys() == large.keys()
+    for key, (_, _, size, p) in small.items():
+        assert abs(p - large[key][3]) < 1e-4
+        assert abs(size - large[key][2]) < 1e-6
 
 
-def test_strength_zero_is_the_clean_image() -> None:
-    table = measured()[1].predictions()
-    clean = table[table["perturbation"] == "none"].set_index("index")["p_1"]
-    zero = table[(table["perturbation"] == "fgsm") & (table["eps"] == 0)].set_index("index")["p_1"]
-    assert (clean == zero).all()
+def test_the_size_of_the_perturbation_is_measured_in_its_norm() -> None:
+    tried = [
+        Trial(FGSM(ThreatModel(0.0, math.inf)), (fgsm(8),)),
+        Trial(PGD(ThreatModel(0.0, 2), steps=3), (pgd(0.5, "2"),)),
+    ]
+    table = measured(tried=tried)[1].table()
+    for i in range(100, 112):
+        assert table[CLEAN.id, i][2] == 0
+        assert 0.99 * 8 / 255 <= table[fgsm(8).id, i][2] <= 8 / 255 + 1e-6
+        assert table[pgd(0.5, "2").id, i][2] <= 0.5 + 1e-4
 
 
-def test_a_second_pass_starts_anew() -> None:
-    model, evaluation = measured()
-    first = len(evaluation.predictions())
-    run_test(model, evaluation, 4)
-    assert len(evaluation.predictions()) == first
+def test_a_batch_that_was_answered_before_is_not_attacked_again() -> None:
+    model, kept = measured(done=[0, 2])
+    assert list(kept.batches) == [1]
+    assert model.images == 5 * (1 + 3 + 1)
 
 
-def test_examples_are_the_images_asked_for() -> None:
-    examples = measured(keep=(103, 101))[1].examples()
-    assert examples.index.tolist() == [101, 103]
-    assert examples.target.tolist() == [1, 1]
-    np.testing.assert_array_equal(examples.image, Images(1).image[[1, 3]].numpy())
-    moved = examples.perturbed["fgsm", 8.0] - examples.image
-    assert np.abs(moved).max() <= 8 / 255 + 1e-6
-    assert examples.probability["none", 0.0].shape == (2, 2)
+def test_progress_is_told_of_every_batch() -> None:
+    told: list[int] = []
+    measured(done=[1], progress=told.append)
+    assert told == [0, 1, 2]
+
+
+def test_nothing_to_try_still_answers_the_clean_images() -> None:
+    kept = measured(tried=[], repeat=True)[1]
+    assert [a.condition for a in kept.batches[0]] == [CLEAN, REPEATED]
+
+
+class Random(Counting):
+    """Answers differently each time."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(image) + torch.randn(len(image), 2) * 5
+
+
+def test_a_model_with_random_answers_gives_other_ones_at_strength_zero() -> None:
+    model, kept = Random(), Kept()
+    evaluation = RobustnessEvaluation(model.task, trials(), kept)
+    batch = Images(12)[0]
+    kept.write(0, list(evaluation.measure(model, batch)))
+    table = kept.table()
+    clean, zero = (
+        np.array([table[name, i][3] for i in range(100, 112)]) for name in (CLEAN.id, fgsm(0).id)
+    )
+    assert not np.allclose(clean, zero, atol=1e-2)

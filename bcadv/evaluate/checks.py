@@ -1,0 +1,192 @@
+"""What would make the numbers suspect, looked for in every job (after Carlini et al. 2019, sec. 5).
+
+Each check becomes a `Finding` with its evidence and the conditions whose numbers it taints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from bcadv.data.audit import Audit
+from bcadv.evaluate.predictions import Answers, read_conditions
+from bcadv.metrics.paired import rises
+from bcadv.plan import Plan, Series
+from bcadv.results.schema import CLEAN, Condition, Finding, Row, TaskSection
+
+SAME = 1e-4
+"""Largest difference of a probability between two answers to the same pixels that rounding makes
+(AutoAttack's checks allow the logits as much)."""
+
+ALPHA = 0.05
+
+
+def checks(path: Path, plan: Plan, rows: Sequence[Row]) -> list[Finding]:
+    """Checks a job's predictions.
+
+    Args:
+        path: of the predictions table; read one condition at a time.
+        plan: what the model was measured under.
+        rows: the numbers, see `bcadv.metrics.robustness.summarise`.
+
+    Returns:
+        For each choice of BatchNorm statistics: the same pixels get the same answer; no attack
+        left an image where it was; a larger strength never helps beyond chance; the model does not
+        name one class only.
+    """
+    conditions = {condition.id: condition for condition in plan.conditions}
+    found: list[Finding] = []
+    seen: dict[str, _Variant] = {}
+    for variant, name, answers in read_conditions(path):
+        of_variant = seen.setdefault(variant, _Variant(variant))
+        of_variant.see(conditions[name], answers)
+    for of_variant in seen.values():
+        found += of_variant.findings(plan)
+    for row in rows:
+        if row.condition == CLEAN.id:
+            found.append(_one_sided(row))
+    return found
+
+
+class _Variant:
+    """What is remembered of the answers under one choice of statistics: a bit per image."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.clean: Answers | None = None
+        self.right: dict[str, np.ndarray] = {}
+        self.still: dict[str, int] = {}
+        self.again: list[tuple[Condition, int, float]] = []
+
+    def see(self, condition: Condition, answers: Answers) -> None:
+        right = answers.prediction == answers.target
+        if condition.id == CLEAN.id:
+            self.clean = answers
+        elif condition.strength == 0 and self.clean is not None:
+            differ = int((answers.prediction != self.clean.prediction).sum())
+            largest = np.abs(answers.probability - self.clean.probability).max(initial=0.0)
+            self.again.append((condition, differ, float(largest)))
+        if condition.kind == "attack" and condition.strength > 0:
+            # An image that is wrong already needs no attack; one left right and unmoved got none.
+            self.still[condition.id] = int((right & (answers.size == 0)).sum())
+        self.right[condition.id] = np.packbits(right)
+        self.n = len(right)
+
+    def findings(self, plan: Plan) -> Iterator[Finding]:
+        yield self._same_answers()
+        for series in plan.attacks:
+            yield self._moved(series)
+            yield self._monotone(series)
+
+    def _same_answers(self) -> Finding:
+        worst = max(self.again, key=lambda found: (found[1], found[2]), default=None)
+        if worst is None:
+            return Finding(
+                id="same_answers",
+                title="the same pixels get the same answer",
+                outcome="unknown",
+                evidence="no image was answered twice",
+                batchnorm=self.name,
+            )
+        _, differ, largest = worst
+        failed = differ > 0 or largest > SAME
+        return Finding(
+            id="same_answers",
+            title="the same pixels get the same answer",
+            outcome="failed" if failed else "ok",
+            evidence=f"answered anew, {differ} of {self.n} images get another class; the largest "
+            f"change of a probability is {largest:.2g}",
+            batchnorm=self.name,
+            value=largest,
+            threshold=SAME,
+        )
+
+    def _moved(self, series: Series) -> Finding:
+        still = {c.id: self.still.get(c.id, 0) for c in series.conditions if c.strength > 0}
+        tainted = tuple(name for name, count in still.items() if count)
+        return Finding(
+            id="moved",
+            title=f"{series.first.label} moves every image that it does not break",
+            outcome="failed" if tainted else "ok" if still else "unknown",
+            evidence=f"{max(still.values(), default=0)} of {self.n} images were left as they were, "
+            "and right (a gradient of zero?)"
+            if tainted
+            else "none was left as it was",
+            batchnorm=self.name,
+            taints=tainted,
+        )
+
+    def _monotone(self, series: Series) -> Finding:
+        tried = [c for c in series.conditions if c.id in self.right]
+        pairs = list(pairwise(tried))
+        risen = []
+        for weak, strong in pairs:
+            before, after = (
+                np.unpackbits(self.right[c.id], count=self.n).astype(bool) for c in (weak, strong)
+            )
+            tested = rises(before, after, comparisons=len(pairs))
+            if tested.p < ALPHA:
+                risen.append((weak, strong, before, after))
+        said = "; ".join(
+            f"{before.mean():.1%} right at {weak.amount}, {after.mean():.1%} at {strong.amount}"
+            for weak, strong, before, after in risen
+        )
+        return Finding(
+            id="monotone",
+            title=f"a stronger {series.first.label} never helps the classifier",
+            outcome="failed" if risen else "ok" if pairs else "unknown",
+            evidence=said or ("no rise beyond chance" if pairs else "only one strength was tried"),
+            batchnorm=self.name,
+            taints=tuple(strong.id for _, strong, _, _ in risen),
+            threshold=ALPHA,
+        )
+
+
+def _one_sided(row: Row) -> Finding:
+    sensitivity, specificity = (row.metrics[name].value for name in ("sensitivity", "specificity"))
+    known = sensitivity is not None and specificity is not None
+    failed = known and min(sensitivity or 0, specificity or 0) < 0.5 < max(
+        sensitivity or 0, specificity or 0
+    )
+    return Finding(
+        id="one_sided",
+        title="the model does not call most images one class",
+        outcome="failed" if failed else "ok" if known else "unknown",
+        evidence=f"clean sensitivity {sensitivity:.1%}, specificity {specificity:.1%}"
+        if known
+        else "the test images are of one side only",
+        batchnorm=row.batchnorm,
+    )
+
+
+def data_findings(task: TaskSection, audit: Audit) -> list[Finding]:
+    """What the data themselves make suspect.
+
+    Args:
+        task: what the outputs mean, and who chose the positive classes.
+        audit: what the parts of the split share.
+    """
+    by_order = task.positive_by == "order"
+    overlap = audit.patient_overlap
+    unknown = any(audit.unknown_patients[part] for part in ("train", "test"))
+    leaks = bool(overlap or audit.shared_images or audit.duplicates)
+    return [
+        Finding(
+            id="leakage",
+            title="no test image, and no other image of its patient, is in training",
+            outcome="failed" if leaks else "unknown" if overlap is None or unknown else "ok",
+            evidence=audit.sentence(),
+            value=overlap,
+            threshold=0.0,
+        ),
+        Finding(
+            id="positive_class",
+            title="the class that counts as the disease was chosen by somebody",
+            outcome="failed" if by_order else "ok",
+            evidence=f"{task.positive_name} counts as positive"
+            + (" because of the order of the names: set data.positive" if by_order else ""),
+        ),
+    ]

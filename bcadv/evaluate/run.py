@@ -1,0 +1,203 @@
+"""Attacks the test images under each choice of BatchNorm statistics, batch by batch to disk."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bcadv import distributed, hardware
+from bcadv.build import build_trials
+from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation
+from bcadv.callbacks.inject import NoiseInjection
+from bcadv.config import BatchNormChoice, Config
+from bcadv.data.datamodule import ImageDataModule
+from bcadv.evaluate.images import save_pictures
+from bcadv.evaluate.predictions import PredictionParts
+from bcadv.models.batchnorm import has_batchnorm
+from bcadv.models.classifier import Classifier
+from bcadv.plan import Plan
+from bcadv.recalibrate import recalibrate
+from bcadv.results.files import PREDICTIONS
+from bcadv.results.schema import REPEATED
+from bcadv.store.fingerprint import digest
+from bcadv.store.models import Entry
+from bcadv.sweep import measuring_code
+from bcadv.train import trainer
+
+log = logging.getLogger(__name__)
+
+PARTS = "evaluations"
+"""Folder below the cache where evaluations under way keep what they have."""
+
+_SAY_EVERY_S = 30.0
+
+
+def variants_of(config: Config, model: Classifier) -> tuple[BatchNormChoice, ...]:
+    """The choices of BatchNorm statistics that make a difference to this model."""
+    return config.batchnorm if has_batchnorm(model) else ("as_trained",)
+
+
+def evaluation_key(
+    config: Config, data: ImageDataModule, plan: Plan, variants: Sequence[str], weights: str
+) -> str:
+    """Names an evaluation by all that its answers depend on.
+
+    Args:
+        config: of the job.
+        data: prepared.
+        plan: what the model is measured under.
+        variants: choices of BatchNorm statistics.
+        weights: digest of the model.
+    """
+    images = [[i, data.digests[data.records[i].image_id], data.targets[i]] for i in data.split.test]
+    settings = config.model_dump(mode="json")
+    return digest(
+        {
+            "weights": weights,
+            "conditions": [condition.model_dump(mode="json") for condition in plan.conditions],
+            "variants": list(variants),
+            "images": images,
+            "code": measuring_code(),
+            "processes": distributed.size(),
+            # Statistics are estimated from training images, in batches, under the training noise.
+            "training": data.training_content(),
+            "data": settings["data"],
+            "injection": settings["injection"],
+            "seed": config.seed,
+            "sigma": config.sigma,
+            "batch_size": config.evaluation.batch_size,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Sink:
+    """The answers under one choice of BatchNorm statistics."""
+
+    parts: PredictionParts
+    variant: str
+
+    def has(self, batch: int) -> bool:
+        return self.parts.has(self.variant, batch)
+
+    def write(self, batch: int, answers: Sequence[Answers]) -> None:
+        self.parts.write(self.variant, batch, answers)
+
+
+def evaluate(
+    config: Config,
+    folder: Path,
+    model: Classifier,
+    data: ImageDataModule,
+    plan: Plan,
+    *,
+    weights: str,
+    injection: NoiseInjection | None,
+    entry: Entry | None = None,
+) -> None:
+    """Measures a model under everything that a plan asks for.
+
+    Always in float32: bf16 has 8 significant bits, which a quarter of a grey level drowns in.
+    What is done is on disk after each batch, so a killed evaluation goes on where it was.
+
+    Args:
+        config: BatchNorm choices, batch size.
+        folder: of the job; gets ``predictions.parquet``, ``examples.npz`` and ``gallery.npz``.
+            Where several processes share the images the leader writes them.
+        model: the trained classifier; left with the statistics of the first choice.
+        data: prepared.
+        plan: what to measure under.
+        weights: digest of the model.
+        injection: what was mixed into training, for ``batchnorm=noisy``.
+        entry: of the model, which keeps its other BatchNorm statistics.
+    """
+    distributed.share_state(model)
+    trained = {name: value.clone() for name, value in model.state_dict().items()}
+    variants = variants_of(config, model)
+    trials = build_trials(config, plan)
+    key = evaluation_key(config, data, plan, variants, weights)
+    with _place(config, folder, key) as place:
+        parts = PredictionParts(place, key, distributed.rank(), distributed.size())
+        if distributed.rank() == 0:
+            parts.begin()
+        distributed.wait()
+        batches = len(data.test_dataloader())
+        for variant in variants:
+            _restore(model, trained, config)
+            recalibrate(variant, config, model, data, injection=injection, entry=entry)
+            callback = RobustnessEvaluation(
+                model.task,
+                trials,
+                _Sink(parts, variant),
+                repeat=REPEATED in plan.conditions,
+                progress=_Progress(variant, batches),
+            )
+            runner = trainer(config, [callback], precision="32-true", enable_checkpointing=False)
+            try:
+                runner.test(model, datamodule=data, verbose=False)
+            except SystemExit:
+                raise KeyboardInterrupt from None
+        _restore(model, trained, config)
+        recalibrate(variants[0], config, model, data, injection=injection, entry=entry)
+        distributed.wait()
+        if distributed.rank() == 0:
+            parts.finish(
+                folder / PREDICTIONS,
+                variants=variants,
+                batches=batches,
+                conditions=[condition.id for condition in plan.conditions],
+                names=lambda i: (data.records[i].image_id, data.records[i].patient),
+            )
+            attacks = [t for t in trials if t.conditions[0].kind == "attack"]
+            if attacks:
+                save_pictures(folder, config, variants[0], attacks[0], model, data)
+            parts.remove()
+
+
+def _restore(model: Classifier, state: dict[str, object], config: Config) -> None:
+    model.load_state_dict(state)
+    # Each time: the Trainer leaves a model on the CPU.
+    model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
+
+
+@contextmanager
+def _place(config: Config, folder: Path, key: str) -> Iterator[Path]:
+    """Where the answers of an evaluation are kept until it has ended; the same in every process.
+
+    The next command with the same settings has another folder, so the place is named by the key.
+    If another job is at the very same evaluation, this one works in its own folder.
+    """
+    if distributed.rank() > 0:
+        yield distributed.tell()
+        return
+    root = config.paths.cache / PARTS
+    root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / f"{key[:16]}.lock")
+    try:
+        lock.acquire(timeout=0)
+        place = root / key[:16]
+    except Timeout:
+        place = folder / ".evaluation"
+    try:
+        yield distributed.tell(place)
+    finally:
+        lock.release()
+
+
+class _Progress:
+    """Says now and then how far an evaluation is."""
+
+    def __init__(self, variant: str, batches: int) -> None:
+        self.variant, self.batches, self.said = variant, batches, time.monotonic()
+
+    def __call__(self, batch: int) -> None:
+        now = time.monotonic()
+        if now - self.said >= _SAY_EVERY_S:
+            self.said = now
+            log.info("attacked %d of %d batches (BN %s)", batch + 1, self.batches, self.variant)

@@ -1,0 +1,176 @@
+"""From a finished evaluation to the content of ``results.json``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bcadv import hardware
+from bcadv.config import Config
+from bcadv.data.datamodule import ImageDataModule
+from bcadv.evaluate.checks import checks, data_findings
+from bcadv.metrics.robustness import summarise
+from bcadv.models.batchnorm import has_batchnorm
+from bcadv.models.classifier import Classifier
+from bcadv.plan import Plan
+from bcadv.results.files import PREDICTIONS, digests
+from bcadv.results.origin import Origin
+from bcadv.results.schema import (
+    UNDEFENDED,
+    DataSection,
+    Defence,
+    Finding,
+    ModelSection,
+    PicturesSection,
+    Result,
+    RunSection,
+    TaskSection,
+    TrainingSection,
+)
+from bcadv.train import Trained
+
+
+def defence_of(config: Config) -> Defence:
+    """What training did to make the model robust.
+
+    Noise of strength 0, or on no image, is no noise: the model is then undefended.
+    """
+    injection = config.injection
+    if injection.perturbation is None or config.sigma == 0 or injection.probability == 0:
+        return UNDEFENDED
+    share = "" if injection.probability == 1 else f" on {100 * injection.probability:g} % of images"
+    clipped = ", clipped" if injection.perturbation == "gaussian_clipped" else ""
+    return Defence(
+        kind="noise",
+        settings={
+            "noise": injection.perturbation,
+            "sigma": config.sigma,
+            "probability": injection.probability,
+        },
+        label=f"noise σ={config.sigma:g}{clipped}{share}",
+    )
+
+
+def result_of(
+    config: Config,
+    data: ImageDataModule,
+    origin: Origin,
+    *,
+    folder: Path,
+    plan: Plan,
+    variants: Sequence[str],
+    model: Classifier,
+    trained: Trained,
+    shape: Mapping[str, Any],
+    name: str,
+    started: datetime,
+    epoch: int,
+    weights: str,
+) -> Result:
+    """Measures the predictions in a job's folder, checks them, and says what they are of.
+
+    Args:
+        config: of the job.
+        data: prepared.
+        origin: the command that asked for the job.
+        folder: of the job; holds the predictions and everything else that is vouched for.
+        plan: what the model was measured under.
+        variants: choices of BatchNorm statistics that were tested, the first one pictured.
+        model: the tested model.
+        trained: how it was come by, with its history.
+        shape: everything that shaped the model.
+        name: the fingerprint of `shape`.
+        started: when the job began.
+        epoch: that the tested weights are from.
+        weights: their digest.
+    """
+    task = TaskSection(
+        kind="multiclass",
+        classes=data.classes,
+        positive=data.positive,
+        positive_by=data.positive_by,
+    )
+    rows = summarise(
+        folder / PREDICTIONS,
+        plan.conditions,
+        data.classes,
+        data.positive,
+        n_boot=config.evaluation.n_boot,
+        seed=config.seed,
+    )
+    gpu = hardware.use_gpu(config.trainer.accelerator)
+    findings = [*data_findings(task, data.audit), *checks(folder / PREDICTIONS, plan, rows)]
+    if len(variants) < len(config.batchnorm):
+        findings.append(_no_statistics(config))
+    attacks = plan.attacks
+    return Result(
+        run=RunSection(
+            experiment=config.experiment,
+            name=folder.name if origin.sweep is None else f"{origin.sweep}/{origin.job}",
+            command=shlex.join(["python", "-m", "bcadv.run", *origin.overrides]),
+            overrides=origin.overrides,
+            key=origin.key,
+            sweep=origin.sweep,
+            job=origin.job,
+            started=started.isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            seed=config.seed,
+            git_commit=hardware.git_commit(),
+        ),
+        task=task,
+        data=DataSection(
+            source=config.data.source,
+            synthetic=config.data.source == "synthetic",
+            split=config.data.split,
+            fold=config.data.fold,
+            counts=data.audit.counts,
+            patient_overlap=data.audit.patient_overlap,
+            overlap=data.audit.as_dict() | {"sentence": data.audit.sentence()},
+            skipped=data.skipped,
+            notes=data.notes,
+        ),
+        model=ModelSection(
+            architecture=model.net.architecture,
+            weights=weights,
+            crop=config.data.crop,
+            resize=config.data.resize,
+            defence=defence_of(config),
+            settings=config.model.model_dump(mode="json"),
+            batchnorm=tuple(variants),
+            has_batchnorm=has_batchnorm(model),
+        ),
+        training=TrainingSection(
+            epochs=len(trained.history),
+            seconds=trained.seconds,
+            reused=trained.reused,
+            fingerprint=name,
+            shape=dict(shape),
+            checkpoint=config.trainer.checkpoint,
+            checkpoint_epoch=epoch,
+            precision=hardware.training_precision(config.trainer.precision, gpu),
+            injection=config.injection.model_dump(mode="json"),
+            optimizer=config.optimizer.model_dump(mode="json"),
+            batch_size=config.data.batch_size,
+        ),
+        pictures=PicturesSection(
+            batchnorm=variants[0], series=attacks[0].name if attacks else None
+        ),
+        conditions=plan.conditions,
+        rows=tuple(rows),
+        findings=tuple(findings),
+        files=digests(folder),
+        environment=hardware.environment(gpu),
+    )
+
+
+def _no_statistics(config: Config) -> Finding:
+    return Finding(
+        id="batchnorm",
+        title="the network has BatchNorm statistics to choose",
+        outcome="failed",
+        evidence=f"it has no BatchNorm layer, so batchnorm=[{','.join(config.batchnorm)}] would "
+        "test the same network several times; it was tested once",
+    )
