@@ -42,9 +42,8 @@ Lengths = tuple[Annotated[float, Field(ge=0, le=10_000)], ...]
 LengthsOrNone = Annotated[
     Annotated[Lengths, Field(min_length=1)] | None, BeforeValidator(_as_list_or_none)
 ]
-Strengths = Annotated[
-    tuple[Annotated[float, Field(ge=0, le=255)], ...], BeforeValidator(_as_list), Field(min_length=1)
-]
+GreyLevels = tuple[Annotated[float, Field(ge=0, le=255)], ...]
+Strengths = Annotated[GreyLevels, BeforeValidator(_as_list), Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -289,7 +288,7 @@ class Config(Section):
                     f"{' and '.join(row.norms)}"
                 )
         for name, options in self.attack.items():
-            ATTACKS[name].check(options)
+            ATTACKS[name].settings(options)
 
 
 def _sentence(error: Any) -> str:

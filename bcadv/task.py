@@ -1,4 +1,8 @@
-"""What a classifier's outputs mean. The only home of softmax, argmax and the losses built on them."""
+"""What a classifier's outputs mean: the only home of softmax, argmax and the losses on top of them.
+
+Everything else asks the task for a decision, a probability or a loss, so that another kind of task
+changes this file and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +10,154 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bcadv.errors import BcadvError
 
+_SURE = -30.0
+"""Log odds against the true class beyond which its probability cannot be told from 1."""
+
 
 @dataclass(frozen=True)
 class Task:
+    """One of K classes per image.
+
+    Attributes:
+        kind: of task.
+        classes: their names in the order of the outputs; empty where they are not known.
+        positive: numbers of the classes that count as the disease.
+    """
+
     kind: Literal["multiclass"] = "multiclass"
     classes: tuple[str, ...] = ()
     positive: tuple[int, ...] = ()
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        return functional.cross_entropy(logits.double(), target, reduction="none")
+    def check(self, logits: object, target: Tensor, owner: str) -> Tensor:
+        """Refuses what is not logits of these images.
 
-    def margin(self, logits: Tensor, target: Tensor) -> Tensor:
-        logits = logits.double()
-        true = logits.gather(1, target[:, None])[:, 0]
-        others = logits.scatter(1, target[:, None], -torch.inf)
-        return others.amax(1) - true
+        Args:
+            logits: what a model returned, hopefully (batch, classes).
+            target: class indices, shape (batch,).
+            owner: begins the message.
+
+        Returns:
+            The logits.
+
+        Raises:
+            BcadvError: another type or shape, a single logit, numbers that are not finite, or a
+                target that the model does not know.
+        """
+        if not isinstance(logits, Tensor):
+            inside = getattr(logits, "logits", None)
+            hint = (
+                "lambda image: model(image).logits"
+                if isinstance(inside, Tensor)
+                else "lambda image: model(image)[...]"
+            )
+            raise BcadvError(
+                f"{owner}: the model returned {_told(logits)}; it must return a tensor of logits, "
+                f"(batch, classes): wrap it in a module whose forward is {hint}."
+            )
+        single = logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1)
+        if single and len(logits) == len(target):
+            raise BcadvError(
+                f"{owner}: the model returned one logit per image, shape {tuple(logits.shape)}; "
+                "with one output the loss of class 0 does not depend on the image. Make two "
+                "classes of it: bcadv.task.TwoClasses(model)."
+            )
+        if logits.ndim != 2 or len(logits) != len(target):
+            raise BcadvError(
+                f"{owner}: the model returned shape {tuple(logits.shape)} for {len(target)} "
+                "images; it must return logits of shape (batch, classes)."
+            )
+        if len(target) and int(target.max()) >= logits.shape[1]:
+            raise BcadvError(
+                f"{owner}: the target holds class {int(target.max())} but the model knows "
+                f"{logits.shape[1]} classes, counted from 0."
+            )
+        return logits
 
     def decide(self, logits: Tensor) -> Tensor:
+        """The class that each image is called, int64, shape (batch,)."""
         return logits.argmax(1)
 
-    def probability(self, logits: Tensor) -> Tensor:
-        return functional.softmax(logits.double(), dim=1)
-
     def wrong(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Whether each image is called another class than its own, bool, shape (batch,)."""
         return self.decide(logits) != target
 
+    def probability(self, logits: Tensor) -> Tensor:
+        """Probability of each class, float64, shape (batch, classes)."""
+        return functional.softmax(logits.double(), dim=1)
+
+    def margin(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Lead of the best other class over the true one, float64, shape (batch,).
+
+        Above 0 the image is called wrong.
+        """
+        logits = logits.double()
+        true = logits.gather(1, target[:, None])
+        others = logits.scatter(1, target[:, None], -torch.inf)
+        return others.amax(1) - true[:, 0]
+
+    def log_odds(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Log odds against the true class, float64, shape (batch,).
+
+        Cross entropy is ``log(1 + exp(log odds))``: it grows with them, so both have the same
+        direction of steepest ascent; but its gradient vanishes where the true class leads by far,
+        in float32 by 17 and in float64 by 37, and that of the log odds never does.
+        """
+        logits = logits.double()
+        true = logits.gather(1, target[:, None])
+        others = logits.scatter(1, target[:, None], -torch.inf)
+        return others.logsumexp(1) - true[:, 0]
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Cross entropy of each image, float64, shape (batch,).
+
+        Where it is too close to 0 to have a gradient, the log odds stand in for it.
+        """
+        entropy = functional.cross_entropy(logits.double(), target, reduction="none")
+        if bool((entropy > 1e-13).all()):
+            return entropy
+        odds = self.log_odds(logits, target)
+        return torch.where(odds < _SURE, odds, entropy)
+
     def training_loss(self, logits: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+        """Cross entropy as training minimises it, in the precision of the logits."""
         return functional.cross_entropy(logits, target, reduction=reduction)
+
+
+class TwoClasses(nn.Module):
+    """A model with one output per image (the logit of class 1) as one with two classes.
+
+    The logits become (0, z), so that the probability of class 1 is the sigmoid of z, as before.
+
+    Args:
+        model: images -> logits of shape (batch,) or (batch, 1). Probabilities are not logits: a
+            model that ends in a sigmoid has to lose it first.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images -> logits of shape (batch, 2)."""
+        one = self.model(image)
+        if not isinstance(one, Tensor) or one.numel() != len(image):
+            shape = tuple(one.shape) if isinstance(one, Tensor) else _told(one)
+            raise BcadvError(
+                f"TwoClasses: the model returned {shape} for {len(image)} images; it is for models "
+                "with one logit per image."
+            )
+        one = one.reshape(-1)
+        return torch.stack([torch.zeros_like(one), one], dim=1)
+
+
+def _told(value: object) -> str:
+    if isinstance(value, dict):
+        return f"a dict with {', '.join(map(repr, list(value)[:4]))}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"

@@ -1,10 +1,48 @@
-"""Attacks and noise: anything that changes an image."""
+"""Attacks and noise: anything that changes an image.
+
+Names load when they are asked for, because the catalog beside them is read before torch is.
+"""
+
 from __future__ import annotations
-import importlib
-from typing import Any
-_PLACES = {"FGSM": "gradient", "PGD": "gradient", "GradientAttack": "gradient", "GaussianNoise": "noise", "ThreatModel": "threat", "CheckedPerturbation": "base", "Sweep": "base"}
-__all__ = list(_PLACES)
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bcadv.perturb.attacks.fgsm import FGSM
+    from bcadv.perturb.attacks.pgd import PGD
+    from bcadv.perturb.base import CheckedPerturbation, Sweep
+    from bcadv.perturb.loop import GradientAttack
+    from bcadv.perturb.noise import GaussianNoise
+    from bcadv.perturb.threat import ThreatModel
+
+__all__ = [
+    "FGSM",
+    "PGD",
+    "CheckedPerturbation",
+    "GaussianNoise",
+    "GradientAttack",
+    "Sweep",
+    "ThreatModel",
+]
+
+_PLACES = {
+    "CheckedPerturbation": "base",
+    "Sweep": "base",
+    "GradientAttack": "loop",
+    "GaussianNoise": "noise",
+    "ThreatModel": "threat",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(importlib.import_module(f"bcadv.perturb.{_PLACES[name]}"), name)
-    raise AttributeError(name)
+    from bcadv.perturb.catalog import ATTACKS
+
+    place = f"bcadv.perturb.{_PLACES[name]}" if name in _PLACES else None
+    for row in ATTACKS.values():
+        module, _, attack = row.place.partition(":")
+        if attack == name:
+            place = module
+    if place is None:
+        raise AttributeError(f"module 'bcadv.perturb' has no attribute {name!r}")
+    return getattr(import_module(place), name)

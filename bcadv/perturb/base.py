@@ -23,10 +23,13 @@ class Sweep:
         clean_logits: logits of the unperturbed batch from the model in eval mode, shape (batch,
             classes), where the perturbation computed them on its way; ``None`` where it did not.
             Whoever needs both saves a forward pass.
+        gradients: how many gradients each image cost, int64, shape (batch,); ``None`` where the
+            perturbation takes none.
     """
 
     images: list[Tensor]
     clean_logits: Tensor | None = None
+    gradients: Tensor | None = None
 
 
 class CheckedPerturbation(ABC):
@@ -138,7 +141,8 @@ class CheckedPerturbation(ABC):
     ) -> Sweep:
         """Perturbs a batch at several strengths, sharing the work that they have in common.
 
-        Each result equals, bit for bit, that of a call at this strength alone.
+        What is found at one strength may serve the others: a perturbation says in its own words
+        what a sweep gives beside calls at each strength alone.
 
         Args:
             model: as in the call.
@@ -160,6 +164,7 @@ class CheckedPerturbation(ABC):
         # gradients, and copy what was made in it. Nothing else in the package has to know.
         with torch.inference_mode(False):
             self._check_input(image, target, index)
+            self._check_model(model, image)
             if len(image) == 0:
                 return Sweep([image.detach().clone() for _ in variants])
             origin, target = _ordinary(image), _ordinary(target)
@@ -171,10 +176,16 @@ class CheckedPerturbation(ABC):
                 for variant, result in zip(variants, results, strict=True):
                     variant._check_result(result, origin, index)
             clean = found.clean_logits
-            return Sweep(results, None if clean is None else clean.detach())
+            return Sweep(results, None if clean is None else clean.detach(), found.gradients)
 
     def _check_input(self, image: Tensor, target: Tensor, index: Tensor | None) -> None:
         where = f"{self.name}: "
+        for what, value in (("images", image), ("target", target)):
+            if not isinstance(value, Tensor):
+                raise BcadvError(
+                    f"{where}the {what} are a {type(value).__name__}; give a torch tensor "
+                    "(torch.as_tensor makes one of an array)."
+                )
         if image.dtype not in (torch.float32, torch.float64):
             raise BcadvError(
                 f"{where}the images are {image.dtype}; convert them to float32 in "
@@ -214,6 +225,19 @@ class CheckedPerturbation(ABC):
         if int(target.min()) < 0:
             raise BcadvError(
                 f"{where}the target holds class {int(target.min())}; class indices start at 0."
+            )
+
+    def _check_model(self, model: nn.Module, image: Tensor) -> None:
+        if not isinstance(model, nn.Module):
+            raise BcadvError(
+                f"{self.name}: the model is a {type(model).__name__}; give a torch.nn.Module that "
+                "maps images to logits."
+            )
+        place = next((p.device for p in model.parameters()), image.device)
+        if place != image.device:
+            raise BcadvError(
+                f"{self.name}: the model is on {place} and the images on {image.device}; put both "
+                "on one device."
             )
 
     def _check_result(self, result: Tensor, origin: Tensor, index: Tensor) -> None:

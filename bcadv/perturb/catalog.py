@@ -1,20 +1,193 @@
-"""stand-in"""
+"""The catalog of attacks: a row each, read by the command line, the plan and the report.
+
+Imports no torch. A new attack is its class in `bcadv.perturb.attacks` and a row here.
+"""
+
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from bcadv.perturb.base import CheckedPerturbation
+    from bcadv.perturb.threat import ThreatModel
+
+Norm = Literal["inf", "2"]
+Value = bool | int | float | None
+
+
 @dataclass(frozen=True)
 class Option:
-    name: str; kind: str; default: Any; low: float|None; high: float|None; description: str
+    """A setting of an attack, on the command line ``attack.<attack>.<name>``.
+
+    Attributes:
+        name: the field of the attack's class.
+        default: its default there.
+        kind: of value.
+        description: what it does, for a person.
+        low: smallest value allowed.
+        high: largest value allowed.
+        optional: whether ``null`` is allowed.
+    """
+
+    name: str
+    default: Value
+    kind: Literal["whole number", "number", "true or false"]
+    description: str
+    low: float = -math.inf
+    high: float = math.inf
+    optional: bool = False
+
+    def checked(self, value: object, place: str) -> Value:
+        """A value of the right kind and range.
+
+        Raises:
+            ValueError: it is neither; says what is.
+        """
+        if value is None and self.optional:
+            return None
+        if self.kind == "true or false":
+            if isinstance(value, bool):
+                return value
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            whole = self.kind == "number" or value == int(value) if math.isfinite(value) else False
+            if whole and self.low <= value <= self.high:
+                return value if self.kind == "number" else int(value)
+        ends = [f"from {self.low:g}"] if self.low > -math.inf else []
+        ends += [f"to {self.high:g}"] if self.high < math.inf else []
+        what = self.kind if self.kind == "true or false" else " ".join(["a", self.kind, *ends])
+        null = ", or null" if self.optional else ""
+        raise ValueError(f"{place}={str(value)[:60]} cannot be used: give {what}{null}")
+
+
 @dataclass(frozen=True)
-class Row:
-    name: str; place: str; label: str; norms: tuple; words: str; how: str; options: tuple = ()
-    def check(self, options): pass
-    def settings(self, options): return {o.name: options.get(o.name, o.default) for o in self.options}
-    def label_of(self, norm, settings): return (self.label if norm == "inf" or self.name != "fgsm" else "FGM") + (", L2" if norm == "2" else "")
-    def how_of(self, settings): return self.how.format(**settings)
-ATTACKS = {"fgsm": Row("fgsm", "bcadv.perturb.gradient:FGSM", "FGSM", ("inf","2"), "Fast gradient sign method.", "white box, one step"),
-"pgd": Row("pgd", "bcadv.perturb.gradient:PGD", "PGD", ("inf","2"), "Projected gradient descent.", "white box, {steps} steps", (Option("steps","int",20,1,None,"steps"),))}
-def build(name, threat, *, seed, targeted=False, options=()):
-    from bcadv.perturb import gradient
-    cls = gradient.FGSM if name == "fgsm" else gradient.PGD
-    return cls(threat, targeted=targeted, **dict(options))
+class Attack:
+    """A row of the catalog.
+
+    Attributes:
+        name: in files and on the command line.
+        place: of its class, ``module:class``.
+        label: what people call it; may name options, as in ``PGD-{steps}``.
+        words: what it does, in one line.
+        family: of attacks.
+        access: what it knows of the model.
+        how: what it does, for a sentence; may name options.
+        norms: that it exists in.
+        options: its settings.
+    """
+
+    name: str
+    place: str
+    label: str
+    words: str
+    family: Literal["gradient"]
+    access: Literal["white box"]
+    how: str
+    norms: tuple[Norm, ...]
+    options: tuple[Option, ...] = ()
+
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Value]:
+        """Every option with its value: the one given, or the default.
+
+        Raises:
+            ValueError: an unknown option, or a value that cannot be used.
+        """
+        known = {option.name: option for option in self.options}
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                place = f"attack.{self.name}"
+                hint = (
+                    f"did you mean {place}.{near[0]}?"
+                    if near
+                    else f"{self.name} has {', '.join(known) or 'no options'}"
+                )
+                raise ValueError(f"unknown option {place}.{name}: {hint}")
+        return {
+            name: option.checked(given.get(name, option.default), f"attack.{self.name}.{name}")
+            for name, option in known.items()
+        }
+
+    def label_of(self, norm: Norm, settings: Mapping[str, Value]) -> str:
+        """What people call it with these settings, without its strength."""
+        label = self.label.format(**settings)
+        return label if norm == "inf" else f"{label}, L{norm}"
+
+    def how_of(self, settings: Mapping[str, Value]) -> str:
+        """What it knows and does, for a sentence."""
+        return f"{self.access}, {self.how.format(**settings)}"
+
+
+_ROWS = (
+    Attack(
+        name="fgsm",
+        place="bcadv.perturb.attacks.fgsm:FGSM",
+        label="FGSM",
+        words="Fast gradient sign method (Goodfellow et al. 2015): one full step.",
+        family="gradient",
+        access="white box",
+        how="one step",
+        norms=("inf", "2"),
+    ),
+    Attack(
+        name="pgd",
+        place="bcadv.perturb.attacks.pgd:PGD",
+        label="PGD-{steps}",
+        words="Projected gradient descent (Madry et al. 2018): many small steps.",
+        family="gradient",
+        access="white box",
+        how="{steps} steps from each of {restarts} start(s)",
+        norms=("inf", "2"),
+        options=(
+            Option("steps", 20, "whole number", "Gradients per restart.", low=1),
+            Option("restarts", 1, "whole number", "Attempts from different points.", low=1),
+            Option("random_start", True, "true or false", "Begin at a random point of the ball."),
+            Option(
+                "step_size",
+                None,
+                "number",
+                "Length of every step as a share of epsilon; null: from 2 down to 0.05.",
+                low=1e-6,
+                high=2,
+                optional=True,
+            ),
+        ),
+    ),
+)
+
+ATTACKS: Mapping[str, Attack] = {row.name: row for row in _ROWS}
+"""Every attack by its name."""
+
+
+def build(
+    name: str,
+    threat: ThreatModel,
+    *,
+    seed: int = 0,
+    targeted: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> CheckedPerturbation:
+    """Makes an attack of the catalog.
+
+    Args:
+        name: of its row.
+        threat: how far an image may be moved; its eps is the strength.
+        seed: of what is random about it.
+        targeted: whether the target is the class that the adversary wants.
+        options: its settings; what is missing has its default.
+
+    Raises:
+        ValueError: an option that cannot be used.
+    """
+    row = ATTACKS[name]
+    module, _, attack = row.place.partition(":")
+    kind = getattr(import_module(module), attack)
+    settings: dict[str, Any] = dict(row.settings(options or {}))
+    if "seed" in kind.__dataclass_fields__:
+        settings["seed"] = seed
+    made: CheckedPerturbation = kind(threat, targeted=targeted, **settings)
+    return made

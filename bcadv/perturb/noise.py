@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from bcadv.errors import BcadvError, ConstraintViolated
 from bcadv.perturb.base import CheckedPerturbation, Sweep
+from bcadv.perturb.random import mixed
 from bcadv.perturb.threat import checked_bounds, is_number
 
 
@@ -92,7 +92,7 @@ class GaussianNoise(CheckedPerturbation):
         # the whole batch would cost another allocation of its size.
         unit = torch.empty(image.shape[1:], dtype=torch.float32)
         for row, number in enumerate(index.tolist()):
-            unit.normal_(generator=generator.manual_seed(_mixed(self.seed, draw, number)))
+            unit.normal_(generator=generator.manual_seed(mixed(self.seed, draw, number)))
             noise = unit.to(image)
             for result, sigma in zip(results, strengths, strict=True):
                 torch.add(image[row], noise, alpha=sigma, out=result[row])
@@ -109,14 +109,3 @@ class GaussianNoise(CheckedPerturbation):
                 f"pixels in [{lowest[worst].item():.8g}, {highest[worst].item():.8g}], allowed "
                 f"is [{low:g}, {high:g}]."
             )
-
-
-def _mixed(seed: int, draw: int, index: int) -> int:
-    """A 64-bit seed in which every bit of all three numbers counts.
-
-    Neighbouring seeds, draws and images must not have related noise, and sums such as seed +
-    index would make (0, 1) and (1, 0) the same. torch's CPU generator uses the lower 32 bits, so
-    among a million images drawn about a hundred pairs, far apart, share their noise.
-    """
-    digest = hashlib.blake2b(f"{seed},{draw},{index}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")

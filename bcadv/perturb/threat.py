@@ -27,8 +27,8 @@ class ThreatModel:
         bounds: lowest and highest value a pixel may take.
 
     Raises:
-        BcadvError: eps is negative or not finite, the norm is neither 2 nor infinity, or the
-            bounds are not finite and ordered.
+        BcadvError: eps is negative, not finite, or in the maximum norm larger than the box is
+            wide; the norm is neither 2 nor infinity, or the bounds are not finite and ordered.
     """
 
     eps: float
@@ -50,6 +50,15 @@ class ThreatModel:
         object.__setattr__(self, "eps", float(self.eps))
         object.__setattr__(self, "norm", float(self.norm))
         object.__setattr__(self, "bounds", checked_bounds(self.bounds, "ThreatModel"))
+        low, high = self.bounds
+        if self.norm == math.inf and self.eps > high - low:
+            hint = (
+                f": {self.eps:g} grey levels are {self.eps:g}/255" if (low, high) == (0, 1) else ""
+            )
+            raise BcadvError(
+                f"ThreatModel: eps is {self.eps:g}, and pixels span [{low:g}, {high:g}] only; give "
+                f"it in the unit of the pixels{hint}."
+            )
 
     @classmethod
     def from_px(
@@ -84,7 +93,7 @@ class ThreatModel:
         size: Tensor = torch.linalg.vector_norm(flat, dim=1)
         return size
 
-    def project(self, image: Tensor, origin: Tensor) -> Tensor:
+    def project(self, image: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
         """Moves each image into the ball around its origin and then into the box.
 
         The box comes last and cannot undo the ball: it moves a pixel only towards an origin that
@@ -93,18 +102,20 @@ class ThreatModel:
         Args:
             image: shape (batch, ...).
             origin: the unperturbed images, inside the box, same shape.
+            eps: radius of each image, shape (batch,); ``None`` is :attr:`eps` for all.
 
         Returns:
             New tensor, same shape.
         """
+        radius = self.eps if eps is None else per_image(eps.to(image), image)
         if self.norm == math.inf:
-            inside = image.clamp(min=origin - self.eps, max=origin + self.eps)
+            inside = image.clamp(min=origin - radius, max=origin + radius)
         else:
             delta = image - origin
-            size = _per_image(self.size(delta), image)
-            within = size <= self.eps
+            size = per_image(self.size(delta), image)
+            within = size <= radius
             # Where nothing is scaled the factor is unused, but 0/0 must not make it a NaN.
-            factor = self.eps / size.where(~within, torch.ones_like(size))
+            factor = radius / size.where(~within, torch.ones_like(size))
             inside = torch.where(within, image, origin + delta * factor)
         return inside.clamp(*self.bounds)
 
@@ -159,12 +170,51 @@ class ThreatModel:
         # A confident model's gradient can be so small that its squares underflow (1e-23 in
         # float32); dividing by the largest entry first keeps the direction.
         peak = gradient.flatten(1).abs().amax(1)
-        scaled = gradient / _per_image(peak.where(peak > 0, torch.ones_like(peak)), gradient)
+        scaled = gradient / per_image(peak.where(peak > 0, torch.ones_like(peak)), gradient)
         length = self.size(scaled)
-        return scaled / _per_image(length.where(length > 0, torch.ones_like(length)), gradient)
+        return scaled / per_image(length.where(length > 0, torch.ones_like(length)), gradient)
+
+    def dual(self, gradient: Tensor) -> Tensor:
+        """How much a step of length 1 along :meth:`direction` raises a linear loss, per image.
+
+        That is the dual norm of the gradient: L1 for the maximum norm, L2 for itself.
+
+        Args:
+            gradient: shape (batch, ...).
+
+        Returns:
+            Shape (batch,).
+        """
+        flat = gradient.flatten(1)
+        return flat.abs().sum(1) if self.norm == math.inf else flat.norm(dim=1)
+
+    def inside(self, origin: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """A random direction for each image, so long that radius 1 is the ball's edge.
+
+        Uniform over the cube in the maximum norm; in the Euclidean one uniform over the ball, which
+        in so many dimensions is nearly all edge.
+
+        Args:
+            origin: shape (batch, ...); gives shape, type and device.
+            generators: on the CPU, one per image.
+
+        Returns:
+            Same shape as `origin`.
+        """
+        found = torch.empty_like(origin)
+        unit = torch.empty(origin.shape[1:], dtype=torch.float32)
+        for row, generator in zip(found, generators, strict=True):
+            if self.norm == math.inf:
+                unit.uniform_(-1, 1, generator=generator)
+            else:
+                unit.normal_(generator=generator)
+                share = torch.rand((), generator=generator) ** (1 / unit.numel())
+                unit.mul_(share / unit.norm())
+            row.copy_(unit)
+        return found
 
 
-def _per_image(value: Tensor, image: Tensor) -> Tensor:
+def per_image(value: Tensor, image: Tensor) -> Tensor:
     """Shape (batch,) -> (batch, 1, ...), so that it broadcasts over each image."""
     return value.reshape(-1, *[1] * (image.ndim - 1))
 

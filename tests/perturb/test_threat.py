@@ -13,7 +13,7 @@ from bcadv.errors import BcadvError
 from bcadv.perturb import ThreatModel
 
 NORMS = [math.inf, 2.0]
-radii = st.floats(0.0, 2.0)
+radii = st.floats(0.0, 1.0)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -42,6 +42,9 @@ def points(
         ({"eps": 0.1, "bounds": (0.5, 0.5)}, "lower one first"),
         ({"eps": 0.1, "bounds": (0.0, math.inf)}, "finite"),
         ({"eps": 0.1, "bounds": (0.0,)}, "two"),
+        ({"eps": 8}, "8/255"),
+        ({"eps": 1.01}, "pixels span .0, 1. only"),
+        ({"eps": 300, "bounds": (0, 255)}, "pixels span .0, 255. only"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(settings_: dict[str, Any], named: str) -> None:
@@ -100,7 +103,9 @@ def test_projection_lands_in_ball_and_box_and_stays_there(
 def test_projection_leaves_what_is_inside_bit_for_bit(norm: float, dtype: torch.dtype) -> None:
     origin, _ = points(0, dtype=dtype)
     inside = (origin + 0.01 * torch.randn_like(origin)).clamp(0, 1)
-    assert torch.equal(ThreatModel(5.0, norm).project(inside, origin), inside)
+    assert torch.equal(
+        ThreatModel(1.0 if norm == math.inf else 5.0, norm).project(inside, origin), inside
+    )
     assert torch.equal(ThreatModel(0.0, norm).project(inside, origin), origin)
 
 

@@ -1,0 +1,1 @@
+"""One short file per attack; its row in the catalog says the rest."""
