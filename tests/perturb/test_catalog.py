@@ -224,10 +224,10 @@ def test_a_single_logit_is_attacked_as_two_classes_on_request(name: str, targete
 
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(1, 3 * 8 * 8, generator=generator)
-    sigmoid_head = nn.Sequential(nn.Flatten(), nn.Linear(192, 1))
+    linear = nn.Linear(192, 1, bias=False)
     with torch.no_grad():
-        sigmoid_head[1].weight.copy_(weight)
-        sigmoid_head[1].bias.zero_()
+        linear.weight.copy_(weight)
+    sigmoid_head = nn.Sequential(nn.Flatten(), linear)
     image, _ = batch(4)
     target = torch.zeros(4, dtype=torch.int64)
     attack = made(name, "inf", 4 / 255, targeted=targeted)

@@ -28,7 +28,8 @@ every_norm = pytest.mark.parametrize("norm", NORMS)
 def right(model: nn.Module, image: Tensor, target: Tensor) -> Tensor:
     """Which images a model has right."""
     with torch.no_grad():
-        return model(image).argmax(1) == target
+        found: Tensor = model(image).argmax(1) == target
+    return found
 
 
 def linear(seed: int, n: int = 12) -> tuple[LinearNet, Tensor, Tensor, Tensor]:
@@ -110,7 +111,7 @@ def curves(norm: float) -> tuple[list[list[int]], list[tuple[nn.Module, Tensor, 
     models = [trained(seed) for seed in SEEDS]
     attack = PGD(ThreatModel(0.0, norm), steps=20)
     found = [robust(m, attack.sweep(m, x, y, GRID[norm]).images, y) for m, x, y in models]
-    assert all(curve[0] > 40 > 10 > curve[-1] for curve in found)
+    assert all(curve[0] > 40 and curve[-1] < 10 for curve in found)
     return found, models
 
 

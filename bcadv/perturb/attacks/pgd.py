@@ -26,8 +26,8 @@ class PGD(GradientAttack):
     adversarial attacks", ICLR 2018, with two differences that make it stronger at the same cost.
     The steps shrink evenly from 2 eps to eps / 20 (Croce and Hein, "Reliable evaluation of
     adversarial robustness", ICML 2020, begin with 2 eps too, and halve it by what happens);
-    `step_size` = 2.5 / steps is what Madry et al. take. And they follow the gradient of the log odds against the
-    true class, which has the direction of cross entropy's and does not vanish.
+    `step_size` = 2.5 / steps is what Madry et al. take. And they follow the gradient of the log
+    odds against the true class, which has the direction of cross entropy's and does not vanish.
 
     The image itself and every point on the way count: an image is returned as soon as it is
     broken, and one that holds out as it came closest.
