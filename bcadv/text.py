@@ -1,0 +1,39 @@
+"""Text from outside (names of classes, files, experiments) made fit to be shown.
+
+What acts on a terminal, a file or its neighbours becomes an escape that can be read; every other
+character stays as it is, whatever its language.
+"""
+
+from __future__ import annotations
+
+import re
+
+_UNSHOWN = re.compile(
+    "["
+    r"\x00-\x1f\x7f-\x9f"  # control characters: colours, cursor, bell, lines
+    r"\u2028\u2029"  # line and paragraph separators
+    r"\u202a-\u202e\u2066-\u2069"  # turn the direction of all that follows
+    r"\ud800-\udfff"  # bytes of a file name that are not UTF-8; cannot be encoded
+    r"\ufffe\uffff"  # no characters, and forbidden in XML
+    "]"
+)
+
+
+def shown(text: str, *, keep: str = "") -> str:
+    r"""The text with an escape, such as ``\x1b``, for each character that acts.
+
+    Args:
+        text: from anywhere.
+        keep: characters to leave alone, such as the ends of lines of a text of several.
+    """
+    return _UNSHOWN.sub(
+        lambda found: (
+            found[0] if found[0] in keep else found[0].encode("unicode_escape").decode("ascii")
+        ),
+        text,
+    )
+
+
+def brief(text: str, width: int) -> str:
+    """The text, cut with an ellipsis where it is longer than ``width`` characters."""
+    return text if len(text) <= width else text[: width - 1] + "…"
