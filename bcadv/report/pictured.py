@@ -157,8 +157,10 @@ def epochs(study: Study, album: Album) -> list[Block]:
         )
     blocks: list[Block] = [Pictures(tuple(pictures))] if pictures else []
     if not pictures:
-        blocks.append(Paragraph("No job kept its training history, so no curve is drawn."))
-    elif unread:
+        blocks.append(
+            Paragraph("No job kept a training history that can be read, so no curve is drawn.")
+        )
+    if unread:
         blocks.append(Bullets(tuple(unread)))
     if hidden := [training.name for training in every if training not in shown]:
         blocks.append(Paragraph(f"Not drawn, for lack of space: {_listed(hidden)}."))

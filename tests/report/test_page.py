@@ -301,7 +301,8 @@ def test_absent_and_damaged_files_cost_a_word_each(runs: Path, tmp_path: Path) -
         (tmp_path / "runs" / name / "examples.npz").write_bytes(b"")
     page = _report(tmp_path / "runs", tmp_path / "out", files=False)
     said = page.said()
-    assert "No job kept its training history" in said
+    assert "No job kept a training history that can be read" in said
+    assert "undefended: there is no history.csv of a." in said
     assert "No job kept a gallery" in said
     assert said.count("examples.npz cannot be read") >= 2
     assert "No job kept example images" in said
