@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
+from bcadv.console import label, say
 from bcadv.errors import BcadvError
 from bcadv.report.console import console_comparison
 from bcadv.report.jobs import Job, default_jobs, find_jobs
@@ -105,22 +105,24 @@ def report(arguments: Arguments, console: Console) -> Path:
     named = arguments.runs
     jobs, left_out = find_jobs(named) if named else default_jobs(OUTPUTS)
     for sentence in left_out:
-        console.print(Text(f"Left out: {sentence}", "yellow"))
+        say(console, f"Left out: {sentence}", "yellow")
     if not jobs:
         raise BcadvError(
             f"No finished job in or below {', '.join(map(str, named or [OUTPUTS]))}; run one first "
             "(python -m bcadv.run) or name its folder: runs=DIR."
         )
     study = build_study(jobs, left_out)
-    path = write_study(
+    written = write_study(
         study,
         arguments.out,
         prevalence=arguments.prevalence,
         command=remake(arguments, jobs),
     )
     console.print(console_comparison(study))
-    console.print(f"Report: {path.resolve()}", soft_wrap=True, highlight=False)
-    return path
+    for sentence in written.failures:
+        label(console, "WARNING", "bold yellow", sentence)
+    say(console, f"Report: {written.page.resolve()}")
+    return written.page
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -128,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         report(parse(arguments), Console())
     except BcadvError as error:
-        Console(stderr=True).print(Text(str(error), "bold red"), soft_wrap=True)
+        say(Console(stderr=True), str(error), "bold red")
         return 2
     return 0
 

@@ -23,6 +23,7 @@ from bcadv.report.numbers import (
 from bcadv.report.robustness import perturbations
 from bcadv.report.study import Study
 from bcadv.report.table import UNDEFINED
+from bcadv.text import shown
 
 _MOST_WITH_INTERVAL = 3
 
@@ -44,11 +45,11 @@ def console_comparison(study: Study) -> RenderableType:
 def _with_intervals(study: Study, numbers: Mapping[Key, Number]) -> Table:
     table = _table("Accuracy (%) [95 % interval]", "image")
     for arm in study.arms:
-        table.add_column(Text(arm.name), justify="right", overflow="fold")
+        table.add_column(Text(shown(arm.name)), justify="right", overflow="fold")
     for condition in conditions(study.measures):
         found = (numbers.get((arm.name, condition, "accuracy")) for arm in study.arms)
         cells = (UNDEFINED if number is None else number.rate for number in found)
-        table.add_row(Text(condition_name(condition)), *map(Text, cells))
+        table.add_row(Text(shown(condition_name(condition))), *map(Text, cells))
     return table
 
 
@@ -63,7 +64,7 @@ def _without_intervals(
     for arm in study.arms:
         found = (numbers.get((arm.name, key, "accuracy")) for key in (CLEAN, *tried))
         cells = (UNDEFINED if number is None else _whole(number) for number in found)
-        table.add_row(Text(arm.name), *map(Text, cells))
+        table.add_row(Text(shown(arm.name)), *map(Text, cells))
     table.caption = Text("Intervals stand in the report.", justify="left")
     return table
 
@@ -73,7 +74,7 @@ def _whole(number: Number) -> str:
 
 
 def _table(title: str, corner: str) -> Table:
-    table = Table(title=Text(title), box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(title=Text(shown(title)), box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
     # Where a terminal is narrow, letters and digits go to the next line rather than get lost.
     table.add_column(corner, justify="left", overflow="fold")
     return table

@@ -8,10 +8,12 @@ train_loss, train_accuracy, val_loss, val_accuracy) where the job trained, and `
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -19,8 +21,9 @@ from bcadv.errors import BcadvError
 from bcadv.report.curves import robustness_curve, training_curve
 from bcadv.report.jobs import load_job
 from bcadv.report.pictures import adversarial_figure, load_examples, noise_figure
-from bcadv.report.style import save
+from bcadv.report.style import not_drawn, save
 from bcadv.report.table import is_synthetic
+from bcadv.text import brief
 
 FIGURES = "figures"
 HISTORY = "history.csv"
@@ -30,7 +33,20 @@ _HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_ac
 log = logging.getLogger(__name__)
 
 
-def draw_all(folder: Path, results: Mapping[str, Any] | None = None) -> list[Path]:
+class Drawn(NamedTuple):
+    """What became of a job's figures.
+
+    Attributes:
+        files: those written.
+        failures: a sentence for each figure that could not be drawn, and for each file that is
+            damaged.
+    """
+
+    files: list[Path]
+    failures: list[str]
+
+
+def draw_all(folder: Path, results: Mapping[str, Any] | None = None) -> Drawn:
     """Draws every figure that the job's files allow, as PNG and SVG.
 
     Args:
@@ -38,47 +54,90 @@ def draw_all(folder: Path, results: Mapping[str, Any] | None = None) -> list[Pat
         results: content of its ``results.json``; ``None`` reads it.
 
     Returns:
-        The files written: robustness_curve, training, noise and adversarial.
+        The files of robustness_curve, training, noise and adversarial, and what was in the way.
 
     Raises:
-        BcadvError: if a result file is damaged.
+        BcadvError: if ``results.json`` has to be read and is damaged.
     """
     results = load_job(folder).results if results is None else results
-    name, synthetic = str(results["run"]["experiment"]), is_synthetic(results)
-    classes = results["data"]["classes"]
-    figures: dict[str, Figure | None] = {"robustness_curve": robustness_curve(results)}
-    if (folder / HISTORY).is_file():
-        figures["training"] = training_curve(
-            read_history(folder / HISTORY), f"{name}: training", synthetic=synthetic
-        )
-    if (folder / EXAMPLES).is_file():
-        examples = load_examples(folder / EXAMPLES)
-        figures["noise"] = noise_figure(
-            examples, classes, f"{name}: Gaussian noise", synthetic=synthetic
-        )
-        if (examples["eps_px"] > 0).any():
-            figures["adversarial"] = adversarial_figure(
-                examples, classes, f"{name}: original and attacked", synthetic=synthetic
+    drawn = Drawn([], [])
+    for name, draw in _figures(folder, results, drawn.failures).items():
+        try:
+            figure = draw()
+            if figure is not None:
+                drawn.files.extend(save(figure, folder / FIGURES, name))
+        except Exception as error:
+            drawn.failures.append(not_drawn(name, error))
+    log.info("%d figures in %s", len(drawn.files), folder / FIGURES)
+    return drawn
+
+
+def _figures(
+    folder: Path, results: Mapping[str, Any], failures: list[str]
+) -> dict[str, Callable[[], Figure | None]]:
+    """What draws each figure; damaged files are noted."""
+    job, classes = str(results["run"]["experiment"]), results["data"]["classes"]
+    synthetic = is_synthetic(results)
+    found: dict[str, Callable[[], Figure | None]] = {
+        "robustness_curve": partial(robustness_curve, results)
+    }
+    try:
+        if (folder / HISTORY).is_file():
+            history = read_history(folder / HISTORY)
+            found["training"] = partial(
+                training_curve, history, f"{job}: training", synthetic=synthetic
             )
-    written: list[Path] = []
-    for stem, figure in figures.items():
-        if figure is not None:
-            written += save(figure, folder / FIGURES, stem)
-    log.info("%d figures in %s", len(written), folder / FIGURES)
-    return written
+    except BcadvError as error:
+        failures.append(str(error))
+    try:
+        if (folder / EXAMPLES).is_file():
+            examples = load_examples(folder / EXAMPLES, len(classes))
+            found["noise"] = partial(
+                noise_figure, examples, classes, f"{job}: Gaussian noise", synthetic=synthetic
+            )
+            if (examples["eps_px"] > 0).any():
+                title = f"{job}: original and attacked"
+                found["adversarial"] = partial(
+                    adversarial_figure, examples, classes, title, synthetic=synthetic
+                )
+    except BcadvError as error:
+        failures.append(str(error))
+    return found
 
 
 def read_history(path: Path) -> pd.DataFrame:
-    """Reads ``history.csv``.
+    """Reads ``history.csv``: a row per epoch; losses and accuracies may be nan (not measured).
 
     Raises:
-        BcadvError: if it cannot be read or lacks a column.
+        BcadvError: if it cannot be read, lacks a column, holds no epoch or one twice, text for a
+            number, or an accuracy outside [0, 1].
     """
     try:
-        history = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
+        history = pd.read_csv(path, encoding="utf-8")
+    except Exception as error:  # pandas raises many kinds on bytes that are no table
+        reason = brief(" ".join(str(error).split()), 200)
+        raise BcadvError(f"{path} cannot be read ({reason}); run the job again.") from error
     absent = [name for name in _HISTORY_COLUMNS if name not in history]
     if absent:
         raise BcadvError(f"{path} lacks the column(s) {', '.join(absent)}; run the job again.")
+    for name in _HISTORY_COLUMNS:
+        fault = _fault(history[name])
+        if fault:
+            raise BcadvError(f"The column {name} of {path} {fault}; run the job again.")
+    if history.empty:
+        raise BcadvError(f"{path} holds no epoch; run the job again.")
     return history
+
+
+def _fault(column: pd.Series[Any]) -> str:
+    """What is wrong with a column of the history; nothing where all is well."""
+    if column.dtype.kind not in "iuf":
+        numbers = pd.to_numeric(column.astype(str), errors="coerce")
+        texts = column[numbers.isna() & column.notna()]
+        return f"has {str(next(iter(texts), True))[:40]!r} for a number" if len(column) else ""
+    if column.name == "epoch":
+        if not np.isfinite(column).all() or (column < 0).any() or column.duplicated().any():
+            return "is no list of different epochs"
+    elif str(column.name).endswith("accuracy") and not column.dropna().between(0, 1).all():
+        return f"has values from {column.min():g} to {column.max():g}, outside [0, 1]"
+    return ""

@@ -28,21 +28,29 @@ from typing import Any
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bcadv.report.pictures import Examples, load_arrays, one_per_class, show, show_change, verdict
+from bcadv.report.arrays import Array, load_arrays
+from bcadv.report.pictures import (
+    Examples,
+    check_classes,
+    one_per_class,
+    show,
+    show_change,
+    verdict,
+)
 from bcadv.report.style import new_figure, short
 
 GALLERY = "gallery.npz"
-_ARRAYS = (
-    "image",
-    "adversarial",
-    "eps_px",
-    "flipped",
-    "first",
-    "target",
-    "image_id",
-    "prob_clean",
-    "prob_adversarial",
-)
+_ARRAYS = {
+    "image": Array(("k", 3, "H", "W"), "u1"),
+    "adversarial": Array(("k", 3, "H", "W"), "f", 0, 1),
+    "eps_px": Array(("k",), "f", 0),
+    "flipped": Array(("k",), "b"),
+    "first": Array(("k",), "b"),
+    "target": Array(("k",), "i", 0),
+    "image_id": Array(("k",), "U"),
+    "prob_clean": Array(("k", "K"), "f", 0, 1),
+    "prob_adversarial": Array(("k", "K"), "f", 0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,21 @@ def example_triplets(examples: Examples, attack: int) -> list[Triplet]:
     ]
 
 
-def gallery_triplets(path: Path) -> tuple[list[Triplet], list[Triplet]]:
+def gallery_triplets(path: Path, classes: int) -> tuple[list[Triplet], list[Triplet]]:
     """Reads ``gallery.npz``.
+
+    Args:
+        path: of the file.
+        classes: number of classes of the job.
 
     Returns:
         The images that flip first, and those that flip last or never.
 
     Raises:
-        BcadvError: if the file cannot be read or lacks an array.
+        BcadvError: if the file cannot be read or an array is not what it should be.
     """
-    kept = load_arrays(path, _ARRAYS)
+    kept = load_arrays(path, _ARRAYS, {"K": classes})
+    check_classes(path, kept["target"], classes)
     sides: tuple[list[Triplet], list[Triplet]] = ([], [])
     for i in range(len(kept["image"])):
         flipped = bool(kept["flipped"][i])

@@ -13,6 +13,7 @@ from bcadv.report.robustness import CLEAN, of_all_seeds
 from bcadv.report.study import Arm, Study
 from bcadv.report.style import new_figure
 from bcadv.report.table import variant_name
+from bcadv.text import shown
 
 
 def heat_maps(study: Study, perturbation: str, norm: str) -> dict[str, Figure]:
@@ -93,7 +94,7 @@ def _draw(values: pd.DataFrame, names: list[str], title: str, synthetic: bool) -
             color=ink(value),
         )
     axes.set_xticks(range(columns), [f"{eps:g}" for eps in values.columns], fontsize=9)
-    axes.set_yticks(range(lines), names, fontsize=9)
+    axes.set_yticks(range(lines), [shown(name) for name in names], fontsize=9)
     axes.set_xlabel("ε in grey levels of 255 (0: clean)", fontsize=9)
     axes.tick_params(length=0)
     for spine in axes.spines.values():

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
+from bcadv.text import shown
+
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _HREF = f"{{{_XLINK}}}href"
@@ -42,7 +44,7 @@ def inline_svg(svg: str, *, prefix: str, alt: str) -> str:
         root.attrib.pop(fixed, None)
     root.set("style", "stroke-linejoin:round;stroke-linecap:butt")
     root.set("role", "img")
-    root.set("aria-label", alt)
+    root.set("aria-label", shown(alt))
     for element in root.iter():
         for name, value in element.attrib.items():
             if name == "id":

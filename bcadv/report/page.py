@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 
@@ -17,6 +18,7 @@ from bcadv.report.sections import sections
 from bcadv.report.study import Study, build_study
 from bcadv.report.tables import Table, tables, write_tables
 from bcadv.report.words import words
+from bcadv.text import shown
 
 PREVALENCE = 0.1
 """Share of patients with cancer that consequences are stated at, unless another is named."""
@@ -29,6 +31,18 @@ _LONGEST_NUMBER = 36
 """A column with a longer cell holds words, not numbers with intervals and counts."""
 
 
+class Written(NamedTuple):
+    """A report on disk.
+
+    Attributes:
+        page: its path.
+        failures: a sentence for each figure that could not be drawn; the page has them too.
+    """
+
+    page: Path
+    failures: tuple[str, ...]
+
+
 def write_report(
     jobs: Sequence[Job],
     left_out: Sequence[str],
@@ -37,7 +51,7 @@ def write_report(
     prevalence: float,
     command: str,
     files: bool = True,
-) -> Path:
+) -> Written:
     """Writes ``report.html`` and, beside it, ``report.md``, ``tables/`` and ``figures/``.
 
     Args:
@@ -49,7 +63,7 @@ def write_report(
         files: also write what stands beside the page, which takes longer than the page itself.
 
     Returns:
-        The path of the page.
+        Where the page is, and which figures it lacks.
 
     Raises:
         BcadvError: if there are no jobs or the folder cannot be written.
@@ -62,7 +76,7 @@ def write_report(
 
 def write_study(
     study: Study, folder: Path, *, prevalence: float, command: str, files: bool = True
-) -> Path:
+) -> Written:
     """As `write_report`, for a study that is already built."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,18 +96,25 @@ def write_study(
             f"The report cannot be written to {folder} ({error.strerror or error}); "
             "name another folder: out=DIR."
         ) from error
-    return folder / PAGE
+    return Written(folder / PAGE, tuple(album.failures))
 
 
 def html(document: Document) -> str:
     """The report as one page that needs no other file; everything from files is escaped."""
     template = files("bcadv.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown
+    )
     return environment.from_string(template).render(
         document=document,
         kind_of=lambda block: type(block).__name__,
         wordy_columns=_wordy_columns,
     )
+
+
+def _shown(value: object) -> object:
+    """Texts without control characters; what is markup already (figures) as it is."""
+    return shown(value, keep="\n\t") if type(value) is str else value
 
 
 def _wordy_columns(table: Table) -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -46,7 +47,7 @@ def robustness(study: Study, album: Album) -> list[Block]:
             tuple(
                 album.add(
                     _slug("robustness", metric, name, group.title),
-                    robustness_figure(study, group, perturbation, norm, metric),
+                    partial(robustness_figure, study, group, perturbation, norm, metric),
                     alt=f"{title} against the strength of {name}, "
                     f"a line for each of {_listed(arm.name for arm in group.arms)}. "
                     "The numbers are in robustness.csv.",
@@ -112,13 +113,15 @@ def noise(study: Study, album: Album) -> list[Block]:
     sigma = float(examples["sigma"])
     if not sigma:
         return [*blocks, Paragraph("The example images have noise of σ = 0: there is none to see.")]
-    figure = noise_figure(
-        examples, job.results["data"]["classes"], "Gaussian noise", synthetic=_synthetic(job)
+    draw = partial(
+        noise_figure,
+        *(examples, job.results["data"]["classes"], "Gaussian noise"),
+        synthetic=_synthetic(job),
     )
     trained_on_it = any(job in arm.jobs for arm in defended)
     picture = album.add(
         "fig4_gaussian_noise",
-        figure,
+        draw,
         alt=f"Test images beside themselves with Gaussian noise of sigma {sigma:g}; "
         "the framed part is shown enlarged in the corner.",
         caption=f"{'The defence was trained on n' if trained_on_it else 'N'}oise of σ = {sigma:g}, "
@@ -142,7 +145,11 @@ def epochs(study: Study, album: Album) -> list[Block]:
         pictures.append(
             album.add(
                 _slug("fig5_epochs", str(number), training.name),
-                epochs_figure(training.name, known, synthetic=any(map(_synthetic, training.jobs))),
+                partial(
+                    epochs_figure,
+                    *(training.name, known),
+                    synthetic=any(map(_synthetic, training.jobs)),
+                ),
                 alt=f"Training and validation accuracy of {training.name} against epoch, "
                 f"{len(known)} seed(s).",
                 caption="Thin: single seeds." if len(known) > 1 else "",
@@ -150,8 +157,10 @@ def epochs(study: Study, album: Album) -> list[Block]:
         )
     blocks: list[Block] = [Pictures(tuple(pictures))] if pictures else []
     if not pictures:
-        blocks.append(Paragraph("No job kept its training history, so no curve is drawn."))
-    elif unread:
+        blocks.append(
+            Paragraph("No job kept a training history that can be read, so no curve is drawn.")
+        )
+    if unread:
         blocks.append(Bullets(tuple(unread)))
     if hidden := [training.name for training in every if training not in shown]:
         blocks.append(Paragraph(f"Not drawn, for lack of space: {_listed(hidden)}."))
@@ -164,14 +173,18 @@ def attacked(study: Study, album: Album) -> list[Block]:
     if found is None:
         return [*unread, Paragraph("No job kept example images, so no attack is shown.")]
     job = found.job
+    try:
+        examples = attacked_examples(same_model(job, study.jobs))
+    except BcadvError as error:
+        return [*unread, Paragraph(str(error))]
     pictures = tuple(
         album.add(
             f"fig6_attacked_{number}",
-            _triplets(job, triplets, f"ε = {triplets[0].eps_px:g}/255"),
+            partial(_triplets, job, triplets, f"ε = {triplets[0].eps_px:g}/255"),
             alt=f"Original, amplified change and attacked image at epsilon "
             f"{triplets[0].eps_px:g}/255: {_described(triplets, job)}",
         )
-        for number, triplets in enumerate(attacked_examples(same_model(job, study.jobs)), 1)
+        for number, triplets in enumerate(examples, 1)
     )
     if not pictures:
         return [*unread, Paragraph("The example images were not attacked.")]
@@ -205,7 +218,7 @@ def flips(study: Study, album: Album) -> list[Block]:
         pictures = tuple(
             album.add(
                 f"gallery_{what}_{side}",
-                _triplets(job, triplets, f"{found.training}: {side} to flip"),
+                partial(_triplets, job, triplets, f"{found.training}: {side} to flip"),
                 alt=f"Images that flip {side}: {_described(triplets, job)}",
             )
             for side, triplets in zip(("first", "last"), sides, strict=True)
@@ -261,7 +274,7 @@ class _Found(Generic[_T]):
 
 
 def _first(
-    arms: Iterable[Arm], name: str, read: Callable[[Path], _T]
+    arms: Iterable[Arm], name: str, read: Callable[[Path, int], _T]
 ) -> tuple[_Found[_T] | None, list[Block]]:
     """The newest job of the first of these arms whose file can be read; a word on those before."""
     unread: list[Block] = []
@@ -270,7 +283,8 @@ def _first(
             if not (job.folder / name).is_file():
                 continue
             try:
-                return _Found(training_name(arm), job, read(job.folder / name)), unread
+                content = read(job.folder / name, len(job.results["data"]["classes"]))
+                return _Found(training_name(arm), job, content), unread
             except BcadvError as error:
                 unread.append(Paragraph(str(error)))
     return None, unread

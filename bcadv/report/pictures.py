@@ -6,7 +6,7 @@ Both read ``examples.npz``, k test images and m epsilons:
 array               shape, type            meaning
 ==================  =====================  =====================================================
 image               (k, 3, H, W) uint8     the clean image exactly as the model saw it, times 255
-noisy               (k, 3, H, W) float32   the image with training noise, in [0, 1]
+noisy               (k, 3, H, W) float32   the image with training noise
 sigma               () float               standard deviation of that noise, in [0, 1] units
 adversarial         (m, k, 3, H, W) f32    the attacked image, in [0, 1]
 eps_px              (m,) float             its epsilon in grey levels of 255, ascending
@@ -25,7 +25,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
-from zipfile import BadZipFile
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,49 +33,50 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from bcadv.errors import BcadvError
+from bcadv.report.arrays import Array, Arrays, load_arrays
 from bcadv.report.style import BLUE, ORANGE, RUST, new_figure, short, spread
 
-Examples: TypeAlias = dict[str, NDArray[Any]]
+Examples: TypeAlias = Arrays
 
-ARRAYS = (
-    "image",
-    "noisy",
-    "sigma",
-    "adversarial",
-    "eps_px",
-    "target",
-    "index",
-    "prob_clean",
-    "prob_adversarial",
-)
+ARRAYS = {
+    "image": Array(("k", 3, "H", "W"), "u1"),
+    "noisy": Array(("k", 3, "H", "W"), "f"),
+    "sigma": Array((), "f", 0),
+    "adversarial": Array(("m", "k", 3, "H", "W"), "f", 0, 1),
+    "eps_px": Array(("m",), "f", 0),
+    "target": Array(("k",), "i", 0),
+    "index": Array(("k",), "i", 0),
+    "prob_clean": Array(("k", "K"), "f", 0, 1),
+    "prob_adversarial": Array(("m", "k", "K"), "f", 0, 1),
+}
 _SHOWN_IMAGES = 3
 _FRAME = ORANGE  # stands out from the pink and violet of stained tissue
 
 
-def load_examples(path: Path) -> Examples:
+def load_examples(path: Path, classes: int) -> Examples:
     """Reads ``examples.npz``.
 
-    Raises:
-        BcadvError: if the file cannot be read or lacks an array.
-    """
-    return load_arrays(path, ARRAYS)
-
-
-def load_arrays(path: Path, names: Sequence[str]) -> Examples:
-    """Reads these arrays of an ``.npz`` file.
+    Args:
+        path: of the file.
+        classes: number of classes of the job.
 
     Raises:
-        BcadvError: if the file cannot be read or lacks an array.
+        BcadvError: if the file cannot be read or an array is not what it should be.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            absent = [name for name in names if name not in file]
-            arrays = {name: file[name] for name in names if name in file}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
-    if absent:
-        raise BcadvError(f"{path} lacks the array(s) {', '.join(absent)}; run the job again.")
-    return arrays
+    examples = load_arrays(path, ARRAYS, {"K": classes})
+    if not len(examples["image"]):
+        raise BcadvError(f"{path} holds no image; run the job again.")
+    check_classes(path, examples["target"], classes)
+    return examples
+
+
+def check_classes(path: Path, target: NDArray[Any], classes: int) -> None:
+    """Raises a `BcadvError` where a class has no name."""
+    if target.size and target.max() >= classes:
+        raise BcadvError(
+            f"The array target of {path} has class {target.max()}, the job has {classes} classes "
+            "from 0; run the job again."
+        )
 
 
 def noise_figure(

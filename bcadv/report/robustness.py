@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bcadv.report.numbers import IN_PER_CENT, attack_name
 from bcadv.report.study import Arm, Study
-from bcadv.report.style import LINES, PANEL, new_figure, spread
+from bcadv.report.style import LINES, PANEL, legend_entries, new_figure, spread
 from bcadv.report.table import variant_name
 
 METRICS = {
@@ -126,7 +126,7 @@ def robustness_figure(
             axes.vlines(x + shift, low, high, color=look["color"], linewidth=0.9)
     _finish(axes, sizes, metric, "σ" if perturbation.startswith("gaussian") else "ε")
     figure.legend(
-        *axes.get_legend_handles_labels(),
+        *legend_entries(axes),
         loc="outside lower left",
         fontsize=8.5,
         frameon=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bcadv.report import pictured
 from bcadv.report.document import Album, Block, Bullets, Command, Paragraph, Section, section
@@ -28,6 +28,16 @@ def sections(
     def take(*names: str) -> list[Block]:
         return [left.pop(name) for name in names if name in left]
 
+    def drawn(
+        anchor: str, title: str, part: Callable[[Study, Album], list[Block]], *more: Block
+    ) -> list[Section]:
+        """A section with figures; where making it fails, a sentence says so in their stead."""
+        try:
+            blocks = part(study, album)
+        except Exception as error:
+            blocks = [Paragraph(album.fail(title, error), strong=True)]
+        return section(anchor, title, [*blocks, *more])
+
     return (
         *section("what", "What was run", _what(said)),
         *section("verdict", "Verdict", [Paragraph(said.verdict)]),
@@ -35,26 +45,14 @@ def sections(
             "paper", "Beside the paper", take("table1_counts", "table2_clean", "table3_malignant")
         ),
         *section("calibration", "Calibration of epsilon", take("calibration")),
-        *section(
-            "robustness",
-            "Robustness curves",
-            [*pictured.robustness(study, album), *take("robustness")],
-        ),
+        *drawn("robustness", "Robustness curves", pictured.robustness, *take("robustness")),
         *section("paired", "Paired comparison", take("comparisons")),
         *section("consequences", "What it means for patients", take("consequences")),
-        *section("heatmap", "Sigma and epsilon", pictured.heat(study, album)),
-        *section("noise", "Gaussian noise (the paper’s Fig. 4)", pictured.noise(study, album)),
-        *section(
-            "training",
-            "Accuracy against epoch (the paper’s Fig. 5)",
-            pictured.epochs(study, album),
-        ),
-        *section(
-            "attacked",
-            "Original and attacked images (the paper’s Fig. 6)",
-            pictured.attacked(study, album),
-        ),
-        *section("flips", "Images that flip first and last", pictured.flips(study, album)),
+        *drawn("heatmap", "Sigma and epsilon", pictured.heat),
+        *drawn("noise", "Gaussian noise (the paper’s Fig. 4)", pictured.noise),
+        *drawn("training", "Accuracy against epoch (the paper’s Fig. 5)", pictured.epochs),
+        *drawn("attacked", "Original and attacked images (the paper’s Fig. 6)", pictured.attacked),
+        *drawn("flips", "Images that flip first and last", pictured.flips),
         *section("left-out", "Left out", _bullets(study.left_out)),
         *section("method", "How it was made", _bullets(said.method)),
         *section("environment", "Environment", take("environment")),

@@ -6,16 +6,27 @@ Figures are made without pyplot, so drawing leaves no global state and needs no 
 from __future__ import annotations
 
 import io
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from bcadv.errors import BcadvError
+from bcadv.report.fonts import fallback_families, lacking
+from bcadv.text import brief, shown
 
 _T = TypeVar("_T")
+log = logging.getLogger(__name__)
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
     "#0072B2",
@@ -48,9 +59,54 @@ PANEL = (4.7, 3.5)
 """Inches of a figure that stays legible as wide as a phone: its points are that screen's pixels."""
 
 
+_LONGEST_REASON = 300
+
+
+class _LiteralFigure(Figure):
+    """A figure that draws its texts as they are: a name with dollar signs is no formula.
+
+    It is done when drawing, for only then are all texts there, those of the ticks included.
+    """
+
+    def draw(self, renderer: RendererBase) -> None:
+        literal: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
+        with rc_context(literal), warnings.catch_warnings():
+            # `fallback_families` says it once, and in plain words.
+            warnings.filterwarnings("ignore", "Glyph .* missing from")
+            for axes in self.axes:  # makes the labels that are still to come
+                axes.get_xticklabels()
+                axes.get_yticklabels()
+            texts = [text for text in self.findobj(Text) if isinstance(text, Text)]
+            for text in texts:
+                text.set_parse_math(False)
+                text.set_usetex(False)
+                text.set_text(shown(text.get_text(), keep="\n"))
+            foreign = {text: lacking(text.get_text()) for text in texts}
+            more = fallback_families(set().union(*foreign.values()))
+            for text in (text for text in texts if foreign[text]):
+                own = [family for family in text.get_fontfamily() if family not in more]
+                text.set_fontfamily([*own, *more])
+            super().draw(renderer)
+
+
 def short(text: str, width: int) -> str:
-    """The text, cut where it would run into its neighbours."""
-    return text if len(text) <= width else text[: width - 1] + "…"
+    """The text in one line, cut where it would run into its neighbours."""
+    return brief(shown(text), width)
+
+
+def legend_entries(axes: Axes) -> tuple[list[Line2D], list[str]]:
+    """The lines that were given a name, and their names, one that begins with ``_`` included."""
+    named = [line for line in axes.lines if not str(line.get_label()).startswith("_child")]
+    return named, [str(line.get_label()) for line in named]
+
+
+def not_drawn(name: str, error: Exception) -> str:
+    """A sentence on a figure that an error, whichever it was, prevented."""
+    log.debug("%s", name, exc_info=error)
+    reason = " ".join(str(error).split())
+    if not isinstance(error, BcadvError):
+        reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return f"This figure could not be drawn: {name} ({short(reason, _LONGEST_REASON)})."
 
 
 def spread(values: Sequence[_T], count: int) -> list[_T]:
@@ -71,9 +127,9 @@ def new_figure(
         synthetic: put the mark for made-up images at the top right.
         fontsize: of title and mark, in points.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _LiteralFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=fontsize)
+    figure.suptitle(shown(title), x=0.01, ha="left", fontsize=fontsize)
     if synthetic:
         figure.text(
             0.99,

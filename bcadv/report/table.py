@@ -9,6 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from bcadv.report.escape import markdown_text
+from bcadv.text import shown
+
 _VARIANTS = {
     "as_trained": "BN as trained",
     "clean": "BN on clean",
@@ -126,21 +129,21 @@ def console_table(results: Mapping[str, Any]) -> Table:
     Args:
         results: contents of ``results.json``.
     """
-    title = Text(str(results["run"]["experiment"]), "bold")
+    title = Text(shown(str(results["run"]["experiment"])), "bold")
     caption = Text(justify="left")
     if is_synthetic(results):
         title.append("  SYNTHETIC", "bold red")
         caption.append(f"{SYNTHETIC_WARNING}\n", "bold red")
-    caption.append("\n".join(notes(results)))
+    caption.append("\n".join(map(shown, notes(results))))
     table = Table(title=title, caption=caption, box=box.SIMPLE, padding=0, show_edge=False)
     for i, heading in enumerate(_HEADINGS):
         # Where a terminal is narrower still, digits go to the next line rather than get lost.
         table.add_column(heading, justify="right" if i else "left", overflow="fold")
     for variant, rows in by_variant(results).items():
         table.add_section()
-        table.add_row(Text(variant_name(variant), "bold"))
+        table.add_row(Text(shown(variant_name(variant)), "bold"))
         for row in rows:
-            table.add_row(*(Text(cell) for cell in _cells(row)))
+            table.add_row(*(Text(shown(cell)) for cell in _cells(row)))
     return table
 
 
@@ -149,18 +152,19 @@ def markdown_table(results: Mapping[str, Any]) -> str:
     lines = [f"**{SYNTHETIC_WARNING}**", ""] if is_synthetic(results) else []
     lines += markdown_head(_HEADINGS)
     for variant, rows in by_variant(results).items():
-        lines.append(markdown_line([f"**{variant_name(variant)}**", *[""] * (len(_HEADINGS) - 1)]))
+        rest = " |" * len(_HEADINGS)
+        lines.append(f"| **{markdown_text(variant_name(variant))}**{rest}")
         lines += [markdown_line(_cells(row)) for row in rows]
-    lines += ["", *(f"- {sentence}" for sentence in notes(results))]
+    lines += ["", *(f"- {markdown_text(sentence)}" for sentence in notes(results))]
     return "\n".join(lines) + "\n"
 
 
 def markdown_head(headings: Sequence[str]) -> list[str]:
     """Heading and rule of a Markdown table; the first column is left-aligned, the rest right."""
     rule = ["---", *["---:"] * (len(headings) - 1)]
-    return [markdown_line(headings), markdown_line(rule)]
+    return [markdown_line(headings), f"| {' | '.join(rule)} |"]
 
 
 def markdown_line(cells: Sequence[str]) -> str:
     """One line of a Markdown table."""
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+    return f"| {' | '.join(map(markdown_text, cells))} |"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from bcadv.report.markdown import table_lines
 from bcadv.report.paper_tables import calibration, clean, counts, malignant
 from bcadv.report.study import Study
 from bcadv.report.study_tables import comparisons, consequences, robustness
-from bcadv.report.table import markdown_head, markdown_line
 from bcadv.report.tabular import Table
 
 __all__ = ["Table", "markdown_of", "tables", "write_tables"]
@@ -37,13 +37,12 @@ def write_tables(tables: Iterable[Table], folder: Path) -> None:
     """Writes ``<name>.csv`` (raw numbers) and ``<name>.md`` (as printed) of each table."""
     folder.mkdir(parents=True, exist_ok=True)
     for table in tables:
-        table.frame.to_csv(folder / f"{table.name}.csv", index=False)
+        path = folder / f"{table.name}.csv"
+        # A file name may hold bytes that are not UTF-8, which nothing can encode.
+        table.frame.to_csv(path, index=False, encoding="utf-8", errors="backslashreplace")
         (folder / f"{table.name}.md").write_text(markdown_of(table), encoding="utf-8")
 
 
 def markdown_of(table: Table) -> str:
     """A table in Markdown, with its title above and its notes below."""
-    lines = [f"**{table.title}**", "", *markdown_head(list(table.shown.columns))]
-    lines += [markdown_line([str(cell) for cell in row]) for row in table.shown.to_numpy()]
-    lines += ["", *(f"- {note}" for note in table.notes)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(table_lines(table)) + "\n"

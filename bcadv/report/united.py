@@ -55,7 +55,8 @@ def first_and_last(jobs: Sequence[Job]) -> tuple[list[Triplet], list[Triplet]]:
     kept: dict[tuple[str, float], Triplet] = {}
     for job in jobs:
         if (job.folder / GALLERY).is_file():
-            for triplet in (t for side in gallery_triplets(job.folder / GALLERY) for t in side):
+            sides = gallery_triplets(job.folder / GALLERY, len(job.results["data"]["classes"]))
+            for triplet in (t for side in sides for t in side):
                 kept[triplet.name, triplet.eps_px] = triplet
     fallen = _order(jobs)
     found = []
@@ -99,7 +100,7 @@ def attacked_examples(jobs: Sequence[Job]) -> list[list[Triplet]]:
     found: dict[float, list[Triplet]] = {}
     for job in jobs:
         if (job.folder / EXAMPLES).is_file():
-            examples = load_examples(job.folder / EXAMPLES)
+            examples = load_examples(job.folder / EXAMPLES, len(job.results["data"]["classes"]))
             for attack in spread_attacks(examples["eps_px"]):
                 found[float(examples["eps_px"][attack])] = example_triplets(examples, attack)
     if not found and not any((job.folder / EXAMPLES).is_file() for job in jobs):

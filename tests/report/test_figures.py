@@ -4,14 +4,17 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
-import numpy as np
 import pytest
 from matplotlib.image import imread
 
 from bcadv.errors import BcadvError
-from bcadv.report.figures import draw_all
-from bcadv.report.style import SYNTHETIC_MARK
+from bcadv.report.curves import training_curve
+from bcadv.report.figures import draw_all, read_history
+from bcadv.report.style import SYNTHETIC_MARK, short, svg_of
+from tests.outside import ACTING
+from tests.outside import NAMES as OUTSIDE
 from tests.report.studies import write_run
 
 Job = tuple[Path, dict[str, Any]]
@@ -29,7 +32,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("drawn") / "job"
     write_run(folder)
-    return draw_all(folder)
+    made = draw_all(folder)
+    assert made.failures == []
+    return made.files
 
 
 def test_every_figure_is_drawn_twice(drawn: list[Path]) -> None:
@@ -52,7 +57,7 @@ def test_real_images_are_not_marked_and_absent_files_are_no_mistake(tmp_path: Pa
     write_run(tmp_path / "job", synthetic=False)
     (tmp_path / "job" / "history.csv").unlink()
     (tmp_path / "job" / "examples.npz").unlink()
-    png, svg = draw_all(tmp_path / "job")
+    (png, svg), _ = draw_all(tmp_path / "job")
     assert png.name == "robustness_curve.png"
     assert SYNTHETIC_MARK not in svg.read_text(encoding="utf-8")
 
@@ -61,31 +66,115 @@ def test_the_same_files_give_the_same_bytes(job: Job, tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
         shutil.copy(job[0] / "results.json", tmp_path / name)
-    for a, b in zip(draw_all(tmp_path / "a"), draw_all(tmp_path / "b"), strict=True):
+    made = (draw_all(tmp_path / name).files for name in "ab")
+    for a, b in zip(*made, strict=True):
         assert a.read_bytes() == b.read_bytes()
 
 
 def test_a_job_that_attacked_nothing_has_no_curve(job: Job, tmp_path: Path) -> None:
     results = job[1] | {"perturbed": []}
     (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
-    assert draw_all(tmp_path) == []
+    assert draw_all(tmp_path) == ([], [])
 
 
-def test_damaged_examples_are_named(job: Job, tmp_path: Path) -> None:
-    shutil.copy(job[0] / "results.json", tmp_path)
-    np.savez(tmp_path / "examples.npz", image=np.zeros((1, 3, 4, 4), np.uint8))
-    with pytest.raises(BcadvError, match=r"examples\.npz lacks the array.*noisy, sigma"):
-        draw_all(tmp_path)
-    (tmp_path / "examples.npz").write_bytes(b"no archive")
-    with pytest.raises(BcadvError, match=r"examples\.npz cannot be read"):
-        draw_all(tmp_path)
+def _copy(job: Job, folder: Path) -> Path:
+    shutil.copytree(job[0], folder)
+    return folder
 
 
-def test_damaged_history_is_named(job: Job, tmp_path: Path) -> None:
-    shutil.copy(job[0] / "results.json", tmp_path)
-    (tmp_path / "history.csv").write_text("epoch,train_loss\n0,1\n", encoding="utf-8")
-    with pytest.raises(BcadvError, match=r"history\.csv lacks the column.*train_accuracy"):
-        draw_all(tmp_path)
-    (tmp_path / "history.csv").write_bytes(b"")
-    with pytest.raises(BcadvError, match=r"history\.csv cannot be read"):
-        draw_all(tmp_path)
+@pytest.mark.parametrize(
+    ("file", "lost"),
+    [("history.csv", ["training"]), ("examples.npz", ["noise", "adversarial"])],
+)
+@pytest.mark.parametrize("content", [b"", b"no table or archive\n", b"PK\x03\x04", b"\xff\x00\n"])
+def test_a_damaged_file_costs_its_figures_alone(
+    job: Job, tmp_path: Path, file: str, lost: list[str], content: bytes
+) -> None:
+    folder = _copy(job, tmp_path / "it")
+    (folder / file).write_bytes(content)
+    made = draw_all(folder)
+    assert [path.stem for path in made.files[::2]] == [n for n in NAMES if n not in lost]
+    (sentence,) = made.failures
+    assert str(folder / file) in sentence
+    assert sentence.endswith("run the job again.")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_that_cannot_be_drawn_is_named_and_costs_no_other(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = _copy(job, tmp_path / "it")
+    function = {"training": "training_curve", "robustness_curve": name}.get(name, f"{name}_figure")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("odd font")
+
+    monkeypatch.setattr(f"bcadv.report.figures.{function}", fail)
+    made = draw_all(folder)
+    assert made.failures == [f"This figure could not be drawn: {name} (RuntimeError: odd font)."]
+    assert [path.stem for path in made.files[::2]] == [n for n in NAMES if n != name]
+
+
+def test_a_full_disk_costs_figures_and_ends_nothing(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bcadv.report.figures.save", full)
+    made = draw_all(_copy(job, tmp_path / "it"))
+    assert made.files == []
+    assert len(made.failures) == len(NAMES)
+    assert all("No space left" in sentence for sentence in made.failures)
+
+
+@pytest.mark.parametrize("name", [OUTSIDE["mathtext"], OUTSIDE["html"], ACTING["latin-1"][0]])
+def test_names_from_outside_end_no_figure(job: Job, tmp_path: Path, name: str) -> None:
+    results = json.loads(json.dumps(job[1]))
+    results["run"]["experiment"] = name
+    results["data"]["classes"] = [name, f"{name} 2"]
+    made = draw_all(_copy(job, tmp_path / "it"), results)
+    assert made.failures == []
+    svg = (tmp_path / "it" / "figures" / "noise.svg").read_text(encoding="utf-8")
+    assert f"original: {escape(short(name, 20))}, no. 3" in svg.replace("&quot;", '"')
+
+
+HISTORY = "epoch,train_loss,train_accuracy,val_loss,val_accuracy\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", r"cannot be read \(No columns"),
+        ("epoch,train_loss\n0,1\n", r"lacks the column\(s\) train_accuracy, val_loss, val_acc"),
+        (HISTORY, "holds no epoch"),
+        (f"{HISTORY}0,1,0.5,1,much\n", "column val_accuracy of .* has 'much' for a number"),
+        (f"{HISTORY}0,x,0.5,1,0.5\n1,1,1,1,1\n", "column train_loss of .* has 'x' for a number"),
+        (f"{HISTORY}0,1,True,1,0.5\n", "column train_accuracy of .* has 'True' for a number"),
+        (f"{HISTORY}first,1,1,1,0.5\n", "column epoch of .* has 'first' for a number"),
+        (f"{HISTORY},1,1,1,0.5\n", "column epoch of .* no list of different epochs"),
+        (f"{HISTORY}0,1,1,1,1\n0,1,1,1,1\n", "column epoch of .* no list of different epochs"),
+        (f"{HISTORY}-1,1,1,1,1\n", "column epoch of .* no list of different epochs"),
+        (f"{HISTORY}0,1,93,1,0.5\n", "column train_accuracy of .* from 93 to 93, outside"),
+        (f"{HISTORY}0,1,-1,1,0.5\n", "column train_accuracy of .* outside"),
+        (f"{HISTORY}0,1,inf,1,0.5\n", "column train_accuracy of .* outside"),
+        (f"{HISTORY}0,1+2j,1,1,0.5\n", "column train_loss of .* for a number"),
+        (f"{HISTORY}0,1,1,1,1,1,1,1\n1,1\n", "is no list|cannot be read|column"),
+        (f"{HISTORY}0,'1\n\"2,3\n", "cannot be read"),
+    ],
+)
+def test_a_damaged_history_is_named(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(BcadvError, match=said) as caught:
+        read_history(path)
+    assert str(path) in str(caught.value)
+    assert str(caught.value).endswith("run the job again.")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_history_may_lack_measurements_and_losses_may_grow_beyond_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(f"{HISTORY}0,inf,0.5,,\n1,nan,0.5,2,1\n", encoding="utf-8")
+    figure = training_curve(read_history(path), "title", synthetic=False)
+    assert "accuracy (%)" in svg_of(figure, "it")

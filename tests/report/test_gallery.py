@@ -8,6 +8,7 @@ import pytest
 
 from bcadv.errors import BcadvError
 from bcadv.report.gallery import example_triplets, gallery_triplets, triplets_figure
+from tests.outside import ACTING
 from tests.report.jobs_on_disk import CLASSES, examples
 from tests.report.studies import gallery
 
@@ -15,7 +16,7 @@ from tests.report.studies import gallery
 def test_gallery_is_divided_and_captioned(tmp_path: Path) -> None:
     arrays = gallery(side=16)
     np.savez(tmp_path / "gallery.npz", **arrays)
-    first, last = gallery_triplets(tmp_path / "gallery.npz")
+    first, last = gallery_triplets(tmp_path / "gallery.npz", 2)
     assert [t.name for t in first] == ["image-0", "image-1"]
     assert [t.name for t in last] == ["image-2", "image-3"]
     assert [t.remark for t in (*first, *last)] == [
@@ -40,17 +41,17 @@ def test_gallery_is_divided_and_captioned(tmp_path: Path) -> None:
 def test_a_gallery_may_be_empty(tmp_path: Path) -> None:
     empty = {name: values[:0] for name, values in gallery(side=16).items()}
     np.savez(tmp_path / "gallery.npz", **empty)
-    assert gallery_triplets(tmp_path / "gallery.npz") == ([], [])
+    assert gallery_triplets(tmp_path / "gallery.npz", 2) == ([], [])
 
 
 def test_a_damaged_gallery_is_named(tmp_path: Path) -> None:
     path = tmp_path / "gallery.npz"
     np.savez(path, image=np.zeros((1, 3, 4, 4), np.uint8))
     with pytest.raises(BcadvError, match=r"gallery\.npz lacks the array.*flipped"):
-        gallery_triplets(path)
+        gallery_triplets(path, 2)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(BcadvError, match=r"gallery\.npz cannot be read"):
-        gallery_triplets(path)
+        gallery_triplets(path, 2)
 
 
 def test_examples_of_one_attack_have_its_images_and_probabilities() -> None:
@@ -68,3 +69,17 @@ def test_names_too_long_for_a_heading_are_cut() -> None:
     long = triplet.__class__(**(vars(triplet) | {"name": "x" * 60}))
     figure = triplets_figure([long], CLASSES, "title", synthetic=False)
     assert len(figure.axes[0].get_title().splitlines()[0]) <= 24
+
+
+@pytest.mark.parametrize(("name", "escaped"), ACTING.values(), ids=ACTING)
+def test_file_names_that_act_are_escapes_in_a_heading(
+    tmp_path: Path, name: str, escaped: str
+) -> None:
+    arrays = gallery(side=16)
+    # Not at the end: numpy drops what it pads with.
+    arrays["image_id"] = np.array([f"{name}."] * 4)
+    np.savez(tmp_path / "gallery.npz", **arrays)
+    first, _ = gallery_triplets(tmp_path / "gallery.npz", 2)
+    figure = triplets_figure(first, [name, name], "title", synthetic=False)
+    assert figure.axes[0].get_title() == f"{escaped}.\ntruly {escaped}"
+    assert figure.axes[0].get_xlabel() == f"{escaped} 0.953\nright"

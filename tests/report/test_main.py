@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from subprocess import run
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pandas as pd
 import pytest
 
 from bcadv.report.__main__ import main
+from bcadv.text import shown
 from tests.report.studies import write_run
 
 
@@ -107,6 +109,56 @@ def test_mistakes_end_with_status_2_in_one_sentence(
     said = capsys.readouterr().err
     assert message in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["odd[/x].d", "肺炎", "a b'c", "a\x1b[31mb"])
+def test_folders_of_any_name_are_printed_as_they_are(
+    work: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.move(work / "outputs" / "baseline" / "1", work / name)
+    (work / name / "damaged").mkdir()
+    (work / name / "history.csv").write_bytes(b"\xff")
+    shutil.copytree(work / name, work / "runs" / name)
+    (work / "runs" / name / "results.json").write_text("{", encoding="utf-8")
+    out = work / f"out {name}"
+    assert main([f"runs={work / name}", f"runs={work / 'runs'}", f"out={out}"]) == 0
+    printed = capsys.readouterr().out
+    assert f"Report: {shown(str(out / 'report.html'))}\n" in printed
+    assert f"Left out: {shown(str(work / 'runs' / name))}" in printed
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert escape(shown(str(work / name / "history.csv"))).replace("'", "&#39;") in page
+
+
+def test_bytes_that_are_not_utf_8_are_written_to_and_named(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = work / "caf\udce9"
+    try:
+        out.mkdir()
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    assert main([f"out={out}"]) == 0
+    assert r"caf\udce9/report.html" in capsys.readouterr().out
+    assert r"caf\udce9" in (out / "report.html").read_text(encoding="utf-8")
+    shutil.move(work / "outputs" / "baseline" / "1", out / "job")
+    assert main([f"runs={out}"]) == 2
+    assert r"caf\udce9/job/predictions.parquet cannot be read" in capsys.readouterr().err
+
+
+def test_a_figure_that_cannot_be_drawn_is_a_warning(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("odd [font]")
+
+    monkeypatch.setattr("bcadv.report.pictured.epochs_figure", fail)
+    assert main([]) == 0
+    sentence = (
+        "WARNING: This figure could not be drawn: fig5_epochs_1_undefended (RuntimeError: odd "
+        "[font]).\n"
+    )
+    assert sentence in capsys.readouterr().out
+    assert (work / "outputs" / "report" / "report.html").is_file()
 
 
 def test_nothing_heavy_is_loaded(work: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -8,17 +10,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bcadv.errors import BcadvError
 from bcadv.report.environment import environment_table
+from bcadv.report.escape import markdown_text
 from bcadv.report.jobs import find_jobs
 from bcadv.report.page import write_report, write_study
-from bcadv.report.study import build_study
+from bcadv.report.study import Study, build_study
 from bcadv.report.tables import tables
-from tests.report.studies import write_run
-
-NASTY = '<script>alert("x")</script> & <b>'
+from tests.outside import ACTING, NAMES
+from tests.report.studies import gallery, write_run
 
 
 class Page(HTMLParser):
@@ -59,8 +62,9 @@ class Page(HTMLParser):
 
 def _report(runs: Path, out: Path, **options: Any) -> Page:
     jobs, left_out = find_jobs([runs])
-    path = write_report(jobs, left_out, out, prevalence=0.1, command="make it again", **options)
-    return Page(path.read_text(encoding="utf-8"))
+    made = write_report(jobs, left_out, out, prevalence=0.1, command="make it again", **options)
+    assert made.failures == ()
+    return Page(made.page.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +191,7 @@ def test_markdown_says_the_same_and_links_what_is_there(page: Page, out: Path) -
     assert len(links) == len(list(page.all("svg")))
     assert all((out / link).is_file() for link in links)
     for paragraph in re.findall(r"<p>(.*?)</p>", page.text):
-        assert unescape(paragraph) in text
+        assert markdown_text(unescape(paragraph)) in text
 
 
 def test_the_same_files_give_the_same_bytes(runs: Path, out: Path, tmp_path: Path) -> None:
@@ -205,18 +209,88 @@ def test_made_up_images_are_announced_before_anything_else(tmp_path: Path) -> No
     assert page.text.count(">SYNTHETIC TISSUE</text>") == figures > 0
 
 
+def _named(folder: Path, name: str, file: str) -> Study:
+    """A study of a job whose every name is the same, and whose files have another."""
+    write_run(folder / "a", synthetic=False, classes=["benign", name])
+    (job,), _ = find_jobs([folder])
+    job.results["run"] |= {"name": name, "experiment": name}
+    job.results["environment"] = {"device": name, "packages": {"torch": name}}
+    arrays = gallery(side=24)
+    arrays["image_id"] = np.array([file, "b", "c", "d"])
+    np.savez(folder / "a" / "gallery.npz", **arrays)
+    return build_study([job], [f"left out: {file}"])
+
+
 def test_what_comes_from_files_is_text_and_nothing_else(tmp_path: Path) -> None:
-    write_run(tmp_path / "runs" / "a", synthetic=False, classes=["benign", NASTY])
-    jobs, _ = find_jobs([tmp_path / "runs"])
-    for job in jobs:
-        job.results["run"]["name"] = NASTY
-        job.results["environment"] = {"device": NASTY, "packages": {"torch": NASTY}}
-    study = build_study(jobs, [f"left out: {NASTY}"])
-    path = write_study(study, tmp_path / "out", prevalence=0.1, command=NASTY, files=False)
-    page = Page(path.read_text(encoding="utf-8"))
-    assert "script" not in {tag for tag, _ in page.tags}
-    assert "b" not in {tag for tag, _ in page.tags}
-    assert page.said().count(NASTY) >= 4
+    name = " ".join(NAMES[kind] for kind in ("html", "rich", "table", "markdown", "mathtext"))
+    study = _named(tmp_path / "runs", name, name)
+    made = write_study(study, tmp_path / "out", prevalence=0.1, command=name)
+    assert made.failures == ()
+    page = Page(made.page.read_text(encoding="utf-8"))
+    assert not {"script", "b", "em"} & {tag for tag, _ in page.tags}
+    assert page.said().count(name) >= 4
+    with (tmp_path / "out" / "tables" / "table1_counts.csv").open(encoding="utf-8") as file:
+        assert name in {cell for row in csv.reader(file) for cell in row}
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert f"- left out: {markdown_text(name)}\n" in text
+    assert name not in text.replace(f"```console\n{name}\n```", "")
+
+
+def test_what_acts_is_an_escape_everywhere(tmp_path: Path) -> None:
+    kinds = ("null", "override", "colour")
+    name, escaped = (" ".join(ACTING[kind][i] for kind in kinds) for i in (0, 1))
+    file = ACTING["latin-1"][0]
+    study = _named(tmp_path / "runs", name, file)
+    made = write_study(study, tmp_path / "out", prevalence=0.1, command="x")
+    assert made.failures == ()
+    text = made.page.read_text(encoding="utf-8")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert Page(text).said().count(escaped) >= 4
+    for path in (tmp_path / "out").rglob("*.md"):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", path.read_text("utf-8"))
+    said = (tmp_path / "out" / "report.md").read_text("utf-8")
+    assert f"- left out: {markdown_text(file)}\n" in said
+    assert r"left out: caf\udce9.png" in Page(text).said()
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        {
+            "pictured.robustness_figure": "robustness_accuracy_fgsm",
+            "pictured.noise_figure": "fig4_gaussian_noise",
+            "pictured.triplets_figure": "fig6_attacked_1",
+        },
+        {
+            "pictured.heat_maps": "Sigma and epsilon",
+            "pictured.attacked_examples": "Original and attacked images (the paper’s Fig. 6)",
+            "pictured.epochs_figure": "fig5_epochs_1_undefended",
+        },
+    ],
+    ids=["figures", "sections"],
+)
+def test_a_figure_that_cannot_be_drawn_is_named_and_the_rest_stands(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: dict[str, str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("odd <font>")
+
+    for step in lost:
+        monkeypatch.setattr(f"bcadv.report.{step}", fail)
+    jobs, left_out = find_jobs([runs / "a"])
+    made = write_report(jobs, left_out, tmp_path, prevalence=0.1, command="x")
+    for name in lost.values():
+        sentence = f"This figure could not be drawn: {name} (RuntimeError: odd <font>)."
+        assert sentence in made.failures
+    page = Page(made.page.read_text(encoding="utf-8"))
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for sentence in made.failures:
+        assert sentence in page.said()
+        assert f"**{markdown_text(sentence)}**" in text
+    assert {"verdict", "robustness", "environment"} <= {a["id"] for a in page.all("h2")}
+    links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert len(links) == len(list(page.all("svg"))) > 0
+    assert all((tmp_path / link).is_file() for link in links)
 
 
 def test_absent_and_damaged_files_cost_a_word_each(runs: Path, tmp_path: Path) -> None:
@@ -224,13 +298,48 @@ def test_absent_and_damaged_files_cost_a_word_each(runs: Path, tmp_path: Path) -
         shutil.copytree(runs / name, tmp_path / "runs" / name)
         (tmp_path / "runs" / name / "history.csv").unlink()
         (tmp_path / "runs" / name / "gallery.npz").unlink()
-        (tmp_path / "runs" / name / "examples.npz").write_bytes(b"PK")
+        (tmp_path / "runs" / name / "examples.npz").write_bytes(b"")
     page = _report(tmp_path / "runs", tmp_path / "out", files=False)
     said = page.said()
-    assert "No job kept its training history" in said
+    assert "No job kept a training history that can be read" in said
+    assert "undefended: there is no history.csv of a." in said
     assert "No job kept a gallery" in said
     assert said.count("examples.npz cannot be read") >= 2
     assert "No job kept example images" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "arrays", "said"),
+    [
+        ("gallery.npz", {"first": np.zeros(4)}, "array first of"),
+        ("examples.npz", {"eps_px": np.zeros(2)}, "array adversarial of"),
+    ],
+)
+def test_damage_within_a_file_costs_its_figures_alone(
+    runs: Path, tmp_path: Path, file: str, arrays: dict[str, Any], said: str
+) -> None:
+    shutil.copytree(runs / "a", tmp_path / "runs" / "a")
+    path = tmp_path / "runs" / "a" / file
+    with np.load(path) as kept:
+        whole = dict(kept)
+    np.savez(path, **(whole | arrays))
+    page = _report(tmp_path / "runs", tmp_path / "out", files=False)
+    assert said in page.said() or "array eps_px of" in page.said()
+    assert list(page.all("svg"))
+
+
+def test_one_damaged_sibling_costs_a_word(runs: Path, tmp_path: Path) -> None:
+    for name in ("a", "z"):
+        shutil.copytree(runs / "a", tmp_path / "runs" / name)
+    results = json.loads((tmp_path / "runs" / "a" / "results.json").read_text(encoding="utf-8"))
+    results["run"]["name"] = "other"
+    path = tmp_path / "runs" / "a" / "results.json"
+    path.write_text(json.dumps(results), encoding="utf-8")
+    for name in ("examples.npz", "gallery.npz"):
+        (path.parent / name).write_bytes(b"")
+    said = _report(tmp_path / "runs", tmp_path / "out", files=False).said()
+    assert "examples.npz cannot be read" in said
+    assert "gallery.npz cannot be read" in said
 
 
 def test_a_page_without_files_beside_it(runs: Path, tmp_path: Path) -> None:

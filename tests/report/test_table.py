@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bcadv.report.table import console_table, markdown_table
+from bcadv.report.escape import markdown_text
+from bcadv.report.table import console_table, markdown_head, markdown_table
+from tests.outside import ACTING, NAMES
 
 Job = tuple[Path, dict[str, Any]]
 
@@ -92,3 +94,29 @@ def test_another_norm_and_unknown_patients_are_named(job: Job) -> None:
     text = markdown_table(results)
     assert "| fgsm L2 | 1 |" in text
     assert "patients unknown" in text
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_names_from_outside_are_text_in_both(job: Job, name: str) -> None:
+    results = copy.deepcopy(job[1])
+    results["run"]["experiment"] = name
+    results["data"] |= {"classes": ["benign", name]}
+    printed = "".join(_print(results, 200).split())
+    for text in (f"positive:{name}.", f"{name}SYNTHETIC"):
+        assert "".join(text.split()) in printed
+    assert markdown_text(f"positive: {name}.") in markdown_table(results)
+
+
+@pytest.mark.parametrize(("name", "escaped"), ACTING.values(), ids=ACTING)
+def test_what_acts_is_an_escape_in_both(job: Job, name: str, escaped: str) -> None:
+    results = copy.deepcopy(job[1])
+    results["run"]["experiment"] = name
+    results["data"] |= {"classes": ["benign", name]}
+    printed = "".join(_print(results, 200).split())
+    for text in (f"positive:{escaped}.", f"{escaped}SYNTHETIC"):
+        assert text in printed
+    assert markdown_text(f"positive: {name}.") in markdown_table(results)
+
+
+def test_the_rule_of_a_markdown_table_is_one() -> None:
+    assert markdown_head(["a", "b|c"]) == [r"| a | b\|c |", "| --- | ---: |"]
