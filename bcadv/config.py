@@ -272,7 +272,6 @@ class Config(Section):
             )
         return self
 
-
     def _agree_on_attacks(self) -> None:
         for name in (*self.attacks, *self.attack):
             if name not in ATTACKS:

@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,7 +105,7 @@ def _assist(config: Config, folder: Path) -> None:
     model = build_model(config, len(data.classes))
     injection = build_injection(config)
     assist(config, model, data, injection)
-    weights = distributed.tell()
+    weights: str = distributed.tell()
     evaluate(config, folder, model, data, plan_of(config), weights=weights, injection=injection)
 
 
@@ -218,15 +218,22 @@ def render(folder: Path, result: Result) -> None:
         result: its results.
     """
     command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
-    try:
-        failed = draw_all(folder, result)
-        write_report(
-            [Job(folder, result)], [], folder, prevalence=PREVALENCE, command=command, files=False
-        )
-    except Exception as error:  # whatever a font, a library or a disk may do
-        failed = [f"the page {folder / PAGE} ({type(error).__name__}: {_first_line(error)})"]
-    for what in failed:
-        log.warning("Not drawn: %s. The results stand; to draw them later: %s", what, command)
+    job = Job(folder, result)
+
+    def page() -> Sequence[str]:
+        return write_report(
+            [job], [], folder, prevalence=PREVALENCE, command=command, files=False
+        ).failures
+
+    failures: list[str] = []
+    for what, draw in (("The figures", lambda: draw_all(job).failures), (f"{folder / PAGE}", page)):
+        try:
+            failures += draw()
+        except Exception as error:  # whatever a font, a library or a disk may do
+            said = f"{type(error).__name__}: {_first_line(error)}"
+            failures.append(f"{what} could not be drawn ({said}).")
+    for failure in dict.fromkeys(failures):
+        log.warning("%s The results stand; to draw them later: %s", failure, command)
 
 
 def _first_line(error: Exception) -> str:

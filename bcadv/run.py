@@ -31,7 +31,6 @@ from bcadv.options import register
 from bcadv.sweep import Sweep
 from bcadv.world import started_outside
 
-
 register()
 
 

@@ -67,8 +67,8 @@ def test_every_file_is_there(defense: Outcome) -> None:
         "figures/adversarial.png",
         "figures/noise.png",
     } <= names
-    assert (defense.folder / "results.json").read_text() == write_result(defense.result)
-    assert read_result(defense.folder)[0] == defense.result
+    written = (defense.folder / "results.json").read_text()
+    assert written == write_result(defense.result) == write_result(read_result(defense.folder)[0])
 
 
 def row_of(outcome: Outcome, condition: str, variant: str = "as_trained") -> Row:

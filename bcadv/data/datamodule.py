@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -99,6 +99,7 @@ class ImageDataModule(pl.LightningDataModule):
     records: tuple[Record, ...]
     classes: tuple[str, ...]
     positive: tuple[int, ...]
+    positive_by: Literal["user", "source", "order"]
     notes: tuple[str, ...]
     skipped: tuple[str, ...]
     split: splits.Split
@@ -151,6 +152,7 @@ class ImageDataModule(pl.LightningDataModule):
         )
         self.images, self.records, self.digests = cached, cached.records, cached.digests
         self.classes, self.positive = selection.classes, selection.positive
+        self.positive_by = selection.positive_by
         self.notes = selection.notes
         self.skipped = tuple(f"{record.path}: {why}" for record, why in cached.skipped)
         smallest = int(min(self.images.heights.min(), self.images.widths.min()))

@@ -99,10 +99,14 @@ def find(
         )
     if unknown:
         notes.append(f"The patient is unknown for {unknown} of {len(records)} images.")
+    chosen = _positive(classes, positive)
+    if positive is None:
+        notes += _note_on_order(classes, chosen)
     return Selection(
         records=tuple(records),
         classes=classes,
-        positive=_positive(classes, positive),
+        positive=chosen,
+        positive_by="order" if positive is None else "user",
         found={label: found[label] for label in classes},
         notes=tuple(notes),
     )
@@ -130,6 +134,32 @@ def _patient(pattern: re.Pattern[str] | None, name: str) -> str | None:
     if match is None:
         return None
     return match["patient"] if "patient" in match.re.groupindex else match[1]
+
+
+_HEALTHY = re.compile(
+    r"^(normal|healthy|negative|benign|control|clear|clean|none|no|non|un|not)"
+    r"|(normal|healthy|negative|benign|control)s?$",
+    re.IGNORECASE,
+)
+"""Names that say that a class is not the disease."""
+
+
+def _note_on_order(classes: tuple[str, ...], positive: tuple[int, ...]) -> tuple[str, ...]:
+    """What must be said where nobody chose which class counts as the disease."""
+    if not positive:
+        return (
+            "No class counts as the disease, so there is no sensitivity and no specificity: name "
+            f"the classes that do, of {', '.join(classes)}, with data.positive=[...].",
+        )
+    chosen = classes[positive[0]]
+    said = (
+        f"'{chosen}' counts as the disease only because its name comes last in the alphabet; "
+        "sensitivity, specificity and missed cases are about it. Set data.positive=[...] to one of "
+        f"{', '.join(classes)}."
+    )
+    if _HEALTHY.search(chosen):
+        said = f"'{chosen}' sounds healthy. {said}"
+    return (said,)
 
 
 def _positive(classes: tuple[str, ...], positive: Sequence[str] | None) -> tuple[int, ...]:

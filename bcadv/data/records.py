@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bcadv.errors import BcadvError
 
@@ -71,6 +72,8 @@ class Selection:
         expected: number of images per class name in the complete data set; ``None`` where the
             source has no official counts.
         notes: what a reader of the results must know about this selection.
+        positive_by: who chose the positive classes: the ``user``, the ``source`` whose meaning is
+            known, or the mere ``order`` of the names.
     """
 
     records: tuple[Record, ...]
@@ -79,6 +82,7 @@ class Selection:
     found: Mapping[str, int]
     expected: Mapping[str, int] | None = None
     notes: tuple[str, ...] = ()
+    positive_by: Literal["user", "source", "order"] = "source"
 
 
 @dataclass(frozen=True)

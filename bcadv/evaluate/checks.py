@@ -186,7 +186,7 @@ def data_findings(task: TaskSection, audit: Audit) -> list[Finding]:
             id="positive_class",
             title="the class that counts as the disease was chosen by somebody",
             outcome="failed" if by_order else "ok",
-            evidence=f"{task.positive_name} counts as positive"
-            + (" because of the order of the names: set data.positive" if by_order else ""),
+            evidence=f"{task.positive_name or 'no class'} counts as positive"
+            + (", because nobody said which: set data.positive" if by_order else ""),
         ),
     ]

@@ -68,7 +68,6 @@ def _save_examples(
     task: Task,
 ) -> None:
     batch = _batch(model, data, example_images(config, data))
-    strengths = [c.strength for c in trial.conditions]
     sizes = [c.size for c in trial.conditions]
     attacked = _attacked(trial, model, batch, sizes)
     noisy = build_noise(config, config.seed + 1)(
@@ -82,7 +81,7 @@ def _save_examples(
         noisy=_array(noisy),
         sigma=np.float64(config.sigma),
         adversarial=np.stack([_array(image) for image in attacked]),
-        strength=np.array(strengths),
+        condition=np.array([c.id for c in trial.conditions], dtype=str),
         target=batch.target.cpu().numpy(),
         index=batch.index.cpu().numpy(),
         prediction=clean[0],
@@ -115,7 +114,7 @@ def _save_gallery(
         folder / GALLERY,
         image=_bytes(batch.image),
         adversarial=_array(adversarial),
-        strength=np.array([c.strength for c in shown]),
+        condition=np.array([c.id for c in shown], dtype=str),
         flipped=chosen["flipped"].to_numpy(bool),
         first=np.arange(len(chosen)) < first,
         target=batch.target.cpu().numpy(),

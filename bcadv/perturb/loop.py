@@ -21,6 +21,10 @@ ImageLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(logits, target) -> the loss of each image, shape (batch,)."""
 
 
+_ROUNDING = 1e3
+"""By so many roundings of its largest logit an answer may differ from batch to batch."""
+
+
 @dataclass(frozen=True)
 class GradientAttack(CheckedPerturbation):
     """What gradient attacks share: the gradient, one step along it, and the final check.
@@ -101,9 +105,14 @@ class GradientAttack(CheckedPerturbation):
         return self.task.loss(logits, target)
 
     def _reached(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Whether the adversary has what it wants, shape (batch,)."""
+        """Whether the adversary has what it wants, shape (batch,).
+
+        By more than rounding: the same pixels in another batch must not be right again.
+        """
         wrong = self.task.wrong(logits, target)
-        return ~wrong if self.targeted else wrong
+        rounding = _ROUNDING * torch.finfo(logits.dtype).eps * logits.abs().amax(1).double()
+        clear = self._gain(logits, target) > rounding
+        return (~wrong if self.targeted else wrong) & clear
 
     def _gain(self, logits: Tensor, target: Tensor) -> Tensor:
         """How close it is to that; larger is closer, shape (batch,)."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,16 +12,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bcadv.errors import BcadvError
-from bcadv.report.jobs import PREDICTIONS, Job
+from bcadv.report.jobs import Job
+from bcadv.results.files import PREDICTIONS
+from bcadv.results.schema import CLEAN, Condition
 
-Condition: TypeAlias = tuple[str, str, float]
-"""Perturbation, norm, epsilon in grey levels of 255."""
-
-CLEAN: Condition = ("none", "-", 0.0)
-
-_NAMED = ("batchnorm", "perturbation", "norm")
+_NAMED = ("batchnorm", "condition")
 _TEXTS = ("image_id", "patient", *_NAMED)
-_NUMBERS = ("eps_px", "target", "prediction")
+_NUMBERS = ("target", "prediction")
 
 
 @dataclass(frozen=True)
@@ -31,16 +28,17 @@ class Images:
     Attributes:
         image_id: names, (n,) of str.
         target: class indices, (n,).
-        group: name of each image's patient, or of the image where its patient is unknown, (n,).
+        group: name of each image's patient, or of the image where its patient is unknown, with a
+            word that keeps the two apart, (n,).
         positive: whether the class counts as positive, (n,).
-        patients_known: whether any image names its patient.
+        patients: names of the known patients.
     """
 
     image_id: NDArray[Any]
     target: NDArray[np.int16]
     group: NDArray[Any]
     positive: NDArray[np.bool_]
-    patients_known: bool
+    patients: frozenset[str]
 
     def same_as(self, other: Images) -> bool:
         """Whether both are the same images of the same classes."""
@@ -76,9 +74,9 @@ def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]
         BcadvError: if the file cannot be read, lacks a column, does not hold every image once under
             every condition, or disagrees with the job's ``results.json``.
     """
-    path = job.folder / PREDICTIONS
-    classes = [f"p_{c}" for c in range(len(job.results["data"]["classes"]))]
-    positive = np.array(job.results["data"]["positive"], dtype=np.int16)
+    path = job.unharmed(PREDICTIONS)
+    classes = [f"p_{c}" for c in range(len(job.classes))]
+    positive = np.array(job.result.task.positive, dtype=np.int16)
     try:
         table = pq.read_table(
             path, columns=[*_TEXTS, *_NUMBERS, *classes], use_threads=False, memory_map=True
@@ -87,8 +85,7 @@ def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]
         if absent:
             raise BcadvError(f"{path} lacks the column(s) {', '.join(sorted(absent))}.")
         text = {name: _encoded(table.column(name)) for name in _TEXTS}
-        eps_px = table.column("eps_px").to_numpy().astype(np.float64)
-        target, prediction = (table.column(n).to_numpy().astype(np.int16) for n in _NUMBERS[1:])
+        target, prediction = (table.column(n).to_numpy().astype(np.int16) for n in _NUMBERS)
         probability = np.stack(
             [table.column(name).to_numpy().astype(np.float32) for name in classes], axis=1
         )
@@ -97,10 +94,9 @@ def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]
 
     image_code, image_id = text["image_id"]
     rank = np.argsort(np.argsort(image_id))[image_code]
-    sizes, size_code = np.unique(eps_px, return_inverse=True)
-    # One number per condition: far quicker to sort than four columns.
-    levels = [len(text[name][1]) for name in _NAMED] + [len(sizes)]
-    codes = np.ravel_multi_index([*(text[name][0] for name in _NAMED), size_code], levels)
+    # One number per variant and condition: far quicker to sort than two columns.
+    levels = [len(text[name][1]) for name in _NAMED]
+    codes = np.ravel_multi_index([text[name][0] for name in _NAMED], levels)
     conditions, condition_code = np.unique(codes, return_inverse=True)
     order = np.lexsort((rank, condition_code))
     n, count = len(image_id), len(conditions)
@@ -127,12 +123,15 @@ def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]
         target[first],
         group,
         np.isin(target[first], positive),
-        bool((patient_code[first] >= 0).any()),
+        frozenset(str(patients[code]) for code in patient_code[first] if code >= 0),
     )
     answers: dict[str, dict[Condition, Answers]] = {}
     named = zip(*np.unravel_index(conditions, levels), by_condition, strict=True)
-    for batchnorm, perturbation, norm, size, rows in named:
-        key = (text["perturbation"][1][perturbation], text["norm"][1][norm], float(sizes[size]))
+    for batchnorm, condition, rows in named:
+        name = str(text["condition"][1][condition])
+        if name not in job.result.by_id:
+            raise BcadvError(f"{path} is about {name}, which results.json does not know.")
+        key = job.result.by_id[name]
         of_condition = probability[rows]
         answers.setdefault(text["batchnorm"][1][batchnorm], {})[key] = Answers(
             prediction[rows],
@@ -153,24 +152,15 @@ def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[Any]]:
     return codes, np.array(encoded.dictionary.to_pylist(), dtype=object)
 
 
-def condition_of(row: Mapping[str, Any]) -> Condition:
-    """The condition of a row of ``results.json``."""
-    return str(row["perturbation"]), str(row["norm"]), float(row["eps_px"])
-
-
-def rows_of(results: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """All rows of ``results.json``."""
-    return [*results["clean"], *results["perturbed"]]
-
-
 def _agree(job: Job, images: Images, answers: Mapping[str, Mapping[Condition, Answers]]) -> None:
-    for row in rows_of(job.results):
-        given = answers.get(row["batchnorm"], {}).get(condition_of(row))
+    for row in job.result.rows:
+        condition = job.result.condition_of(row)
+        given = answers.get(row.batchnorm, {}).get(condition)
         right = None if given is None else int((given.prediction == images.target).sum())
-        if right != row["metrics"]["accuracy"].get("k"):
+        if right != row.metrics["accuracy"].k:
             raise BcadvError(
-                f"{job.folder}: {PREDICTIONS} and results.json disagree on {row['perturbation']} "
-                f"{row['eps_px']:g}/255, so they are not of one run; run the job again."
+                f"{job.folder}: {PREDICTIONS} and results.json disagree on {condition.text}, so "
+                "they are not of one run; run the job again."
             )
     for variant in answers:
         if CLEAN not in answers[variant]:

@@ -6,20 +6,12 @@ import json
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from bcadv.errors import BcadvError
-from bcadv.report.answers import (
-    CLEAN,
-    Answers,
-    Condition,
-    Images,
-    condition_of,
-    read_answers,
-    rows_of,
-)
+from bcadv.report.answers import Answers, Images, read_answers
 from bcadv.report.jobs import Job
-from bcadv.report.naming import made_unique, names_of, sigma_of
+from bcadv.report.naming import made_unique, names_of
+from bcadv.results.schema import CLEAN, Condition, Defence, Row, ordered
 
 WITH_THE_SEED = ("seed", "data.content")
 """What differs between the seeds of one way of training: the split, and with it the content."""
@@ -37,7 +29,8 @@ class Arm:
     Attributes:
         name: short and unique, e.g. ``noise σ=0.1, BN on clean``.
         experiment: name of the newest job's experiment.
-        sigma: standard deviation of the training noise; ``None`` for a model trained without.
+        training: name of the way of training, whatever the BatchNorm statistics.
+        defence: what was done to make the models robust.
         variant: BatchNorm statistics: ``as_trained``, ``clean`` or ``noisy``.
         jobs: that contribute, the newest last.
         seeds: of the models, ascending.
@@ -45,10 +38,17 @@ class Arm:
 
     name: str
     experiment: str
-    sigma: float | None
+    training: str
+    defence: Defence
     variant: str
     jobs: tuple[Job, ...]
     seeds: tuple[int, ...]
+
+    @property
+    def sigma(self) -> float | None:
+        """Standard deviation of the training noise; ``None`` where that is not the defence."""
+        sigma = self.defence.settings.get("sigma")
+        return float(sigma) if self.defence.kind == "noise" and sigma is not None else None
 
 
 def undefended(arms: Iterable[Arm]) -> list[Arm]:
@@ -56,7 +56,7 @@ def undefended(arms: Iterable[Arm]) -> list[Arm]:
     found: list[Arm] = []
     for arm in arms:  # of one training the statistics as trained come first
         known = any(job in other.jobs for other in found for job in arm.jobs)
-        if arm.sigma is None and not known:
+        if arm.defence.none and not known:
             found.append(arm)
     return found
 
@@ -66,7 +66,7 @@ class Cell:
     """A model under one condition: its answers, and its row of ``results.json``."""
 
     answers: Answers
-    row: Mapping[str, Any]
+    row: Row
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Model:
     @property
     def total(self) -> int:
         """Number of images in all parts of the split."""
-        counts = self.job.results["data"]["counts"]
+        counts = self.job.result.data.counts
         return sum(n for part in counts.values() for n in part.values())
 
 
@@ -122,10 +122,7 @@ class Measured:
 
     def conditions(self) -> list[Condition]:
         """Everything any seed was measured at; clean first."""
-        return sorted(
-            {key for seed in self.models for key in self.cells(seed)},
-            key=lambda key: (key != CLEAN, key),
-        )
+        return ordered({key for seed in self.models for key in self.cells(seed)})
 
 
 def measured_arms(jobs: Iterable[Job]) -> tuple[list[Measured], list[Job], list[str]]:
@@ -187,8 +184,9 @@ def _models(jobs: Iterable[Job]) -> tuple[list[Model], list[str]]:
         except BcadvError as error:
             left_out.append(f"{job.folder} was left out: {error}")
             continue
-        rows = {(row["batchnorm"], condition_of(row)): row for row in rows_of(job.results)}
-        name = str(job.results["training"]["fingerprint"])
+        result = job.result
+        rows = {(row.batchnorm, result.condition_of(row)): row for row in result.rows}
+        name = result.training.fingerprint
         # The weights too: one way of training gives others on other machines.
         key = (name, job.weights, *_key(way_of(job)))
         model = models.get(key)
@@ -202,8 +200,8 @@ def _models(jobs: Iterable[Job]) -> tuple[list[Model], list[str]]:
             model = models[key] = Model(name, images, [])
         model.jobs.append(job)
         for (variant, condition), row in rows.items():
-            # Strength 0 of an attack is the clean image once more.
-            if condition == CLEAN or condition[2] > 0:
+            # Strength 0 is the clean image once more, for the checks.
+            if condition == CLEAN or condition.strength > 0:
                 cells = model.cells.setdefault(variant, {})
                 cells[condition] = Cell(answers[variant][condition], row)
     return list(models.values()), left_out
@@ -211,7 +209,6 @@ def _models(jobs: Iterable[Job]) -> tuple[list[Model], list[str]]:
 
 def way_of(job: Job) -> dict[str, Hashable]:
     """The way of training (and of choosing the epoch): what the seeds of an arm have in common."""
-    data, training = job.results["data"], job.results["training"]
     left_out = {*WITH_THE_SEED, *VERSIONS}
     way = {
         name: value if isinstance(value, Hashable) else json.dumps(value, sort_keys=True)
@@ -219,9 +216,11 @@ def way_of(job: Job) -> dict[str, Hashable]:
         if name not in left_out
     }
     return way | {
-        "checkpoint": str(training["checkpoint"]),
-        "classes": json.dumps(data["classes"]),
-        "positive": json.dumps(data["positive"]),
+        "checkpoint": job.result.training.checkpoint,
+        "classes": json.dumps(job.classes),
+        "positive": json.dumps(job.result.task.positive),
+        # A defence may be no option of training, or one that this program does not know.
+        "defence": json.dumps(job.defence.model_dump(mode="json"), sort_keys=True),
     }
 
 
@@ -236,25 +235,38 @@ def _named(ways: Sequence[Mapping[int, Model]]) -> list[Measured]:
         newest = max((model.job for model in seeds.values()), key=lambda job: job.finished)
         for variant in sorted({v for model in seeds.values() for v in model.cells}, key=_rank):
             of_variant = {seed: m for seed, m in seeds.items() if variant in m.cells}
-            found.append((way_of(newest), variant, of_variant, newest.experiment))
-    found.sort(key=lambda entry: (sigma_of(entry[0]) is not None, sigma_of(entry[0]) or 0.0))
-    names = names_of([way for way, _, _, _ in found], [variant for _, variant, _, _ in found])
-    models = [seeds[max(seeds)] for _, _, seeds, _ in found]
-    names = made_unique(names, [f"{model.total} images" for model in models])
+            found.append((newest, variant, of_variant))
+    found.sort(key=lambda entry: _place(entry[0].defence))
+    ways_of_arms = [way_of(newest) for newest, _, _ in found]
+    named = names_of(
+        ways_of_arms, [job.defence for job, _, _ in found], [variant for _, variant, _ in found]
+    )
+    models = [seeds[max(seeds)] for _, _, seeds in found]
+    names = made_unique([each.arm for each in named], [f"{model.total} images" for model in models])
     names = made_unique(names, [model.job.name for model in models])
     result = []
-    for (way, variant, seeds, experiment), name in zip(found, names, strict=True):
+    for (newest, variant, seeds), way, each, name in zip(
+        found, ways_of_arms, named, names, strict=True
+    ):
         jobs = {id(job): job for model in seeds.values() for job in model.jobs}
         arm = Arm(
             name=name,
-            experiment=experiment,
-            sigma=sigma_of(way),
+            experiment=newest.experiment,
+            # What made the name of the arm unique belongs to the training too.
+            training=each.training + name.removeprefix(each.arm),
+            defence=newest.defence,
             variant=variant,
             jobs=tuple(sorted(jobs.values(), key=lambda job: job.finished)),
             seeds=tuple(seeds),
         )
         result.append(Measured(arm, way, seeds))
     return result
+
+
+def _place(defence: Defence) -> tuple[bool, str, float, str]:
+    """Undefended first, then kind by kind, noise by its sigma."""
+    sigma = defence.settings.get("sigma")
+    return not defence.none, defence.kind, float(sigma or 0), defence.label
 
 
 def _rank(variant: str) -> tuple[int, str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bcadv.report.answers import CLEAN
 from bcadv.report.arms import Arm, undefended
-from bcadv.report.numbers import attack_of, conditions, strengths, together
+from bcadv.report.numbers import Series
 from bcadv.report.paper import ORIGINAL_ATTACKED
 from bcadv.report.study import Study
+from bcadv.results.schema import CLEAN, Condition
 
 METRIC = "sensitivity"
 """Malignant images called malignant: with two classes the paper's accuracy on malignant images."""
@@ -26,36 +26,45 @@ class Calibration:
     Attributes:
         arm: the undefended arm.
         followers: arms that are compared with it.
-        inside: smallest epsilon (grey levels of 255) inside; ``None`` if there is none.
-        above: without one, the epsilon before the jump over the interval (0: clean), or the
-            largest that was tried; ``None`` where the model is as low without attack.
-        below: without one, the epsilon after the jump; ``None`` where it never falls so low.
-        attack: perturbation and norm.
+        inside: weakest attack that brings it inside; ``None`` if none does.
+        above: without one, the condition before the jump over the interval (clean, or an attack),
+            or the strongest that was tried; ``None`` where the model is as low without attack.
+        below: without one, the attack after the jump; ``None`` where it never falls so low.
+        attack: the paper's.
     """
 
     arm: Arm
     followers: tuple[Arm, ...]
-    inside: float | None
-    above: float | None
-    below: float | None
-    attack: tuple[str, str]
+    inside: Condition | None
+    above: Condition | None
+    below: Condition | None
+    attack: Series
 
     @property
-    def shown(self) -> list[float]:
-        """The epsilons to look at, ascending."""
+    def shown(self) -> list[Condition]:
+        """The conditions to look at, by rising strength."""
         if self.inside is not None:
             return [self.inside]
-        return [eps_px for eps_px in (self.above, self.below) if eps_px is not None]
+        return [condition for condition in (self.above, self.below) if condition is not None]
+
+
+def papers_attack(study: Study) -> Series | None:
+    """The attack that the paper used, FGSM in the maximum norm, if it was tried here."""
+    return next((a for a in study.attacks if (a.first.name, a.first.norm) == ("fgsm", "inf")), None)
 
 
 def calibrations(study: Study) -> list[Calibration]:
     """One per undefended arm that was attacked."""
-    attack = attack_of(conditions(study.measures))
+    attack = papers_attack(study)
     if attack is None:
         return []
     found = []
     for arm in undefended(study.arms):
-        values = _values(study, arm, attack)
+        values = {
+            condition: number.value
+            for condition in (CLEAN, *attack.conditions)
+            if (number := study.numbers.get((arm.name, condition, METRIC))) is not None
+        }
         if len(values) < 2:
             continue
         compared = study.comparisons[study.comparisons["reference"] == arm.name]["arm"].unique()
@@ -64,35 +73,25 @@ def calibrations(study: Study) -> list[Calibration]:
     return found
 
 
-def _values(study: Study, arm: Arm, attack: tuple[str, str]) -> dict[float, float]:
-    """Epsilon -> accuracy on malignant images; 0 is clean."""
-    numbers = together(study.measures)
-    tried = conditions(study.measures)
-    keys = {0.0: CLEAN} | {eps_px: (*attack, eps_px) for eps_px in strengths(tried, attack)}
-    return {
-        eps_px: numbers[arm.name, key, METRIC].value
-        for eps_px, key in keys.items()
-        if (arm.name, key, METRIC) in numbers
-    }
-
-
-def fall(values: Mapping[float, float]) -> tuple[float | None, float | None, float | None]:
+def fall(
+    values: Mapping[Condition, float],
+) -> tuple[Condition | None, Condition | None, Condition | None]:
     """Finds the interval 10/91 (Wilson) in a curve.
 
     Args:
-        values: epsilon -> accuracy on malignant images in [0, 1]; 0 is clean.
+        values: condition -> accuracy on malignant images in [0, 1], by rising strength.
 
     Returns:
         `Calibration.inside`, `above` and `below`.
     """
     low, high = ORIGINAL_ATTACKED.interval
-    above: float | None = None
-    for eps_px in sorted(values):
-        if values[eps_px] > high:
-            above = eps_px
-        elif values[eps_px] >= low and eps_px > 0:
-            return eps_px, None, None
-        elif values[eps_px] <= high:
+    above: Condition | None = None
+    for condition, value in values.items():
+        if value > high:
+            above = condition
+        elif value >= low and not condition.clean:
+            return condition, None, None
+        elif value <= high:
             # Where a curve rises again, as FGSM's may, what it passes then is no fall.
-            return None, above, eps_px
+            return None, above, condition
     return None, above, None

@@ -19,19 +19,17 @@ from bcadv.metrics.intervals import (
     paired_difference_interval,
 )
 from bcadv.metrics.pooled import Clusters, percentiles, resampled_sums
-from bcadv.report.answers import Condition
 from bcadv.report.arms import Measured, undefended
-from bcadv.report.measures import Draw, typed
-from bcadv.report.naming import NOISE
+from bcadv.report.measures import DESCRIBED, Draw, described, typed
+from bcadv.report.naming import DEFENCE
 from bcadv.report.prose import listed
+from bcadv.results.schema import Condition
 
 COLUMNS = (
     "arm",
     "reference",
     "seed",
-    "perturbation",
-    "norm",
-    "eps_px",
+    *DESCRIBED,
     "n",
     "only_reference",
     "only_arm",
@@ -51,23 +49,23 @@ def references(arms: Sequence[Measured]) -> list[Measured]:
 def reference_of(measured: Measured, candidates: Sequence[Measured]) -> Measured | None:
     """The undefended arm that an arm is compared with, if any.
 
-    The one that differs in the noise alone; else one that was tested on the same images.
+    The one that differs in the defence alone; else one that was tested on the same images.
     """
 
     def seeds(each: Measured) -> int:
         return len(_shared_seeds(measured, each))
 
-    twins = [each for each in candidates if not beside_noise(measured, each)]
+    twins = [each for each in candidates if not beside_the_defence(measured, each)]
     others = [each for each in candidates if seeds(each)]
     return max(twins, key=seeds, default=max(others, key=seeds, default=None))
 
 
-def beside_noise(one: Measured, other: Measured) -> list[str]:
-    """Options other than the noise in which two ways of training differ."""
+def beside_the_defence(one: Measured, other: Measured) -> list[str]:
+    """Options other than the defence in which two ways of training differ."""
     return sorted(
         name
         for name in {*one.way, *other.way}
-        if name not in NOISE and one.way.get(name) != other.way.get(name)
+        if name not in DEFENCE and one.way.get(name) != other.way.get(name)
     )
 
 
@@ -94,11 +92,11 @@ def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[st
                 "tested on the same images with the same seed."
             )
             continue
-        differing = beside_noise(measured, reference)
+        differing = beside_the_defence(measured, reference)
         if differing:
             remarks.append(
                 f"“{measured.arm.name}” and “{reference.arm.name}”, which it is compared with, "
-                f"differ not in the noise alone but also in {listed(differing)}."
+                f"differ not in the defence alone but also in {listed(differing)}."
             )
         seeds = _shared_seeds(measured, reference)
         absent = [seed for seed in measured.models if seed not in seeds]
@@ -114,8 +112,8 @@ def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[st
 
 
 def _shared_seeds(measured: Measured, reference: Measured) -> list[int]:
-    # Models that differ in the noise alone have seen the same images, or others of the same names.
-    alike = not beside_noise(measured, reference)
+    # Models that differ in the defence alone saw the same images, or others of the same names.
+    alike = not beside_the_defence(measured, reference)
     return [
         seed
         for seed, model in measured.models.items()
@@ -165,7 +163,9 @@ def _compared(
             ends = percentiles(np.mean([resampled[s] for s in chosen], axis=0))
             for key, of_seeds, bootstrap in zip(conditions, pairs, ends.T, strict=True):
                 row = _row([of_seeds[s] for s in chosen], (bootstrap[0], bootstrap[1]))
-                records.append((measured.arm.name, reference.arm.name, label, *key, *row))
+                records.append(
+                    (measured.arm.name, reference.arm.name, label, *described(key), *row)
+                )
     return records
 
 

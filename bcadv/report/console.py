@@ -10,19 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bcadv.report.answers import CLEAN
-from bcadv.report.numbers import (
-    Key,
-    Number,
-    attack_name,
-    condition_name,
-    conditions,
-    strengths,
-    together,
-)
-from bcadv.report.robustness import perturbations
+from bcadv.report.numbers import Key, Number, Series
+from bcadv.report.robustness import curves
 from bcadv.report.study import Study
 from bcadv.report.table import UNDEFINED
+from bcadv.results.schema import CLEAN
 from bcadv.text import shown
 
 _MOST_WITH_INTERVAL = 3
@@ -34,11 +26,11 @@ def console_comparison(study: Study) -> RenderableType:
     Up to three arms are columns and have 95 % intervals. More are rows of a table for each
     perturbation that was tried at several strengths, without intervals.
     """
-    numbers = together(study.measures)
+    numbers = study.numbers
     warning = [Text(study.warning, "bold red")] if study.synthetic else []
     if len(study.arms) <= _MOST_WITH_INTERVAL:
         return Group(*warning, _with_intervals(study, numbers))
-    attacks = perturbations(study)
+    attacks = curves(study)
     return Group(*warning, *(_without_intervals(study, numbers, attack) for attack in attacks))
 
 
@@ -46,20 +38,18 @@ def _with_intervals(study: Study, numbers: Mapping[Key, Number]) -> Table:
     table = _table("Accuracy (%) [95 % interval]", "image")
     for arm in study.arms:
         table.add_column(Text(shown(arm.name)), justify="right", overflow="fold")
-    for condition in conditions(study.measures):
+    for condition in study.conditions:
         found = (numbers.get((arm.name, condition, "accuracy")) for arm in study.arms)
         cells = (UNDEFINED if number is None else number.rate for number in found)
-        table.add_row(Text(shown(condition_name(condition))), *map(Text, cells))
+        table.add_row(Text(shown(condition.text)), *map(Text, cells))
     return table
 
 
-def _without_intervals(
-    study: Study, numbers: Mapping[Key, Number], attack: tuple[str, str]
-) -> Table:
-    table = _table(f"Accuracy (%), {attack_name(attack)} of so many grey levels of 255", "")
-    tried = [(*attack, size) for size in strengths(conditions(study.measures), attack) if size]
+def _without_intervals(study: Study, numbers: Mapping[Key, Number], series: Series) -> Table:
+    table = _table(f"Accuracy (%), {series.label}, {series.first.axis}", "")
+    tried = series.conditions
     for condition in (CLEAN, *tried):
-        heading = "clean" if condition == CLEAN else f"{condition[2]:g}"
+        heading = "clean" if condition == CLEAN else f"{condition.strength:g}"
         table.add_column(heading, justify="right", overflow="fold", min_width=2)
     for arm in study.arms:
         found = (numbers.get((arm.name, key, "accuracy")) for key in (CLEAN, *tried))

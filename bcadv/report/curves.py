@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,29 +12,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bcadv.report.style import BLUE, LINES, VERMILLION, new_figure
-from bcadv.report.table import by_variant, is_synthetic, perturbation_name, variant_name
+from bcadv.report.numbers import Series, all_series
+from bcadv.report.style import BLUE, LINES, VERMILLION, legend_entries, new_figure
+from bcadv.report.table import by_variant, variant_name
+from bcadv.results.schema import CLEAN, Condition, Result, Row
 
 _METRICS = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
 
 
-def robustness_curve(results: Mapping[str, Any]) -> Figure | None:
+def robustness_curve(result: Result) -> Figure | None:
     """Accuracy, sensitivity and specificity against epsilon, a line per BatchNorm variant.
 
     One row of panels per perturbation; bands are the 95 % intervals.
 
     Args:
-        results: contents of ``results.json``.
+        result: content of ``results.json``.
 
     Returns:
         The figure; ``None`` where nothing was perturbed.
     """
-    lines = {variant_name(variant): rows for variant, rows in by_variant(results).items()}
+    lines = {variant_name(variant): rows for variant, rows in by_variant(result).items()}
     return _curves(
         lines,
         list(_METRICS),
-        f"{results['run']['experiment']}: metrics against the size of the perturbation",
-        synthetic=is_synthetic(results),
+        f"{result.run.experiment}: metrics against the size of the perturbation",
+        synthetic=result.data.synthetic,
     )
 
 
@@ -74,75 +76,51 @@ def training_curve(history: pd.DataFrame, title: str, *, synthetic: bool) -> Fig
     return figure
 
 
-def _curves(
-    lines: Mapping[str, Sequence[Mapping[str, Any]]],
-    metrics: Sequence[str],
-    title: str,
-    *,
-    synthetic: bool,
-) -> Figure | None:
-    perturbations = list(
-        dict.fromkeys(
-            perturbation_name(row)
-            for rows in lines.values()
-            for row in rows
-            if row["perturbation"] != "none"
-        )
-    )
-    if not perturbations:
+Lines: TypeAlias = Mapping[str, Sequence[tuple[Condition, Row]]]
+"""Name of a line -> its points, clean first."""
+
+
+def _curves(lines: Lines, metrics: Sequence[str], title: str, *, synthetic: bool) -> Figure | None:
+    tried = all_series({condition for rows in lines.values() for condition, _ in rows})
+    if not tried:
         return None
     # A single strength makes no curve; it is shown only where there is nothing else.
-    perturbations = [p for p in perturbations if _strengths(lines, p) > 1] or perturbations
+    tried = [series for series in tried if len(series.conditions) > 1] or tried
     figure = new_figure(
-        3.6 * len(metrics) + 0.4, 3.1 * len(perturbations) + 0.9, title, synthetic=synthetic
+        3.6 * len(metrics) + 0.4, 3.1 * len(tried) + 0.9, title, synthetic=synthetic
     )
-    grid = figure.subplots(len(perturbations), len(metrics), sharey=True, squeeze=False)
-    for axes_row, perturbation in zip(grid, perturbations, strict=True):
+    grid = figure.subplots(len(tried), len(metrics), sharey=True, squeeze=False)
+    for axes_row, series in zip(grid, tried, strict=True):
         for axes, metric in zip(axes_row, metrics, strict=True):
-            _panel(axes, lines, perturbation, metric)
+            _panel(axes, lines, series, metric)
         axes_row[0].set_ylabel("% (band: 95 % interval)")
-    handles, labels = grid[0][0].get_legend_handles_labels()
+    handles, labels = legend_entries(grid[0][0])
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
     return figure
 
 
-def _strengths(lines: Mapping[str, Sequence[Mapping[str, Any]]], perturbation: str) -> int:
-    """Number of different strengths that a perturbation was tried at."""
-    rows = (row for rows in lines.values() for row in rows)
-    return len({_size(row) for row in rows if perturbation_name(row) == perturbation})
-
-
-def _panel(
-    axes: Axes,
-    lines: Mapping[str, Sequence[Mapping[str, Any]]],
-    perturbation: str,
-    metric: str,
-) -> None:
+def _panel(axes: Axes, lines: Lines, series: Series, metric: str) -> None:
+    wanted = [CLEAN, *series.conditions]
     chosen = {
-        name: [row for row in rows if perturbation_name(row) in {"clean", perturbation}]
+        name: sorted((pair for pair in rows if pair[0] in wanted), key=lambda p: p[0].strength)
         for name, rows in lines.items()
     }
-    sizes = sorted({_size(row) for rows in chosen.values() for row in rows})
-    symbol = "σ" if perturbation.startswith("gaussian") else "ε"
+    sizes = sorted({condition.strength for rows in chosen.values() for condition, _ in rows})
     for (name, rows), look in zip(chosen.items(), cycle(LINES), strict=False):
-        ordered = sorted(rows, key=_size)
         # Evenly spaced sizes: on a linear axis 1/4, 1/2 and 1 would lie on top of each other.
-        x = [sizes.index(_size(row)) for row in ordered]
+        x = [sizes.index(condition.strength) for condition, _ in rows]
+        entries = [row.metrics[metric] for _, row in rows]
         value, low, high = (
-            _percent(row["metrics"][metric][key] for row in ordered)
+            _percent([getattr(entry, key) for entry in entries])
             for key in ("value", "ci_low", "ci_high")
         )
         axes.plot(x, value, label=name, markersize=5, **look)
         axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
     axes.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
-    axes.set_xlabel(f"{symbol} in grey levels of 255")
+    axes.set_xlabel(series.first.axis)
     axes.set_ylim(-3, 103)
-    axes.set_title(f"{metric}, {perturbation}", fontsize=10)
+    axes.set_title(f"{metric}, {series.label}", fontsize=10)
     axes.grid(alpha=0.3)
-
-
-def _size(row: Mapping[str, Any]) -> float:
-    return 0.0 if row["perturbation"] == "none" else float(row["eps_px"])
 
 
 def _percent(values: Iterable[float | None]) -> np.ndarray:

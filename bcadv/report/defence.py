@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bcadv.report.answers import CLEAN
 from bcadv.report.arms import Arm
 from bcadv.report.differences import Difference
 from bcadv.report.facts import Facts, commonest_share
-from bcadv.report.numbers import positive_of
+from bcadv.report.numbers import amounts, positive_of
 from bcadv.report.prose import listed, plural
+from bcadv.results.schema import CLEAN, Condition
 
 _SPELLED_OUT = 4
 """Up to so many defended models are judged one by one; more are counted."""
@@ -18,7 +18,7 @@ _SPELLED_OUT = 4
 def on_the_defence(facts: Facts) -> list[str]:
     """Whether the defended models do better on the same images."""
     study = facts.study
-    defended = [arm for arm in study.arms if arm.sigma is not None]
+    defended = [arm for arm in study.arms if not arm.defence.none]
     if not defended:
         return ["No defended model was tested, so nothing can be said about the defence."]
     if study.reference is None:
@@ -40,13 +40,33 @@ def on_the_defence(facts: Facts) -> list[str]:
     for arm in compared:
         if arm.variant == "as_trained":
             said += _batchnorm(facts, arm, compared)
+        said += _disagreement(facts, arm)
     return said
+
+
+def _disagreement(facts: Facts, arm: Arm) -> list[str]:
+    """Attacks under which a defence looks otherwise: the gain may be a matter of the attack."""
+    helped = {row.condition.series: row.condition.label for row in _better(facts, arm)}
+    tried = {series.name: series.label for series in facts.study.attacks}
+    compared = {row.condition.series for row in facts.differences[arm.name]}
+    others = [label for name, label in tried.items() if name in compared and name not in helped]
+    if not helped or not others:
+        return []
+    return [
+        f"“{arm.name}” is better under {listed(list(helped.values()))} and not under "
+        f"{listed(others)}: a gain that another attack does not show is no robustness."
+    ]
+
+
+def _better(facts: Facts, arm: Arm) -> list[Difference]:
+    """Attacked conditions under which an arm is certainly better."""
+    return [row for row in facts.differences[arm.name] if row.attacked and row.better]
 
 
 def _judge(facts: Facts, arm: Arm) -> list[str]:
     """One defended model, matched by epsilon."""
     rows = facts.differences[arm.name]
-    clean = next((row for row in rows if row.eps_px == 0), None)
+    clean = next((row for row in rows if row.condition.clean), None)
     said = []
     if clean is not None:
         if clean.worse:
@@ -57,7 +77,7 @@ def _judge(facts: Facts, arm: Arm) -> list[str]:
             cost = f"shows no certain change of clean accuracy ({clean.text} points)"
         said.append(f"“{arm.name}”, compared on the same images, {cost}.")
     said += _flaws(facts, arm)
-    attacked = [row for row in rows if row.eps_px > 0]
+    attacked = [row for row in rows if row.attacked]
     if not attacked:
         return said
     better = [row for row in attacked if row.better]
@@ -68,9 +88,9 @@ def _judge(facts: Facts, arm: Arm) -> list[str]:
         if found:
             most = best(found, key=lambda row: row.value)
             words.append(
-                f"it is {word} at {_strengths(found)} "
+                f"it is {word} at {where(found)} "
                 + (
-                    f"(the most: {most.text} points, at {most.eps_px:g}/255)"
+                    f"(the most: {most.text} points, at {most.condition.text})"
                     if len(found) > 1
                     else f"({most.text} points)"
                 )
@@ -82,11 +102,15 @@ def _judge(facts: Facts, arm: Arm) -> list[str]:
     elif open_:
         others = "strength" if open_ == 1 else f"{open_} strengths"
         words.append(f"at the other {others} the difference may be chance")
-    return [*said, f"Attacked at the same ε, {'; '.join(words)}."]
+    return [*said, f"Attacked alike, {'; '.join(words)}."]
 
 
-def _strengths(rows: Sequence[Difference]) -> str:
-    return f"ε={listed([f'{row.eps_px:g}' for row in rows])}/255"
+def where(rows: Sequence[Difference]) -> str:
+    """The conditions of some differences: ``FGSM 1 and 2/255; PGD-20 1/255``."""
+    of_series: dict[str, list[Condition]] = {}
+    for row in rows:
+        of_series.setdefault(row.condition.label, []).append(row.condition)
+    return "; ".join(f"{label} {amounts(found)}" for label, found in of_series.items())
 
 
 def _no_better_than_naming_one_class(facts: Facts, arm: Arm) -> list[str]:
@@ -126,14 +150,14 @@ def _one_sided(facts: Facts, arm: Arm) -> list[str]:
 def _count(facts: Facts, compared: Sequence[Arm]) -> list[str]:
     """Many defended models, counted."""
     rows = {arm.name: facts.differences[arm.name] for arm in compared}
-    clean = [row for of in rows.values() for row in of if row.eps_px == 0]
-    attacked = [row for of in rows.values() for row in of if row.eps_px > 0]
+    clean = [row for of in rows.values() for row in of if row.condition.clean]
+    attacked = [row for of in rows.values() for row in of if row.attacked]
     better = [row for row in attacked if row.better]
     worse = [row for row in attacked if row.worse]
-    gains = sum(any(row.better and row.eps_px > 0 for row in of) for of in rows.values())
+    gains = sum(any(row.better and row.attacked for row in of) for of in rows.values())
     said = [
-        f"Of {len(compared)} defended models (σ × BatchNorm statistics), compared on the same "
-        f"images, {_none(sum(row.worse for row in clean))} lose clean accuracy and "
+        f"Of {len(compared)} defended models (defence × BatchNorm statistics), compared on the "
+        f"same images, {_none(sum(row.worse for row in clean))} lose clean accuracy and "
         f"{_none(sum(row.better for row in clean))} gain some.",
     ]
     flawed = [arm for arm in compared if _flaws(facts, arm)]
@@ -146,7 +170,7 @@ def _count(facts: Facts, compared: Sequence[Arm]) -> list[str]:
     if not attacked:
         return said
     said.append(
-        f"Attacked at the same ε, {_none(gains)} are better than the undefended model at some "
+        f"Attacked alike, {_none(gains)} are better than the undefended model at some "
         "strength; "
         f"of the {plural(len(attacked), 'comparison')} {_none(len(better))} are better, "
         f"{_none(len(worse))} worse, and the rest may be chance."
@@ -157,7 +181,7 @@ def _count(facts: Facts, compared: Sequence[Arm]) -> list[str]:
         if found:
             most = max(found, key=lambda row: row.value)
             said.append(
-                f"The largest gain{of}: “{most.arm}”, {most.text} points at ε={most.eps_px:g}/255."
+                f"The largest gain{of}: “{most.arm}”, {most.text} points at {most.condition.text}."
             )
             break
     return said
@@ -178,29 +202,29 @@ def _batchnorm(facts: Facts, arm: Arm, compared: Sequence[Arm]) -> list[str]:
         (
             other
             for other in compared
-            if other.variant == "clean" and other.sigma == arm.sigma and other.jobs == arm.jobs
+            if other.variant == "clean" and other.training == arm.training
         ),
         None,
     )
-    gains = [row for row in facts.differences[arm.name] if row.better and row.eps_px > 0]
+    gains = _better(facts, arm)
     if twin is None or not gains:
         return []
-    again = {row.eps_px: row for row in facts.differences[twin.name] if row.eps_px > 0}
-    there = [again[row.eps_px] for row in gains if row.eps_px in again]
+    again = {row.condition: row for row in facts.differences[twin.name] if row.attacked}
+    there = [again[row.condition] for row in gains if row.condition in again]
     if not there:
         return []
     kept = [row for row in there if row.better]
     lost = [row for row in there if not row.better]
-    absent = [row for row in gains if row.eps_px not in again]
+    absent = [row for row in gains if row.condition not in again]
     said = f"With BatchNorm statistics from clean images (“{twin.name}”, the same weights) "
     if kept:
-        said += f"there is a gain still at {_strengths(kept)}"
-        said += f", but none that could not be chance at {_strengths(lost)}" if lost else ""
+        said += f"there is a gain still at {where(kept)}"
+        said += f", but none that could not be chance at {where(lost)}" if lost else ""
     else:
         best = max(there, key=lambda row: row.value)
         said += (
             f"no gain is left that could not be chance (the largest: {best.text} points): what was "
             "gained may be a matter of these statistics rather than of sturdier weights"
         )
-    said += f"; at {_strengths(absent)} that was not measured" if absent else ""
+    said += f"; at {where(absent)} that was not measured" if absent else ""
     return [f"{said}."]

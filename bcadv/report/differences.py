@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
 
-from bcadv.report.answers import CLEAN
+from bcadv.results.schema import Condition, ordered
 
 ALPHA = 0.05
 
@@ -18,7 +19,7 @@ class Difference:
 
     Attributes:
         arm: name of the arm.
-        eps_px: of the attack; 0 without attack.
+        condition: that both were measured under.
         value: in [-1, 1].
         low: lower end of its 95 % interval.
         high: upper end.
@@ -27,11 +28,16 @@ class Difference:
     """
 
     arm: str
-    eps_px: float
+    condition: Condition
     value: float
     low: float
     high: float
     certain: bool
+
+    @property
+    def attacked(self) -> bool:
+        """Whether both were attacked; noise is no attack."""
+        return self.condition.kind == "attack"
 
     @property
     def better(self) -> bool:
@@ -58,24 +64,18 @@ def _signed(share: float) -> str:
 
 
 def differences(
-    comparisons: pd.DataFrame, attack: tuple[str, str] | None
+    comparisons: pd.DataFrame, known: Iterable[Condition]
 ) -> dict[str, list[Difference]]:
-    """The differences of each arm, clean and under one attack, in the order of epsilon.
+    """The differences of each arm, clean and under everything tried, in the order of conditions.
 
     Args:
         comparisons: of the study.
-        attack: perturbation and norm.
+        known: its conditions.
     """
-    found: dict[str, list[Difference]] = {}
-    chosen = comparisons[
-        (comparisons["perturbation"] == CLEAN[0])
-        | (
-            (comparisons["perturbation"] == (attack or CLEAN)[0])
-            & (comparisons["norm"] == (attack or CLEAN)[1])
-        )
-    ]
-    for key, rows in chosen.groupby(["arm", "eps_px"], sort=True):
-        arm, eps_px = str(key[0]), float(str(key[1]))
+    by_id = {condition.id: condition for condition in known}
+    found: dict[str, dict[Condition, Difference]] = {}
+    for key, rows in comparisons.groupby(["arm", "condition"], sort=False):
+        arm, condition = str(key[0]), by_id[str(key[1])]
         together = rows[rows["seed"].isna()].iloc[0]
         each = rows[rows["seed"].notna()]
         value, low, high = (float(together[name]) for name in ("difference", "low", "high"))
@@ -83,5 +83,5 @@ def differences(
         signs = each["difference"] * value > 0
         agreed = bool(signs.all()) if math.isnan(p) else p < ALPHA
         certain = (low > 0 or high < 0) and agreed
-        found.setdefault(arm, []).append(Difference(arm, eps_px, value, low, high, certain))
-    return found
+        found.setdefault(arm, {})[condition] = Difference(arm, condition, value, low, high, certain)
+    return {arm: [of[c] for c in ordered(set(of))] for arm, of in found.items()}

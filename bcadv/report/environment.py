@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import pandas as pd
 
 from bcadv.report.jobs import Job
 from bcadv.report.tabular import Table
+from bcadv.results.schema import Result
 
 UNKNOWN = "unknown"
 
@@ -23,7 +23,7 @@ def environment_table(jobs: Iterable[Job]) -> Table:
     Returns:
         A line per item; where jobs differ, every value with the number of its jobs.
     """
-    of_each = [_items(job.results) for job in jobs]
+    of_each = [_items(job.result) for job in jobs]
     names = dict.fromkeys(name for items in of_each for name in items)
     lines = {name: Counter(items.get(name, UNKNOWN) for items in of_each) for name in names}
     mixed = [name for name, values in lines.items() if len(values) > 1]
@@ -37,11 +37,10 @@ def environment_table(jobs: Iterable[Job]) -> Table:
     return Table("environment", "Environment of the jobs", shown.copy(), shown, tuple(notes))
 
 
-def _items(results: Mapping[str, Any]) -> dict[str, str]:
+def _items(result: Result) -> dict[str, str]:
     """The items of one job as text; nested ones by their own names."""
-    environment = results.get("environment", {})
-    items = {"code": str(results["run"].get("git_commit") or UNKNOWN)}
-    for name, value in environment.items():
+    items = {"code": result.run.git_commit or UNKNOWN}
+    for name, value in result.environment.items():
         if isinstance(value, Mapping):
             items |= {str(key): str(inner) for key, inner in value.items()}
         else:

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bcadv.errors import BcadvError
-from bcadv.report.figures import HISTORY, read_history
+from bcadv.report.figures import read_history
 from bcadv.report.jobs import Job
-from bcadv.report.study import Arm, Study
+from bcadv.report.study import Study
 from bcadv.report.style import BLUE, PANEL, VERMILLION, new_figure
-from bcadv.report.table import variant_name
+from bcadv.results.files import HISTORY
 
 
 @dataclass(frozen=True)
@@ -31,28 +31,21 @@ def trainings(study: Study) -> list[Training]:
     """
     found: dict[str, dict[str, Job]] = {}
     for arm in study.arms:
-        jobs = found.setdefault(training_name(arm), {})
+        jobs = found.setdefault(arm.training, {})
         for job in arm.jobs:
-            fingerprint = job.results.get("training", {}).get("fingerprint")
-            jobs[str(fingerprint or job.folder)] = job
+            jobs[job.result.training.fingerprint] = job
     return [Training(name, tuple(jobs.values())) for name, jobs in found.items()]
-
-
-def training_name(arm: Arm) -> str:
-    """The name of the arm without its BatchNorm statistics, which are chosen after training."""
-    return arm.name.replace(f", {variant_name(arm.variant)}", "")
 
 
 def histories(training: Training) -> tuple[list[pd.DataFrame], list[str]]:
     """The histories of a training's seeds, and a sentence on those that cannot be read."""
     read, unread, absent = [], [], []
     for job in training.jobs:
-        path = job.folder / HISTORY
-        if not path.is_file():
+        if not (job.folder / HISTORY).is_file():
             absent.append(job.name)
             continue
         try:
-            read.append(read_history(path))
+            read.append(read_history(job.unharmed(HISTORY)))
         except BcadvError as error:
             unread.append(str(error))
     if absent:

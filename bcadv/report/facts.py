@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bcadv.report.answers import Condition
 from bcadv.report.arms import Arm
 from bcadv.report.differences import Difference
 from bcadv.report.jobs import Job
-from bcadv.report.numbers import Key, Number
+from bcadv.report.numbers import Number
 from bcadv.report.prose import plural
 from bcadv.report.study import Study
+from bcadv.results.schema import Condition
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,15 @@ class Facts:
 
     Attributes:
         study: the study.
-        numbers: measures of all seeds together.
-        attack: perturbation and norm that the report is about.
-        sizes: its epsilons in grey levels of 255, ascending.
-        differences: of each arm from its undefended one.
+        differences: of each arm from its undefended one, clean and attacked.
     """
 
     study: Study
-    numbers: dict[Key, Number]
-    attack: tuple[str, str] | None
-    sizes: Sequence[float]
     differences: dict[str, list[Difference]]
 
     def number(self, arm: Arm, key: Condition, metric: str = "accuracy") -> Number | None:
         """A measure of an arm, if it was measured."""
-        return self.numbers.get((arm.name, key, metric))
+        return self.study.numbers.get((arm.name, key, metric))
 
 
 def patients_text(count: int | None, jobs: Sequence[Job]) -> str:
@@ -53,13 +47,13 @@ def patients_text(count: int | None, jobs: Sequence[Job]) -> str:
 
 def unknown_patients(job: Job, part: str) -> int:
     """Number of images of a part whose patient is unknown."""
-    return int(job.results["data"]["overlap"].get("unknown_patients", {}).get(part, 0))
+    return int((job.result.data.overlap.get("unknown_patients") or {}).get(part, 0))
 
 
 def commonest_share(jobs: Sequence[Job]) -> float:
     """Share of the commonest class among the test images, mean over the jobs."""
     shares = []
     for job in jobs:
-        counts = job.results["data"]["counts"]["test"].values()
+        counts = job.result.data.counts["test"].values()
         shares.append(float(max(counts) / sum(counts)))
     return sum(shares) / len(shares)

@@ -8,7 +8,7 @@ train_loss, train_accuracy, val_loss, val_accuracy) where the job trained, and `
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,15 +19,17 @@ from matplotlib.figure import Figure
 
 from bcadv.errors import BcadvError
 from bcadv.report.curves import robustness_curve, training_curve
-from bcadv.report.jobs import load_job
-from bcadv.report.pictures import adversarial_figure, load_examples, noise_figure
+from bcadv.report.jobs import Job
+from bcadv.report.pictures import (
+    adversarial_figure,
+    load_examples,
+    noise_figure,
+    spread_attacks,
+)
 from bcadv.report.style import not_drawn, save
-from bcadv.report.table import is_synthetic
+from bcadv.results.files import EXAMPLES, FIGURES, HISTORY
 from bcadv.text import brief
 
-FIGURES = "figures"
-HISTORY = "history.csv"
-EXAMPLES = "examples.npz"
 _HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 log = logging.getLogger(__name__)
@@ -46,59 +48,50 @@ class Drawn(NamedTuple):
     failures: list[str]
 
 
-def draw_all(folder: Path, results: Mapping[str, Any] | None = None) -> Drawn:
+def draw_all(job: Job) -> Drawn:
     """Draws every figure that the job's files allow, as PNG and SVG.
 
     Args:
-        folder: job folder; the figures go to its ``figures``.
-        results: content of its ``results.json``; ``None`` reads it.
+        job: a finished job; the figures go to its folder's ``figures``.
 
     Returns:
         The files of robustness_curve, training, noise and adversarial, and what was in the way.
-
-    Raises:
-        BcadvError: if ``results.json`` has to be read and is damaged.
     """
-    results = load_job(folder).results if results is None else results
     drawn = Drawn([], [])
-    for name, draw in _figures(folder, results, drawn.failures).items():
+    for name, draw in _figures(job, drawn.failures).items():
         try:
             figure = draw()
             if figure is not None:
-                drawn.files.extend(save(figure, folder / FIGURES, name))
+                drawn.files.extend(save(figure, job.folder / FIGURES, name))
         except Exception as error:
             drawn.failures.append(not_drawn(name, error))
-    log.info("%d figures in %s", len(drawn.files), folder / FIGURES)
+    log.info("%d figures in %s", len(drawn.files), job.folder / FIGURES)
     return drawn
 
 
-def _figures(
-    folder: Path, results: Mapping[str, Any], failures: list[str]
-) -> dict[str, Callable[[], Figure | None]]:
+def _figures(job: Job, failures: list[str]) -> dict[str, Callable[[], Figure | None]]:
     """What draws each figure; damaged files are noted."""
-    job, classes = str(results["run"]["experiment"]), results["data"]["classes"]
-    synthetic = is_synthetic(results)
+    name, classes, synthetic = job.experiment, job.classes, job.synthetic
+    known = job.result.by_id
     found: dict[str, Callable[[], Figure | None]] = {
-        "robustness_curve": partial(robustness_curve, results)
+        "robustness_curve": partial(robustness_curve, job.result)
     }
     try:
-        if (folder / HISTORY).is_file():
-            history = read_history(folder / HISTORY)
-            found["training"] = partial(
-                training_curve, history, f"{job}: training", synthetic=synthetic
-            )
+        if (job.folder / HISTORY).is_file():
+            history = read_history(job.unharmed(HISTORY))
+            title = f"{name}: training"
+            found["training"] = partial(training_curve, history, title, synthetic=synthetic)
     except BcadvError as error:
         failures.append(str(error))
     try:
-        if (folder / EXAMPLES).is_file():
-            examples = load_examples(folder / EXAMPLES, len(classes))
-            found["noise"] = partial(
-                noise_figure, examples, classes, f"{job}: Gaussian noise", synthetic=synthetic
-            )
-            if (examples["eps_px"] > 0).any():
-                title = f"{job}: original and attacked"
+        if (job.folder / EXAMPLES).is_file():
+            examples = load_examples(job.unharmed(EXAMPLES), len(classes))
+            title = f"{name}: Gaussian noise"
+            found["noise"] = partial(noise_figure, examples, classes, title, synthetic=synthetic)
+            if spread_attacks(examples, known):
+                title = f"{name}: original and attacked"
                 found["adversarial"] = partial(
-                    adversarial_figure, examples, classes, title, synthetic=synthetic
+                    adversarial_figure, examples, known, classes, title, synthetic=synthetic
                 )
     except BcadvError as error:
         failures.append(str(error))

@@ -7,20 +7,21 @@ array               shape, type            meaning
 ==================  =====================  =====================================================
 image               (k, 3, H, W) uint8     the clean image, times 255
 adversarial         (k, 3, H, W) float32   the attacked image, in [0, 1]
-eps_px              (k,) float             epsilon of the attack in grey levels of 255: the
-                                           smallest that flips it, or the largest tried
+condition           (k,) str               id of the condition that it was attacked under: the
+                                           weakest that flips it, or the strongest tried
 flipped             (k,) bool              whether any epsilon flips it
 first               (k,) bool              among the first to flip, or among the last
 target              (k,) int               true class
 image_id            (k,) str               name of the image
-prob_clean          (k, K) float           the model's probabilities for the clean image
-prob_adversarial    (k, K) float           the same for the attacked image
+prediction          (k,) int               the class that the clean image is called
+prob_clean          (k, K) float           the model's probabilities for it
+prediction_adversarial, prob_adversarial   the same for the attacked image
 ==================  =====================  =====================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bcadv.errors import BcadvError
 from bcadv.report.arrays import Array, load_arrays
 from bcadv.report.pictures import (
     Examples,
@@ -38,17 +40,19 @@ from bcadv.report.pictures import (
     verdict,
 )
 from bcadv.report.style import new_figure, short
+from bcadv.results.schema import Condition
 
-GALLERY = "gallery.npz"
 _ARRAYS = {
     "image": Array(("k", 3, "H", "W"), "u1"),
     "adversarial": Array(("k", 3, "H", "W"), "f", 0, 1),
-    "eps_px": Array(("k",), "f", 0),
+    "condition": Array(("k",), "U"),
     "flipped": Array(("k",), "b"),
     "first": Array(("k",), "b"),
     "target": Array(("k",), "i", 0),
     "image_id": Array(("k",), "U"),
+    "prediction": Array(("k",), "i", 0),
     "prob_clean": Array(("k", "K"), "f", 0, 1),
+    "prediction_adversarial": Array(("k",), "i", 0),
     "prob_adversarial": Array(("k", "K"), "f", 0, 1),
 }
 
@@ -62,8 +66,10 @@ class Triplet:
         clean: (3, H, W) in [0, 1].
         attacked: the same.
         target: true class.
-        eps_px: size of the attack in grey levels of 255.
-        remark: stands beside epsilon.
+        condition: that it was attacked under.
+        remark: stands beside its strength.
+        called_clean: class that the clean image is called.
+        called_attacked: class that the attacked image is called.
         prob_clean: (K,) the model's probabilities for the clean image.
         prob_attacked: (K,) for the attacked image.
     """
@@ -72,8 +78,10 @@ class Triplet:
     clean: NDArray[Any]
     attacked: NDArray[Any]
     target: int
-    eps_px: float
+    condition: Condition
     remark: str
+    called_clean: int
+    called_attacked: int
     prob_clean: NDArray[Any]
     prob_attacked: NDArray[Any]
 
@@ -97,16 +105,18 @@ def triplets_figure(
         show(original, triplet.clean)
         truth = short(f"truly {classes[triplet.target]}", 24)
         original.set_title(f"{short(triplet.name, 24)}\n{truth}", fontsize=8.5)
-        verdict(original, triplet.prob_clean, triplet.target, classes)
+        verdict(original, triplet.called_clean, triplet.prob_clean, triplet.target, classes)
         show_change(change, triplet.attacked - triplet.clean)
         show(attacked, triplet.attacked)
         remark = f"\n{triplet.remark}" if triplet.remark else ""
-        attacked.set_title(f"attacked, ε = {triplet.eps_px:g}/255{remark}", fontsize=8.5)
-        verdict(attacked, triplet.prob_attacked, triplet.target, classes)
+        attacked.set_title(f"{short(triplet.condition.text, 24)}{remark}", fontsize=8.5)
+        verdict(attacked, triplet.called_attacked, triplet.prob_attacked, triplet.target, classes)
     return figure
 
 
-def example_triplets(examples: Examples, attack: int) -> list[Triplet]:
+def example_triplets(
+    examples: Examples, attack: int, known: Mapping[str, Condition]
+) -> list[Triplet]:
     """One image of each class under the attack of this number."""
     return [
         Triplet(
@@ -114,8 +124,10 @@ def example_triplets(examples: Examples, attack: int) -> list[Triplet]:
             clean=examples["image"][i] / 255,
             attacked=examples["adversarial"][attack, i],
             target=int(examples["target"][i]),
-            eps_px=float(examples["eps_px"][attack]),
+            condition=known[str(examples["condition"][attack])],
             remark="",
+            called_clean=int(examples["prediction"][i]),
+            called_attacked=int(examples["prediction_adversarial"][attack, i]),
             prob_clean=examples["prob_clean"][i],
             prob_attacked=examples["prob_adversarial"][attack, i],
         )
@@ -123,12 +135,15 @@ def example_triplets(examples: Examples, attack: int) -> list[Triplet]:
     ]
 
 
-def gallery_triplets(path: Path, classes: int) -> tuple[list[Triplet], list[Triplet]]:
+def gallery_triplets(
+    path: Path, classes: int, known: Mapping[str, Condition]
+) -> tuple[list[Triplet], list[Triplet]]:
     """Reads ``gallery.npz``.
 
     Args:
         path: of the file.
         classes: number of classes of the job.
+        known: the job's conditions by their ids.
 
     Returns:
         The images that flip first, and those that flip last or never.
@@ -140,14 +155,20 @@ def gallery_triplets(path: Path, classes: int) -> tuple[list[Triplet], list[Trip
     check_classes(path, kept["target"], classes)
     sides: tuple[list[Triplet], list[Triplet]] = ([], [])
     for i in range(len(kept["image"])):
-        flipped = bool(kept["flipped"][i])
+        flipped, name = bool(kept["flipped"][i]), str(kept["condition"][i])
+        if name not in known:
+            raise BcadvError(
+                f"{path} is about {name}, which the job's results do not know; run the job again."
+            )
         triplet = Triplet(
             name=str(kept["image_id"][i]),
             clean=kept["image"][i] / 255,
             attacked=kept["adversarial"][i],
             target=int(kept["target"][i]),
-            eps_px=float(kept["eps_px"][i]),
-            remark="the smallest tried that flips it" if flipped else "never flipped",
+            condition=known[name],
+            remark="the weakest tried that flips it" if flipped else "never flipped",
+            called_clean=int(kept["prediction"][i]),
+            called_attacked=int(kept["prediction_adversarial"][i]),
             prob_clean=kept["prob_clean"][i],
             prob_attacked=kept["prob_adversarial"][i],
         )

@@ -7,16 +7,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bcadv.report.arms import undefended
-from bcadv.report.epochs import training_name
-from bcadv.report.numbers import attack_name
-from bcadv.report.robustness import CLEAN, of_all_seeds
+from bcadv.report.numbers import Series
+from bcadv.report.robustness import of_all_seeds
 from bcadv.report.study import Arm, Study
 from bcadv.report.style import new_figure
 from bcadv.report.table import variant_name
+from bcadv.results.schema import CLEAN
 from bcadv.text import shown
 
 
-def heat_maps(study: Study, perturbation: str, norm: str) -> dict[str, Figure]:
+def heat_maps(study: Study, attack: Series) -> dict[str, Figure]:
     """A heat map for each choice of BatchNorm statistics that was tried with two sigmas or more.
 
     Undefended training is sigma 0; where it was not measured with a map's statistics, it stands
@@ -24,8 +24,7 @@ def heat_maps(study: Study, perturbation: str, norm: str) -> dict[str, Figure]:
 
     Args:
         study: what to draw from.
-        perturbation: name of the attack.
-        norm: its norm.
+        attack: to draw.
 
     Returns:
         BatchNorm variant -> map of the accuracy in per cent; empty without two epsilons.
@@ -35,29 +34,27 @@ def heat_maps(study: Study, perturbation: str, norm: str) -> dict[str, Figure]:
         defended = [arm for arm in study.arms if arm.sigma and arm.variant == variant]
         undefended = _undefended(study, variant)
         arms = sorted([*undefended, *defended], key=lambda arm: arm.sigma or 0)
-        values = _accuracies(study, arms, perturbation, norm)
+        values = _accuracies(study, arms, attack)
         if len({arm.sigma or 0 for arm in arms}) > 1 and values.shape[1] > 2:
-            name = attack_name((perturbation, norm))
-            title = f"Accuracy (%), {name}, {variant_name(variant)}"
-            result[variant] = _draw(
-                values, [training_name(arm) for arm in arms], title, study.synthetic
-            )
+            title = f"Accuracy (%), {attack.label}, {variant_name(variant)}"
+            names = [arm.training for arm in arms]
+            result[variant] = _draw(values, names, title, attack.first.axis, study.synthetic)
     return result
 
 
 def _undefended(study: Study, variant: str) -> list[Arm]:
     """Those with these BatchNorm statistics, or else those that others are compared with."""
-    every = [arm for arm in study.arms if not arm.sigma]
+    every = [arm for arm in study.arms if arm.defence.none]
     return [arm for arm in every if arm.variant == variant] or undefended(every)
 
 
-def _accuracies(study: Study, arms: list[Arm], perturbation: str, norm: str) -> pd.DataFrame:
+def _accuracies(study: Study, arms: list[Arm], attack: Series) -> pd.DataFrame:
     """A row per arm, a column per epsilon (0: clean); per cent."""
     rows = study.measures[study.measures["metric"] == "accuracy"]
-    attacked = (rows["perturbation"] == perturbation) & (rows["norm"] == norm)
-    rows = rows[(rows["perturbation"] == CLEAN) | (attacked & (rows["eps_px"] > 0))]
+    shown = [CLEAN.id, *(condition.id for condition in attack.conditions)]
+    rows = rows[rows["condition"].isin(shown)]
     series = {
-        i: of_all_seeds(rows[rows["arm"] == arm.name]).set_index("eps_px")["value"]
+        i: of_all_seeds(rows[rows["arm"] == arm.name]).set_index("strength")["value"]
         for i, arm in enumerate(arms)
     }
     return 100 * pd.DataFrame(series).T.sort_index(axis="columns").astype(float)
@@ -69,7 +66,7 @@ def ink(value: float) -> str:
     return "white" if value <= 46 else "black"
 
 
-def _draw(values: pd.DataFrame, names: list[str], title: str, synthetic: bool) -> Figure:
+def _draw(values: pd.DataFrame, names: list[str], title: str, axis: str, synthetic: bool) -> Figure:
     lines, columns = values.shape
     longest = max(map(len, names))
     figure = new_figure(
@@ -95,7 +92,7 @@ def _draw(values: pd.DataFrame, names: list[str], title: str, synthetic: bool) -
         )
     axes.set_xticks(range(columns), [f"{eps:g}" for eps in values.columns], fontsize=9)
     axes.set_yticks(range(lines), [shown(name) for name in names], fontsize=9)
-    axes.set_xlabel("ε in grey levels of 255 (0: clean)", fontsize=9)
+    axes.set_xlabel(axis, fontsize=9)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)

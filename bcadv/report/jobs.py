@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,66 +10,88 @@ from pathlib import Path
 from typing import Any
 
 from bcadv.errors import BcadvError
+from bcadv.results.files import RESULTS, SWEEP_RECORD, SWEEPS, digest
+from bcadv.results.schema import Condition, Defence, Result, read_result
 from bcadv.store import NOT_JOBS
-
-SCHEMA_VERSION = 3
-RESULTS = "results.json"
-PREDICTIONS = "predictions.parquet"
-SWEEPS = "sweeps"
-SWEEP_RECORD = "sweep.json"
-
-_SECTIONS = ("run", "data", "training", "pictures", "clean", "perturbed")
-_NEEDED = {
-    "run": ("experiment", "finished", "seed"),
-    "data": ("source", "synthetic", "split", "classes", "positive", "counts", "overlap"),
-    "training": ("fingerprint", "shape", "checkpoint", "weights"),
-    "pictures": ("batchnorm",),
-}
-_ROW = ("batchnorm", "perturbation", "norm", "eps_px", "n", "n_patients", "metrics")
-_METRICS = ("accuracy", "sensitivity", "specificity")
-_ENTRY = ("value", "n", "ci_low", "ci_high", "ci_kind")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A finished job: its folder and the contents of its ``results.json``."""
+    """A finished job: its folder and the content of its ``results.json``."""
 
     folder: Path
-    results: dict[str, Any]
+    result: Result
 
     @property
     def experiment(self) -> str:
-        return str(self.results["run"].get("experiment") or self.folder.name)
+        return self.result.run.experiment or self.folder.name
 
     @property
     def name(self) -> str:
         """What people call it: sweep and number, or its folder."""
-        return str(self.results["run"].get("name") or self.folder.name)
+        return self.result.run.name or self.folder.name
 
     @property
     def finished(self) -> str:
-        """Time of the end, ISO 8601; empty where the job did not end."""
-        return str(self.results["run"].get("finished") or "")
+        """Time of the end, ISO 8601."""
+        return self.result.run.finished
 
     @property
     def seed(self) -> int:
-        return int(self.results["run"]["seed"])
+        return self.result.run.seed
 
     @property
     def weights(self) -> str:
         """Digest of the tested weights, which tells two trainings of equal settings apart."""
-        return str(self.results["training"]["weights"])
+        return self.result.model.weights
+
+    @property
+    def defence(self) -> Defence:
+        """What was done to make the model robust."""
+        return self.result.model.defence
 
     @property
     def pictured(self) -> str:
         """Choice of BatchNorm statistics that the pictures are of."""
-        return str(self.results["pictures"]["batchnorm"])
+        return self.result.pictures.batchnorm
 
     @property
     def shape(self) -> Mapping[str, Any]:
         """Everything that shaped the model: dotted option -> value."""
-        shape: Mapping[str, Any] = self.results["training"]["shape"]
-        return shape
+        return self.result.training.shape
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the model's outputs."""
+        return self.result.task.classes
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images are made up."""
+        return self.result.data.synthetic
+
+    def pictured_conditions(self) -> dict[float, Condition]:
+        """Strength -> condition of the attack that the pictures show."""
+        return {
+            condition.strength: condition
+            for condition in self.result.conditions
+            if condition.series == self.result.pictures.series
+        }
+
+    def unharmed(self, name: str) -> Path:
+        """Path of a file of the job that its results vouch for.
+
+        Raises:
+            BcadvError: the file is not the one that the results were written with.
+        """
+        path = self.folder / name
+        wanted = self.result.files.get(name)
+        if wanted is not None and path.is_file() and digest(path) != wanted:
+            raise BcadvError(
+                f"{path} was changed or damaged since the results were written, so it is not "
+                "used; run the job again."
+            )
+        return path
 
 
 def load_job(folder: Path) -> Job:
@@ -79,56 +100,7 @@ def load_job(folder: Path) -> Job:
     Raises:
         BcadvError: if ``results.json`` is missing, damaged or of another schema version.
     """
-    return _load(folder / RESULTS)[0]
-
-
-def _load(path: Path) -> tuple[Job, bytes]:
-    """The job, and a digest of its file."""
-    try:
-        content = path.read_bytes()
-        results = json.loads(content)
-    except (OSError, ValueError, RecursionError) as error:
-        raise BcadvError(f"{path} cannot be read: {error}") from error
-    version = results.get("schema_version") if isinstance(results, dict) else None
-    if version != SCHEMA_VERSION:
-        raise BcadvError(
-            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; "
-            "run the job again with this version."
-        )
-    absent = _absent(results)
-    if absent:
-        raise BcadvError(f"{path} lacks {', '.join(absent)}; run the job again.")
-    return Job(path.parent, results), hashlib.sha256(content).digest()
-
-
-def _absent(results: Mapping[str, Any]) -> list[str]:
-    """What a report needs and the file does not have."""
-    sections = [name for name in _SECTIONS if name not in results]
-    if sections:
-        return sections
-    absent = [
-        f"{section}.{name}"
-        for section, names in _NEEDED.items()
-        for name in names
-        if not isinstance(results[section], dict) or name not in results[section]
-    ]
-    for part in ("clean", "perturbed"):
-        rows = results[part]
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            absent.append(f"a list of rows under {part}")
-            continue
-        missing = {name for row in rows for name in _ROW if name not in row}
-        entries = [] if missing else [row["metrics"] for row in rows]
-        missing |= {f"metrics.{name}" for of in entries for name in _METRICS if name not in of}
-        missing |= {
-            f"metrics.{metric}.{name}"
-            for of in entries
-            for metric, entry in of.items()
-            for name in _ENTRY
-            if name not in entry
-        }
-        absent += [f"{part}.{name}" for name in sorted(missing)[:3]]
-    return absent or ([] if results["clean"] else ["a row under clean"])
+    return Job(folder, read_result(folder / RESULTS)[0])
 
 
 def find_jobs(roots: Iterable[Path]) -> tuple[list[Job], list[str]]:
@@ -157,15 +129,13 @@ def find_jobs(roots: Iterable[Path]) -> tuple[list[Job], list[str]]:
                 left_out.append(sentence)
                 continue
             try:
-                job, digest = _load(folder / RESULTS)
+                result, content = read_result(folder / RESULTS)
             except BcadvError as error:
                 left_out.append(str(error))
                 continue
-            if not job.finished:
-                left_out.append(f"{folder / RESULTS} has no end time: the job did not finish.")
-            elif digest not in seen:
-                seen.add(digest)
-                jobs.append(job)
+            if content not in seen:
+                seen.add(content)
+                jobs.append(Job(folder, result))
     return jobs, left_out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +21,18 @@ from bcadv.metrics.pooled import (
     percentiles,
     resampled_sums,
 )
-from bcadv.report.answers import CLEAN, Condition
 from bcadv.report.arms import Cell, Measured, Model
+from bcadv.results.schema import CLEAN, Condition, Measure
 
 RATES = ("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity")
 METRICS = (*RATES, "auroc", "ece")
+DESCRIBED = ("condition", "label", "norm", "strength", "unit")
+"""What a table says of a condition: its id, and what that means."""
+
 COLUMNS = (
     "arm",
     "seed",
-    "perturbation",
-    "norm",
-    "eps_px",
+    *DESCRIBED,
     "metric",
     "value",
     "low",
@@ -93,7 +94,7 @@ def incomplete(arms: Sequence[Measured]) -> list[str]:
         if lacking:
             said.append(
                 f"“{measured.arm.name}”: not every seed was measured at "
-                + ", ".join(f"{name} {eps_px:g}/255" for name, _, eps_px in lacking)
+                + ", ".join(condition.text for condition in lacking)
                 + "; the mean there is over fewer seeds."
             )
     return said
@@ -107,22 +108,22 @@ def _cells(measured: Measured, condition: Condition) -> dict[int, Cell]:
 def _of_seed(name: str, seed: int | None, condition: Condition, cell: Cell) -> list[Record]:
     records: list[Record] = []
     for metric in METRICS:
-        entry = cell.row["metrics"].get(metric)
+        entry = cell.row.metrics.get(metric)
         if entry is None:
             continue
         records.append(
             (
                 name,
                 seed,
-                *condition,
+                *described(condition),
                 metric,
-                _number(entry["value"]),
-                _number(entry["ci_low"]),
-                _number(entry["ci_high"]),
-                entry.get("k"),
-                entry["n"],
-                cell.row["n_patients"],
-                entry["ci_kind"] or str(entry.get("reason", "")),
+                _number(entry.value),
+                _number(entry.ci_low),
+                _number(entry.ci_high),
+                entry.k,
+                entry.n,
+                cell.row.n_patients,
+                entry.ci_kind or entry.reason,
             )
         )
     return records
@@ -160,12 +161,11 @@ def _pooled(
         for s, (m, c, of) in enumerate(zip(models, clean, cells, strict=True))
     ]
     resampled = [seed.resampled() for seed in one]
-    names = {name for model in models for name in model.images.group}
-    patients = sum(name.startswith("patient ") for name in names) or None
+    patients = len(frozenset().union(*(model.images.patients for model in models))) or None
     records: list[Record] = []
     for metric in METRICS:
-        entries = [[cell.row["metrics"].get(metric, _ABSENT) for cell in of] for of in cells]
-        values = np.array([[_number(entry["value"]) for entry in of] for of in entries])
+        entries = [[cell.row.metrics.get(metric, _ABSENT) for cell in of] for of in cells]
+        values = np.array([[_number(entry.value) for entry in of] for of in entries])
         by_seeds: dict[tuple[int, ...], list[int]] = {}
         for j, column in enumerate(values.T):
             by_seeds.setdefault(tuple(np.flatnonzero(~np.isnan(column)).tolist()), []).append(j)
@@ -186,7 +186,7 @@ def _pooled(
             for j, value, bootstrap in zip(columns, mean.tolist(), ends, strict=True):
                 given = [entries[s][j] for s in defined]
                 row = _pooled_row(metric, value, bootstrap, given, clusters, patients)
-                records.append((measured.arm.name, None, *conditions[j], metric, *row))
+                records.append((measured.arm.name, None, *described(conditions[j]), metric, *row))
     return records
 
 
@@ -194,14 +194,14 @@ def _pooled_row(
     metric: str,
     value: float,
     bootstrap: Interval,
-    entries: Sequence[Mapping[str, Any]],
+    entries: Sequence[Measure],
     clusters: int,
     patients: int | None,
 ) -> Record:
     """Value, ends, k, n, patients and kind of interval of several seeds together."""
     is_rate = metric in RATES
-    k = sum(entry["k"] for entry in entries) if is_rate else None
-    n = sum(entry["n"] for entry in entries)
+    k = sum(entry.k or 0 for entry in entries) if is_rate else None
+    n = sum(entry.n for entry in entries)
     low, high, kind = pick_interval(
         value,
         bootstrap,
@@ -216,14 +216,19 @@ def _pooled_row(
     return value, low, high, k, n, patients, kind
 
 
-_ABSENT: Mapping[str, Any] = {"value": None}
+_ABSENT = Measure(value=None, n=0)
 
 
-def _independent(entry: Mapping[str, Any]) -> Interval:
+def described(condition: Condition) -> tuple[str, str, str | None, float, str | None]:
+    """The columns `DESCRIBED`."""
+    return condition.id, condition.label, condition.norm, condition.strength, condition.unit
+
+
+def _independent(entry: Measure) -> Interval:
     """An interval of a seed that does not collapse: Wilson's for a rate, else the seed's own."""
-    if "wilson_low" in entry:
-        return entry["wilson_low"], entry["wilson_high"]
-    return _number(entry["ci_low"]), _number(entry["ci_high"])
+    if entry.wilson_low is not None and entry.wilson_high is not None:
+        return entry.wilson_low, entry.wilson_high
+    return _number(entry.ci_low), _number(entry.ci_high)
 
 
 @dataclass(frozen=True)

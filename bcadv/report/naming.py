@@ -5,31 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bcadv.report.table import variant_name
+from bcadv.results.schema import Defence
 
-_HOW = ("injection.perturbation", "injection.probability")
-NOISE = (*_HOW, "sigma")
-"""What makes a way of training a defence."""
+DEFENCE = ("defence", "injection.perturbation", "injection.probability", "sigma")
+"""What the defence's own name says of a way of training."""
 
 _SHORT = {
     "data.split": lambda value: {"paper": "split by image"}.get(value, f"{value} split"),
-    "injection.probability": lambda value: f"noise on {100 * value:g} % of images",
-    "injection.perturbation": lambda value: str(value).replace("_", " "),
     "classes": lambda value: "/".join(json.loads(value)),
     "checkpoint": lambda value: f"{value} epoch",
 }
-
-
-def sigma_of(way: Mapping[str, Any]) -> float | None:
-    """Standard deviation of the training noise; ``None`` where there is none.
-
-    Args:
-        way: of training, option -> value.
-    """
-    sigma = way.get("sigma")
-    return None if sigma is None or way.get("injection.perturbation") is None else float(sigma)
 
 
 def made_unique(names: Sequence[str], more: Sequence[str]) -> list[str]:
@@ -39,34 +28,54 @@ def made_unique(names: Sequence[str], more: Sequence[str]) -> list[str]:
     return [f"{name}, {word}" if times[name] > 1 else name for name, word in pairs]
 
 
-def names_of(ways: Sequence[Mapping[str, Hashable]], variants: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class Named:
+    """The names of an arm.
+
+    Attributes:
+        training: of its way of training.
+        arm: the same with its BatchNorm statistics, where they need a word.
+    """
+
+    training: str
+    arm: str
+
+
+def names_of(
+    ways: Sequence[Mapping[str, Hashable]], defences: Sequence[Defence], variants: Sequence[str]
+) -> list[Named]:
     """Names of arms; two may share one only if the same settings trained them.
 
     Args:
         ways: of training, option -> value, one per arm.
+        defences: of the models of each arm.
         variants: BatchNorm statistics of each arm.
     """
     # One undefended model needs no word on its statistics; beside a second one it does.
     several = any(
-        sigma_of(way) is None and variant != "as_trained"
-        for way, variant in zip(ways, variants, strict=True)
+        defence.none and variant != "as_trained"
+        for defence, variant in zip(defences, variants, strict=True)
     )
     names = []
-    for way, variant, extra in zip(ways, variants, _what_differs(ways), strict=True):
-        sigma = sigma_of(way)
-        words = ["undefended" if sigma is None else f"noise σ={sigma:g}"]
-        words += [variant_name(variant)] if sigma is not None or several else []
-        names.append(", ".join([*words, *extra]))
+    extras = _what_differs(ways)
+    for defence, variant, extra in zip(defences, variants, extras, strict=True):
+        statistics = [] if defence.none and not several else [variant_name(variant)]
+        names.append(
+            Named(
+                ", ".join([defence.label, *extra]),
+                ", ".join([defence.label, *statistics, *extra]),
+            )
+        )
     return names
 
 
 def _what_differs(ways: Sequence[Mapping[str, Hashable]]) -> list[list[str]]:
     """The fewest options that tell apart what the arms have beside their names.
 
-    Two arms of different sigma that also differ in, say, the tested epoch must both say so: else
-    the reader takes the difference for that of sigma.
+    Two arms of different defences that also differ in, say, the tested epoch must both say so:
+    else the reader takes the difference for that of the defence.
     """
-    options = sorted({option for way in ways for option in way} - {*NOISE}, key=_priority)
+    options = sorted({option for way in ways for option in way} - {*DEFENCE}, key=_priority)
     chosen: list[str] = []
     whole = _parts(ways, options)
     for option in options:
@@ -75,8 +84,6 @@ def _what_differs(ways: Sequence[Mapping[str, Hashable]]) -> list[list[str]]:
             break
         if _parts(ways, [*chosen, option]) > now:
             chosen.append(option)
-    defended = [way for way in ways if sigma_of(way) is not None]
-    chosen += [option for option in _HOW if len({way.get(option) for way in defended}) > 1]
     return [_said(way, chosen) for way in ways]
 
 
@@ -96,7 +103,7 @@ def _said(way: Mapping[str, Any], chosen: Sequence[str]) -> list[str]:
     words = []
     for option in chosen:
         value = way.get(option)
-        if option not in way or (option in _HOW and value is None):
+        if option not in way:
             continue
         if option in _SHORT:
             words.append(_SHORT[option](value))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pandas as pd
 
-from bcadv.report.answers import CLEAN, Condition
 from bcadv.report.arms import Arm
 from bcadv.report.jobs import Job
-from bcadv.report.table import UNDEFINED, perturbation_name
+from bcadv.report.prose import listed
+from bcadv.report.table import UNDEFINED
+from bcadv.results.schema import Condition, ordered
 
 IN_PER_CENT = ("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity")
 
@@ -20,6 +21,47 @@ _NUMBERS = ("value", "low", "high", "k", "n", "n_patients")
 
 Key: TypeAlias = tuple[str, Condition, str]
 """Arm, condition, metric."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One way of perturbing and all the strengths that it was tried at.
+
+    Attributes:
+        conditions: by rising strength, all above 0.
+    """
+
+    conditions: tuple[Condition, ...]
+
+    @property
+    def first(self) -> Condition:
+        """The weakest; all of them share its label, norm and unit."""
+        return self.conditions[0]
+
+    @property
+    def name(self) -> str:
+        """In files."""
+        return self.first.series
+
+    @property
+    def label(self) -> str:
+        """What people call it, e.g. ``FGSM``."""
+        return self.first.label
+
+    @property
+    def is_attack(self) -> bool:
+        """Whether it means harm; noise does not."""
+        return self.first.kind == "attack"
+
+    def amounts(self) -> str:
+        """The strengths with their unit, for a sentence."""
+        return amounts(self.conditions)
+
+
+def amounts(conditions: Sequence[Condition]) -> str:
+    """Strengths of one series with their unit: ``1, 2 and 4/255``, ``0.5 and 1``."""
+    unit = "/255" if conditions[0].unit == "grey level" else ""
+    return listed([f"{condition.strength:g}" for condition in conditions]) + unit
 
 
 @dataclass(frozen=True)
@@ -60,16 +102,22 @@ def rate(value: float, low: float, high: float) -> str:
     return f"{100 * value:.1f}{ends}"
 
 
-def together(measures: pd.DataFrame) -> dict[Key, Number]:
-    """The measures of all seeds together."""
+def together(measures: pd.DataFrame, known: Iterable[Condition]) -> dict[Key, Number]:
+    """The measures of all seeds together.
+
+    Args:
+        measures: of a study.
+        known: its conditions.
+    """
+    by_id = {condition.id: condition for condition in known}
     rows = measures[measures["seed"].isna()]
-    columns = ("arm", "perturbation", "norm", "eps_px", "metric", *_NUMBERS)
+    columns = ("arm", "condition", "metric", *_NUMBERS)
     found = {}
-    for arm, perturbation, norm, eps_px, metric, *numbers in zip(
+    for arm, condition, metric, *numbers in zip(
         *(rows[name].tolist() for name in columns), strict=True
     ):
         value, low, high, k, n, n_patients = numbers
-        found[arm, (perturbation, norm, eps_px), metric] = Number(
+        found[arm, by_id[condition], metric] = Number(
             value, low, high, _whole(k), int(n), _whole(n_patients)
         )
     return found
@@ -79,58 +127,30 @@ def _whole(value: Any) -> int | None:
     return None if pd.isna(value) else int(value)
 
 
-def conditions(measures: pd.DataFrame) -> list[Condition]:
-    """Every condition of any arm; clean first."""
-    rows = measures[measures["seed"].isna()]
-    columns = rows[["perturbation", "norm", "eps_px"]].drop_duplicates()
-    found = [(str(p), str(n), float(e)) for p, n, e in columns.itertuples(index=False)]
-    return sorted(found, key=lambda key: (key != CLEAN, key))
+def all_series(conditions: Iterable[Condition]) -> list[Series]:
+    """Everything that was tried, attacks first, each with its strengths."""
+    found: dict[str, list[Condition]] = {}
+    for condition in ordered([*conditions]):
+        if condition.strength > 0:
+            found.setdefault(condition.series, []).append(condition)
+    return [Series(tuple(members)) for members in found.values()]
 
 
-def attack_of(found: Iterable[Condition]) -> tuple[str, str] | None:
-    """Perturbation and norm that a report is about: the attack tried at most strengths.
-
-    Noise is no attack; ``None`` where there is no other.
-    """
-    tried: dict[tuple[str, str], int] = {}
-    for perturbation, norm, eps_px in found:
-        if eps_px > 0 and not perturbation.startswith("gaussian"):
-            tried[perturbation, norm] = tried.get((perturbation, norm), 0) + 1
-    return max(tried, key=lambda key: (tried[key], key[1] == "inf"), default=None)
-
-
-def strengths(found: Iterable[Condition], attack: tuple[str, str] | None) -> list[float]:
-    """Epsilons of an attack, ascending."""
-    return sorted({key[2] for key in found if key[:2] == attack})
-
-
-def condition_name(condition: Condition) -> str:
-    """``clean``, ``FGSM ε=2/255`` or ``gaussian noise σ=25.5/255``."""
-    perturbation, norm, eps_px = condition
-    name = perturbation_name({"perturbation": perturbation, "norm": norm})
-    if condition == CLEAN:
-        return name
-    if perturbation.startswith("gaussian"):
-        return f"noise σ={eps_px / 255:.3g}" + (" clipped" if "clipped" in perturbation else "")
-    return f"{name.upper()} ε={eps_px:g}/255"
-
-
-def attack_name(attack: tuple[str, str]) -> str:
-    """``FGSM``, with its norm where that is not infinity."""
-    return perturbation_name({"perturbation": attack[0], "norm": attack[1]}).upper()
+def attacks_of(conditions: Iterable[Condition]) -> list[Series]:
+    """The attacks among them."""
+    return [series for series in all_series(conditions) if series.is_attack]
 
 
 def positive_of(job: Job) -> str:
     """Name of the positive class; ``positive`` where there are several."""
-    data = job.results["data"]
-    names = [str(data["classes"][number]) for number in data["positive"]]
-    return names[0] if len(names) == 1 else "positive"
+    task = job.result.task
+    return task.positive_name if len(task.positive) == 1 else "positive"
 
 
 def cases(jobs: Iterable[Job]) -> str:
     """What a positive image shows, in the plural."""
     jobs = list(jobs)
-    if {job.results["data"]["source"] for job in jobs} <= {"breakhis", "synthetic"}:
+    if {job.result.data.source for job in jobs} <= {"breakhis", "synthetic"}:
         return "cancers"
     return f"cases of {' or '.join(dict.fromkeys(positive_of(job) for job in jobs))}"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bcadv.metrics.intervals import Interval, wilson
 from bcadv.report.jobs import Job
@@ -53,7 +52,7 @@ ORIGINAL_ATTACKED, DEFENCE_ATTACKED = Reported(10, 91), Reported(25, 91)
 
 def unlike_the_papers_data(jobs: Iterable[Job]) -> tuple[str, ...]:
     """Why numbers of these jobs cannot be held against the paper's: the data, a sentence each."""
-    return _of_all_or_some([_of_data(job.results["data"]) for job in jobs])
+    return _of_all_or_some([_of_data(job) for job in jobs])
 
 
 def _of_all_or_some(sentences: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -65,27 +64,28 @@ def _of_all_or_some(sentences: Sequence[Sequence[str]]) -> tuple[str, ...]:
     )
 
 
-def _of_data(data: Mapping[str, Any]) -> list[str]:
-    if data["synthetic"]:
+def _of_data(job: Job) -> list[str]:
+    data = job.result.data
+    if data.synthetic:
         return [
             "The images are synthetic: nothing here can be compared with the paper, or says "
             "anything about patients."
         ]
-    if data["source"] != "breakhis":
-        return [f"The images are not BreakHis, the paper's data, but {', '.join(data['classes'])}."]
+    if data.source != "breakhis":
+        return [f"The images are not BreakHis, the paper's data, but {', '.join(job.classes)}."]
     said = []
-    if data["split"] != "paper":
+    if data.split != "paper":
         said.append(
-            f"The split is “{data['split']}”; the paper's is by image, which lets a patient stand "
+            f"The split is “{data.split}”; the paper's is by image, which lets a patient stand "
             "on both sides and is easier."
         )
-    if {part: dict(of) for part, of in data["counts"].items()} != COUNTS:
-        total, papers = _sum(data["counts"]), _sum(COUNTS)
+    if {part: dict(of) for part, of in data.counts.items()} != COUNTS:
+        total, papers = _sum(data.counts), _sum(COUNTS)
         said.append(
             f"The images are not the paper's: {total} in all, the paper has {papers}"
             + (
                 ", and other classes."
-                if {name for of in data["counts"].values() for name in of} != set(COUNTS["test"])
+                if {name for of in data.counts.values() for name in of} != set(COUNTS["test"])
                 else "."
             )
         )

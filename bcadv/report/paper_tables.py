@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from bcadv.report import paper
-from bcadv.report.answers import CLEAN, Condition
 from bcadv.report.arms import Arm
-from bcadv.report.calibration import METRIC, Calibration, calibrations
+from bcadv.report.calibration import METRIC, Calibration, calibrations, papers_attack
 from bcadv.report.facts import unknown_patients
 from bcadv.report.jobs import Job
-from bcadv.report.numbers import (
-    Number,
-    attack_name,
-    attack_of,
-    condition_name,
-    conditions,
-    positive_of,
-    rate,
-    several_seeds,
-    strengths,
-    together,
-)
+from bcadv.report.measures import DESCRIBED, described
+from bcadv.report.numbers import Number, Series, positive_of, rate, several_seeds
+from bcadv.report.prose import listed
 from bcadv.report.study import Study
 from bcadv.report.table import UNDEFINED
 from bcadv.report.tabular import Table, table_of
+from bcadv.results.schema import CLEAN, Condition
 
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 _INTERVALS = "In per cent, [95 % interval]; the paper's intervals are Wilson's, from its counts."
@@ -42,7 +32,7 @@ def counts(study: Study) -> Table:
     data: dict[str, list[Job]] = {}
     for job in study.jobs:
         data.setdefault(_data_name(job), []).append(job)
-    classes = dict.fromkeys(name for job in study.jobs for name in job.results["data"]["classes"])
+    classes = dict.fromkeys(name for job in study.jobs for name in job.classes)
     records, shown = [], []
     for name in classes:
         for part, word in _PARTS.items():
@@ -73,7 +63,7 @@ def counts(study: Study) -> Table:
 
 
 def _count(job: Job, part: str, name: str) -> int:
-    return int(job.results["data"]["counts"].get(part, {}).get(name, 0))
+    return int(job.result.data.counts.get(part, {}).get(name, 0))
 
 
 def _span(numbers: Sequence[int]) -> str:
@@ -81,18 +71,17 @@ def _span(numbers: Sequence[int]) -> str:
 
 
 def _data_name(job: Job) -> str:
-    data = job.results["data"]
-    classes = json.dumps(data["classes"])
-    sort = {"paper": "by image"}.get(data["split"], f"split {data['split']}")
-    fold = f", fold {data['fold']}" if data.get("fold") else ""
-    what = "own images" if data["source"] == "folder" else data["source"]
-    extra = "" if data["source"] != "folder" else f" {'/'.join(json.loads(classes))}"
+    data = job.result.data
+    sort = {"paper": "by image"}.get(data.split, f"split {data.split}")
+    fold = f", fold {data.fold}" if data.fold else ""
+    what = "own images" if data.source == "folder" else data.source
+    extra = "" if data.source != "folder" else f" {'/'.join(job.classes)}"
     return f"{what}{extra}, {sort}{fold}"
 
 
 def clean(study: Study) -> Table:
     """Table 2: accuracy on the test images as they are, beside 98.72 and 98.08 %."""
-    numbers = together(study.measures)
+    numbers = study.numbers
     records, shown = [], []
     for arm in study.arms:
         number = numbers.get((arm.name, CLEAN, "accuracy"))
@@ -124,10 +113,8 @@ def clean(study: Study) -> Table:
 
 def malignant(study: Study) -> Table | None:
     """Table 3: the positive test images only, without attack and under FGSM."""
-    numbers = together(study.measures)
-    found = conditions(study.measures)
-    attack = attack_of(found)
-    sizes = strengths(found, attack)
+    numbers = study.numbers
+    attack = papers_attack(study)
     records, shown = [], []
     for arm in study.arms:
         line = {"model": arm.name}
@@ -139,10 +126,9 @@ def malignant(study: Study) -> Table | None:
         papers = _papers(arm, paper.ORIGINAL_MALIGNANT, paper.DEFENCE_MALIGNANT)
         records.append(_record(arm, CLEAN, without, papers))
         line["no attack, paper"] = _rate(papers)
-        for size in sizes:
-            key: Condition = (*attack, size) if attack is not None else CLEAN
+        for key in () if attack is None else attack.conditions:
             number = numbers.get((arm.name, key, METRIC))
-            line[condition_name(key)] = UNDEFINED if number is None else number.rate
+            line[key.text] = UNDEFINED if number is None else number.rate
             if number is not None:
                 records.append(_record(arm, key, number, None))
         attacked = _papers(arm, paper.ORIGINAL_ATTACKED, paper.DEFENCE_ATTACKED)
@@ -159,12 +145,20 @@ def malignant(study: Study) -> Table | None:
         f"The paper's figures: {_spelled(paper.ORIGINAL_MALIGNANT)} and "
         f"{_spelled(paper.DEFENCE_MALIGNANT)} without attack, {_spelled(paper.ORIGINAL_ATTACKED)} "
         f"and {_spelled(paper.DEFENCE_ATTACKED)} under FGSM (original model and defence).",
-        *([] if attack is not None else ["Nothing was attacked."]),
+        *([] if attack is not None else ["FGSM in the maximum norm, the paper's, was not tried."]),
+        *_beside_the_papers(study, attack),
         *([_SEEDS] if several_seeds(study.arms) else []),
         *_beside(study),
     ]
     title = f"Table 3. The {positive} test images only, without attack and attacked"
     return table_of("table3_malignant", title, pd.DataFrame(records), shown, notes)
+
+
+def _beside_the_papers(study: Study, attack: Series | None) -> list[str]:
+    others = [each.label for each in study.attacks if attack is None or each.name != attack.name]
+    if not others:
+        return []
+    return [f"The paper tried FGSM alone; for {listed(others)} see the table of all metrics."]
 
 
 def _spelled(papers: paper.Reported) -> str:
@@ -173,23 +167,22 @@ def _spelled(papers: paper.Reported) -> str:
 
 def calibration(study: Study) -> Table | None:
     """The smallest epsilon at which the undefended model does as badly as the paper's."""
-    numbers = together(study.measures)
+    numbers = study.numbers
     records, shown, notes = [], [], [_INTERVALS]
     for found in calibrations(study):
         notes.append(calibration_sentence(study, found))
-        for eps_px in found.shown:
-            key: Condition = (*found.attack, eps_px) if eps_px > 0 else CLEAN
+        for key in found.shown:
             for arm in (found.arm, *found.followers):
                 number = numbers.get((arm.name, key, METRIC))
                 if number is None:
                     continue
                 attacked = (paper.ORIGINAL_ATTACKED, paper.DEFENCE_ATTACKED)
                 without = (paper.ORIGINAL_MALIGNANT, paper.DEFENCE_MALIGNANT)
-                papers = _papers(arm, *(attacked if eps_px > 0 else without))
+                papers = _papers(arm, *(without if key.clean else attacked))
                 records.append(_record(arm, key, number, papers))
                 specificity = numbers.get((arm.name, key, "specificity"))
                 line = {
-                    "model and image": f"{arm.name}: {condition_name(key)}",
+                    "model and image": f"{arm.name}: {key.text}",
                     "positive right": number.rate,
                     "right/images": number.counts,
                     "negative right": UNDEFINED if specificity is None else specificity.rate,
@@ -213,14 +206,13 @@ def calibration_sentence(study: Study, found: Calibration) -> str:
     """Where the undefended model meets the paper's 6.1–19.1 %, or why not."""
     low, high = paper.ORIGINAL_ATTACKED.interval
     papers = f"the paper's interval, {100 * low:.1f}–{100 * high:.1f} %"
-    numbers = together(study.measures)
+    numbers = study.numbers
 
-    def at(eps_px: float) -> str:
-        key: Condition = (*found.attack, eps_px) if eps_px > 0 else CLEAN
-        where = f"at ε={eps_px:g}/255" if eps_px > 0 else "without attack"
+    def at(key: Condition) -> str:
+        where = "without attack" if key.clean else f"at ε={key.amount}"
         return f"{numbers[found.arm.name, key, METRIC].rate} % {where}"
 
-    name = attack_name(found.attack)
+    name = found.attack.label
     who = f"The model “{found.arm.name}”"
     if found.inside is not None:
         return f"{who} first falls into {papers}: {at(found.inside)} ({name})."
@@ -243,9 +235,7 @@ def by_seed(study: Study, arm: Arm, key: Condition, metric: str) -> str:
     rows = rows[
         (rows["arm"] == arm.name)
         & (rows["metric"] == metric)
-        & (rows["perturbation"] == key[0])
-        & (rows["norm"] == key[1])
-        & (rows["eps_px"] == key[2])
+        & (rows["condition"] == key.id)
         & rows["seed"].notna()
     ]
     values = [f"{100 * value:.1f}" for value in rows.sort_values("seed")["value"].dropna()]
@@ -260,10 +250,12 @@ def _patients(number: Number, arm: Arm) -> str:
 
 
 def _papers(arm: Arm, original: paper.Reported, defence: paper.Reported) -> paper.Reported | None:
-    """The paper's figure for an arm; it has none for re-estimated BatchNorm statistics."""
+    """The paper's figure for an arm, undefended or trained on noise, as it was trained."""
     if arm.variant != "as_trained":
         return None
-    return original if arm.sigma is None else defence
+    if arm.defence.none:
+        return original
+    return defence if arm.defence.kind == "noise" else None
 
 
 def _rate(papers: paper.Reported | None) -> str:
@@ -280,9 +272,7 @@ def _record(
     low, high = (None, None) if papers is None else papers.interval
     return {
         "arm": arm.name,
-        "perturbation": key[0],
-        "norm": key[1],
-        "eps_px": key[2],
+        **dict(zip(DESCRIBED, described(key), strict=True)),
         "value": number.value,
         "low": number.low,
         "high": number.high,

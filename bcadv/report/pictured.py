@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from matplotlib.figure import Figure
@@ -14,23 +13,23 @@ from numpy.typing import NDArray
 
 from bcadv.errors import BcadvError
 from bcadv.report.document import Album, Block, Bullets, Paragraph, Picture, Pictures
-from bcadv.report.epochs import epochs_figure, histories, training_name, trainings
-from bcadv.report.figures import EXAMPLES
-from bcadv.report.gallery import (
-    GALLERY,
-    Triplet,
-    gallery_triplets,
-    triplets_figure,
-)
+from bcadv.report.epochs import epochs_figure, histories, trainings
+from bcadv.report.gallery import Triplet, triplets_figure
 from bcadv.report.heatmap import heat_maps
 from bcadv.report.jobs import Job
-from bcadv.report.numbers import attack_name
-from bcadv.report.pictures import load_examples, noise_figure
-from bcadv.report.robustness import METRICS, groups, perturbations, robustness_figure
+from bcadv.report.pictures import noise_figure
+from bcadv.report.robustness import METRICS, curves, groups, robustness_figure
 from bcadv.report.study import Arm, Study
 from bcadv.report.style import spread
-from bcadv.report.table import is_synthetic, variant_name
-from bcadv.report.united import attacked_examples, first_and_last, same_model
+from bcadv.report.table import variant_name
+from bcadv.report.united import (
+    attacked_examples,
+    examples_of,
+    first_and_last,
+    gallery_of,
+    same_model,
+)
+from bcadv.results.files import EXAMPLES, GALLERY
 
 _MOST_TRAININGS = 6
 _T = TypeVar("_T")
@@ -40,14 +39,14 @@ def robustness(study: Study, album: Album) -> list[Block]:
     """Curves of every metric under everything that was tried at two strengths or more."""
     blocks: list[Block] = []
     divided = groups(study)
-    for perturbation, norm in perturbations(study):
-        name = attack_name((perturbation, norm))
+    for series in curves(study):
+        name = series.label
         blocks.append(Paragraph(_how_to_read(study, name)))
         drawn = [
             tuple(
                 album.add(
-                    _slug("robustness", metric, name, group.title),
-                    partial(robustness_figure, study, group, perturbation, norm, metric),
+                    _slug("robustness", metric, series.name, group.title),
+                    partial(robustness_figure, study, group, series, metric),
                     alt=f"{title} against the strength of {name}, "
                     f"a line for each of {_listed(arm.name for arm in group.arms)}. "
                     "The numbers are in robustness.csv.",
@@ -82,20 +81,18 @@ def _how_to_read(study: Study, name: str) -> str:
 def heat(study: Study, album: Album) -> list[Block]:
     """Accuracy by sigma and epsilon, where both were varied."""
     blocks: list[Block] = []
-    for perturbation, norm in perturbations(study):
-        if perturbation.startswith("gaussian"):
-            continue
-        name = attack_name((perturbation, norm))
+    for attack in (series for series in curves(study) if series.is_attack):
+        name = attack.label
         pictures = tuple(
             album.add(
-                _slug("heatmap", name, variant),
+                _slug("heatmap", attack.name, variant),
                 figure,
                 alt=f"Accuracy in per cent: a row for each sigma of the training noise, a column "
                 f"for each epsilon of {name}; {variant_name(variant)}.",
                 caption="σ: standard deviation of the training noise, pixels in [0, 1]. "
                 "All seeds together.",
             )
-            for variant, figure in heat_maps(study, perturbation, norm).items()
+            for variant, figure in heat_maps(study, attack).items()
         )
         if pictures:
             blocks.append(Pictures(pictures))
@@ -105,7 +102,7 @@ def heat(study: Study, album: Album) -> list[Block]:
 def noise(study: Study, album: Album) -> list[Block]:
     """Gaussian noise beside the original (fig. 4)."""
     defended = [arm for arm in study.arms if arm.sigma]
-    found, unread = _first([*_middle_first(defended), *study.arms], EXAMPLES, load_examples)
+    found, unread = _first([*_middle_first(defended), *study.arms], EXAMPLES, examples_of)
     blocks: list[Block] = [*unread]
     if found is None:
         return [*blocks, Paragraph("No job kept example images, so Gaussian noise is not shown.")]
@@ -115,7 +112,7 @@ def noise(study: Study, album: Album) -> list[Block]:
         return [*blocks, Paragraph("The example images have noise of σ = 0: there is none to see.")]
     draw = partial(
         noise_figure,
-        *(examples, job.results["data"]["classes"], "Gaussian noise"),
+        *(examples, job.classes, "Gaussian noise"),
         synthetic=_synthetic(job),
     )
     trained_on_it = any(job in arm.jobs for arm in defended)
@@ -169,7 +166,7 @@ def epochs(study: Study, album: Album) -> list[Block]:
 
 def attacked(study: Study, album: Album) -> list[Block]:
     """Original, change and attacked image with probabilities (fig. 6)."""
-    found, unread = _first(_reference_first(study), EXAMPLES, load_examples)
+    found, unread = _first(_reference_first(study), EXAMPLES, examples_of)
     if found is None:
         return [*unread, Paragraph("No job kept example images, so no attack is shown.")]
     job = found.job
@@ -180,9 +177,9 @@ def attacked(study: Study, album: Album) -> list[Block]:
     pictures = tuple(
         album.add(
             f"fig6_attacked_{number}",
-            partial(_triplets, job, triplets, f"ε = {triplets[0].eps_px:g}/255"),
-            alt=f"Original, amplified change and attacked image at epsilon "
-            f"{triplets[0].eps_px:g}/255: {_described(triplets, job)}",
+            partial(_triplets, job, triplets, triplets[0].condition.text),
+            alt=f"Original, amplified change and attacked image, "
+            f"{triplets[0].condition.text}: {_described(triplets, job)}",
         )
         for number, triplets in enumerate(examples, 1)
     )
@@ -202,10 +199,10 @@ def attacked(study: Study, album: Album) -> list[Block]:
 def flips(study: Study, album: Album) -> list[Block]:
     """Images that flip first and last: of the undefended model and of one that is defended."""
     blocks: list[Block] = []
-    defended = _middle_first([arm for arm in study.arms if arm.sigma])
-    undefended = [arm for arm in _reference_first(study) if not arm.sigma]
+    defended = _middle_first([arm for arm in study.arms if not arm.defence.none])
+    undefended = [arm for arm in _reference_first(study) if arm.defence.none]
     for what, arms in (("undefended", undefended), ("defended", defended)):
-        found, unread = _first(arms, GALLERY, gallery_triplets)
+        found, unread = _first(arms, GALLERY, gallery_of)
         blocks += unread
         if found is None:
             continue
@@ -237,12 +234,12 @@ def flips(study: Study, album: Album) -> list[Block]:
 
 
 def _triplets(job: Job, triplets: list[Triplet], title: str) -> Figure:
-    classes = job.results["data"]["classes"]
+    classes = job.classes
     return triplets_figure(triplets, classes, title, synthetic=_synthetic(job))
 
 
 def _synthetic(job: Job) -> bool:
-    return is_synthetic(job.results)
+    return job.synthetic
 
 
 def _model(found: _Found[Any]) -> str:
@@ -251,15 +248,14 @@ def _model(found: _Found[Any]) -> str:
 
 def _described(triplets: Iterable[Triplet], job: Job) -> str:
     """The captions once more, for those who do not see them."""
-    classes = job.results["data"]["classes"]
+    classes = job.classes
 
-    def likeliest(probability: NDArray[Any]) -> str:
-        k = int(probability.argmax())
+    def called(k: int, probability: NDArray[Any]) -> str:
         return f"{classes[k]} {probability[k]:.3f}"
 
     return "; ".join(
-        f"{t.name}, truly {classes[t.target]}: {likeliest(t.prob_clean)} when clean, "
-        f"{likeliest(t.prob_attacked)} at {t.eps_px:g}/255"
+        f"{t.name}, truly {classes[t.target]}: {called(t.called_clean, t.prob_clean)} when clean, "
+        f"{called(t.called_attacked, t.prob_attacked)} under {t.condition.text}"
         for t in triplets
     )
 
@@ -274,7 +270,7 @@ class _Found(Generic[_T]):
 
 
 def _first(
-    arms: Iterable[Arm], name: str, read: Callable[[Path, int], _T]
+    arms: Iterable[Arm], name: str, read: Callable[[Job], _T]
 ) -> tuple[_Found[_T] | None, list[Block]]:
     """The newest job of the first of these arms whose file can be read; a word on those before."""
     unread: list[Block] = []
@@ -283,8 +279,7 @@ def _first(
             if not (job.folder / name).is_file():
                 continue
             try:
-                content = read(job.folder / name, len(job.results["data"]["classes"]))
-                return _Found(training_name(arm), job, content), unread
+                return _Found(arm.training, job, read(job)), unread
             except BcadvError as error:
                 unread.append(Paragraph(str(error)))
     return None, unread

@@ -9,11 +9,12 @@ image               (k, 3, H, W) uint8     the clean image exactly as the model 
 noisy               (k, 3, H, W) float32   the image with training noise
 sigma               () float               standard deviation of that noise, in [0, 1] units
 adversarial         (m, k, 3, H, W) f32    the attacked image, in [0, 1]
-eps_px              (m,) float             its epsilon in grey levels of 255, ascending
+condition           (m,) str               id of the condition that it was attacked under
 target              (k,) int               true class
 index               (k,) int               number of the image in the data set
-prob_clean          (k, K) float           the model's probabilities for the clean image
-prob_adversarial    (m, k, K) float        the same for the attacked images
+prediction          (k,) int               the class that the clean image is called
+prob_clean          (k, K) float           the model's probabilities for it
+prediction_adversarial, prob_adversarial   the same for the attacked images, (m, k), (m, k, K)
 ==================  =====================  =====================================================
 
 The perturbation is shown as ``adversarial - image / 255``; an ``image`` rounded to grey levels
@@ -22,7 +23,7 @@ after cropping would show rounding instead of attack.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 from bcadv.errors import BcadvError
 from bcadv.report.arrays import Array, Arrays, load_arrays
 from bcadv.report.style import BLUE, ORANGE, RUST, new_figure, short, spread
+from bcadv.results.schema import Condition
 
 Examples: TypeAlias = Arrays
 
@@ -43,10 +45,12 @@ ARRAYS = {
     "noisy": Array(("k", 3, "H", "W"), "f"),
     "sigma": Array((), "f", 0),
     "adversarial": Array(("m", "k", 3, "H", "W"), "f", 0, 1),
-    "eps_px": Array(("m",), "f", 0),
+    "condition": Array(("m",), "U"),
     "target": Array(("k",), "i", 0),
     "index": Array(("k",), "i", 0),
+    "prediction": Array(("k",), "i", 0),
     "prob_clean": Array(("k", "K"), "f", 0, 1),
+    "prediction_adversarial": Array(("m", "k"), "i", 0),
     "prob_adversarial": Array(("m", "k", "K"), "f", 0, 1),
 }
 _SHOWN_IMAGES = 3
@@ -107,20 +111,27 @@ def noise_figure(
 
 
 def adversarial_figure(
-    examples: Examples, classes: Sequence[str], title: str, *, synthetic: bool
+    examples: Examples,
+    known: Mapping[str, Condition],
+    classes: Sequence[str],
+    title: str,
+    *,
+    synthetic: bool,
 ) -> Figure:
-    """Original, perturbation (amplified) and attacked image, for a few images and epsilons.
+    """Original, perturbation (amplified) and attacked image, for a few images and strengths.
 
-    Each heading gives the likeliest class and its probability, and whether it is right.
+    Each heading gives the class that the image is called and its probability, and whether it is
+    right.
 
     Args:
-        examples: from `load_examples`, with at least one epsilon above 0.
+        examples: from `load_examples`, with at least one strength above 0.
+        known: the job's conditions by their ids.
         classes: class names.
         title: title of the figure.
         synthetic: whether the images are made up.
     """
     images = one_per_class(examples["target"])
-    attacks = spread_attacks(examples["eps_px"])
+    attacks = spread_attacks(examples, known)
     columns = 1 + 2 * len(attacks)
     figure = new_figure(2.5 * columns, 3.0 * len(images) + 0.6, title, synthetic=synthetic)
     for row, i in zip(figure.subplots(len(images), columns, squeeze=False), images, strict=True):
@@ -128,12 +139,15 @@ def adversarial_figure(
         clean = examples["image"][i] / 255
         show(row[0], clean)
         row[0].set_title(f"original: {short(classes[target], 18)}", fontsize=9)
-        verdict(row[0], examples["prob_clean"][i], target, classes)
+        verdict(row[0], int(examples["prediction"][i]), examples["prob_clean"][i], target, classes)
         for j, a in enumerate(attacks):
+            condition = known[str(examples["condition"][a])]
             show_change(row[1 + 2 * j], examples["adversarial"][a, i] - clean)
-            show(row[2 + 2 * j], examples["adversarial"][a, i])
-            row[2 + 2 * j].set_title(f"attacked, ε = {examples['eps_px'][a]:g}/255", fontsize=9)
-            verdict(row[2 + 2 * j], examples["prob_adversarial"][a, i], target, classes)
+            attacked = row[2 + 2 * j]
+            show(attacked, examples["adversarial"][a, i])
+            attacked.set_title(short(condition.text, 24), fontsize=9)
+            called = int(examples["prediction_adversarial"][a, i])
+            verdict(attacked, called, examples["prob_adversarial"][a, i], target, classes)
     return figure
 
 
@@ -143,9 +157,22 @@ def one_per_class(target: NDArray[Any]) -> list[int]:
     return [int(i) for i in first[:_SHOWN_IMAGES]]
 
 
-def spread_attacks(eps_px: NDArray[Any]) -> list[int]:
-    """Numbers of at most three attacks above epsilon 0: the smallest, a middle one, the largest."""
-    return spread(np.flatnonzero(eps_px > 0).tolist(), 3)
+def spread_attacks(examples: Examples, known: Mapping[str, Condition]) -> list[int]:
+    """Numbers of at most three strengths above 0: the smallest, a middle one, the largest.
+
+    Raises:
+        BcadvError: the file is about a condition that the job does not know.
+    """
+    strengths = []
+    for name in examples["condition"]:
+        if str(name) not in known:
+            raise BcadvError(
+                f"The example images are of {name}, which the job's results do not know; run the "
+                "job again."
+            )
+        strengths.append(known[str(name)].strength)
+    order = sorted((i for i, s in enumerate(strengths) if s > 0), key=lambda i: strengths[i])
+    return spread(order, 3)
 
 
 def show(axes: Axes, image: NDArray[Any]) -> None:
@@ -184,9 +211,10 @@ def _zoom(axes: Axes, image: NDArray[Any]) -> None:
     )
 
 
-def verdict(axes: Axes, probability: NDArray[Any], target: int, classes: Sequence[str]) -> None:
+def verdict(
+    axes: Axes, prediction: int, probability: NDArray[Any], target: int, classes: Sequence[str]
+) -> None:
     """Writes the prediction below the image and frames the image by whether it is right."""
-    prediction = int(probability.argmax())
     right = prediction == target
     color = BLUE if right else RUST
     name = short(classes[prediction], 18)

@@ -11,10 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcadv.report.numbers import IN_PER_CENT, attack_name
+from bcadv.report.numbers import IN_PER_CENT, Series
 from bcadv.report.study import Arm, Study
 from bcadv.report.style import LINES, PANEL, legend_entries, new_figure, spread
 from bcadv.report.table import variant_name
+from bcadv.results.schema import CLEAN
 
 METRICS = {
     "accuracy": "Accuracy",
@@ -25,7 +26,6 @@ METRICS = {
 }
 """Metrics that get curves, in this order, and their names."""
 
-CLEAN = "none"
 _MOST_LINES = 6
 _MOST_BANDS = 3
 """Bands of more lines than this cover each other; beyond, intervals are drawn as bars."""
@@ -65,14 +65,14 @@ def groups(study: Study) -> list[Group]:
     return result
 
 
-def perturbations(study: Study) -> list[tuple[str, str]]:
-    """(perturbation, norm) of everything that some arm was tried at two strengths of, or more."""
-    tried = study.measures[study.measures["perturbation"] != CLEAN]
-    tried = tried[tried["eps_px"] > 0]
-    strengths = tried.groupby(["perturbation", "norm", "arm"])["eps_px"].nunique()
-    most = strengths.groupby(["perturbation", "norm"], sort=True).max().reset_index()
-    most = most[most["eps_px"] > 1]
-    return list(zip(most["perturbation"].astype(str), most["norm"].astype(str), strict=True))
+def curves(study: Study) -> list[Series]:
+    """Everything that some arm was tried at two strengths of, or more."""
+    tried = study.measures.groupby("arm")["condition"].agg(set)
+    return [
+        series
+        for series in study.series
+        if any(sum(c.id in of_arm for c in series.conditions) > 1 for of_arm in tried)
+    ]
 
 
 def of_all_seeds(measures: pd.DataFrame) -> pd.DataFrame:
@@ -80,10 +80,8 @@ def of_all_seeds(measures: pd.DataFrame) -> pd.DataFrame:
     return measures[measures["seed"].isna()]
 
 
-def robustness_figure(
-    study: Study, group: Group, perturbation: str, norm: str, metric: str
-) -> Figure:
-    """One metric against epsilon, a line per arm.
+def robustness_figure(study: Study, group: Group, series: Series, metric: str) -> Figure:
+    """One metric against the strength of a perturbation, a line per arm.
 
     The line is of all seeds together. Up to three arms have their 95 % intervals as bands and
     each seed as a thin line; more have their intervals as bars, each a little aside.
@@ -91,26 +89,22 @@ def robustness_figure(
     Args:
         study: what to draw from.
         group: the arms.
-        perturbation: name of the perturbation.
-        norm: its norm.
+        series: the perturbation.
         metric: one of `METRICS`.
     """
-    name = attack_name((perturbation, norm))
-    what = f"{METRICS[metric]}, {name}" + (f" ({group.title})" if group.title else "")
+    what = f"{METRICS[metric]}, {series.label}" + (f" ({group.title})" if group.title else "")
     height = PANEL[1] + 0.2 * len(group.arms)
     figure = new_figure(PANEL[0], height, what, synthetic=study.synthetic, fontsize=10)
     axes = figure.subplots()
     rows = study.measures[study.measures["metric"] == metric]
-    rows = rows[
-        (rows["perturbation"] == CLEAN)
-        | ((rows["perturbation"] == perturbation) & (rows["norm"] == norm) & (rows["eps_px"] > 0))
-    ]
+    shown = [CLEAN.id, *(condition.id for condition in series.conditions)]
+    rows = rows[rows["condition"].isin(shown)]
     rows = rows[rows["arm"].isin([arm.name for arm in group.arms])]
-    sizes = sorted(rows["eps_px"].unique())
+    sizes = sorted(rows["strength"].unique())
     few = len(group.arms) <= _MOST_BANDS
     scale = 100 if metric in IN_PER_CENT else 1
     for i, (arm, look) in enumerate(zip(group.arms, cycle(LINES), strict=False)):
-        of_arm = rows[rows["arm"] == arm.name].sort_values("eps_px")
+        of_arm = rows[rows["arm"] == arm.name].sort_values("strength")
         shift = 0 if few else 0.09 * (i - (len(group.arms) - 1) / 2)
         if few and len(arm.seeds) > 1:
             for _, single in of_arm[of_arm["seed"].notna()].groupby("seed", sort=True):
@@ -124,7 +118,7 @@ def robustness_figure(
             axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
         else:
             axes.vlines(x + shift, low, high, color=look["color"], linewidth=0.9)
-    _finish(axes, sizes, metric, "σ" if perturbation.startswith("gaussian") else "ε")
+    _finish(axes, sizes, metric, series.first.axis)
     figure.legend(
         *legend_entries(axes),
         loc="outside lower left",
@@ -139,14 +133,14 @@ def _points(
     rows: pd.DataFrame, sizes: Sequence[float], scale: float, column: str
 ) -> tuple[np.ndarray, np.ndarray]:
     # Evenly spaced sizes: on a linear axis 1/4, 1/2 and 1 would lie on top of each other.
-    x = np.array([sizes.index(size) for size in rows["eps_px"]], dtype=float)
+    x = np.array([sizes.index(size) for size in rows["strength"]], dtype=float)
     return x, scale * rows[column].to_numpy(dtype=float, na_value=np.nan)
 
 
-def _finish(axes: Axes, sizes: Sequence[float], metric: str, symbol: str) -> None:
+def _finish(axes: Axes, sizes: Sequence[float], metric: str, axis: str) -> None:
     axes.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes], fontsize=9)
     axes.tick_params(axis="y", labelsize=9)
-    axes.set_xlabel(f"{symbol} in grey levels of 255 (0: clean)", fontsize=9)
+    axes.set_xlabel(axis, fontsize=9)
     axes.set_ylabel("per cent" if metric in IN_PER_CENT else METRICS[metric], fontsize=9)
     axes.set_ylim((-3, 103) if metric in IN_PER_CENT else (-0.03, 1.03))
     axes.grid(alpha=0.3)

@@ -66,7 +66,10 @@ def sections(
 
 def _what(said: Words) -> list[Block]:
     """What was run; what the splits share may not be overlooked."""
-    return [*_bullets(said.what), *(Paragraph(text, strong=True) for text in said.leakage)]
+    return [
+        *_bullets(said.what),
+        *(Paragraph(text, strong=True) for text in (*said.leakage, *said.suspect)),
+    ]
 
 
 def _bullets(items: tuple[str, ...]) -> list[Block]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -13,7 +14,9 @@ from bcadv.report.arms import Arm, Model, measured_arms
 from bcadv.report.compare import compare, references
 from bcadv.report.jobs import Job
 from bcadv.report.measures import Draw, incomplete, measure
-from bcadv.report.table import SYNTHETIC_WARNING, is_synthetic
+from bcadv.report.numbers import Key, Number, Series, all_series, attacks_of, together
+from bcadv.report.table import SYNTHETIC_WARNING
+from bcadv.results.schema import Condition, ordered
 
 __all__ = ["Arm", "Study", "build_study"]
 
@@ -23,15 +26,16 @@ class Study:
     """Everything that tables, figures and words are made from.
 
     Attributes:
-        arms: the undefended ones first, then by sigma and variant.
+        arms: the undefended ones first, then by defence and variant.
         reference: the undefended model, if possible with the BatchNorm statistics it was trained
             with; ``None`` where there is none.
         measures: tidy, a row per arm, seed, condition and metric: arm, seed (``<NA>``: all seeds
-            together), perturbation (``none``: clean), norm, eps_px, metric, value, low, high, k,
-            n, n_patients, kind (of the interval).
-        comparisons: a row per arm, seed and condition: arm, reference, seed, perturbation, norm,
-            eps_px, n, only_reference, only_arm, p, difference (of accuracy, arm minus reference),
-            low, high.
+            together), condition (its id), label, norm, strength, unit, metric, value, low, high,
+            k, n, n_patients, kind (of the interval).
+        comparisons: a row per arm, seed and condition: arm, reference, seed, condition, label,
+            norm, strength, unit, n, only_reference, only_arm, p, difference (of accuracy, arm
+            minus reference), low, high.
+        conditions: everything that some arm was measured under, clean first.
         synthetic: whether any image is made up.
         left_out: a sentence for each result that was not used.
         jobs: those that were, the newest last.
@@ -46,8 +50,24 @@ class Study:
     synthetic: bool
     left_out: tuple[str, ...]
     jobs: tuple[Job, ...]
+    conditions: tuple[Condition, ...] = ()
     remarks: tuple[str, ...] = ()
     partly_real: bool = False
+
+    @cached_property
+    def numbers(self) -> dict[Key, Number]:
+        """The measures of all seeds together."""
+        return together(self.measures, self.conditions)
+
+    @cached_property
+    def series(self) -> list[Series]:
+        """Everything that was tried, attacks first."""
+        return all_series(self.conditions)
+
+    @cached_property
+    def attacks(self) -> list[Series]:
+        """The attacks among them."""
+        return attacks_of(self.conditions)
 
     @property
     def warning(self) -> str:
@@ -73,7 +93,7 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
     draw = _draws()
     comparisons, remarks = compare(arms, draw)
     reference = next((each.arm for each in references(arms)), None)
-    made_up = {is_synthetic(job.results) for job in used}
+    made_up = {job.synthetic for job in used}
     return Study(
         arms=tuple(each.arm for each in arms),
         reference=reference,
@@ -82,6 +102,7 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
         synthetic=True in made_up,
         left_out=(*left_out, *unusable),
         jobs=tuple(used),
+        conditions=tuple(ordered({c for each in arms for c in each.conditions()})),
         remarks=(*incomplete(arms), *remarks),
         partly_real=len(made_up) > 1,
     )

@@ -8,20 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from bcadv.report.answers import Condition
 from bcadv.report.differences import points
-from bcadv.report.numbers import (
-    IN_PER_CENT,
-    Number,
-    cases,
-    condition_name,
-    conditions,
-    several_seeds,
-    together,
-)
+from bcadv.report.measures import DESCRIBED, described
+from bcadv.report.numbers import IN_PER_CENT, Number, cases, several_seeds
 from bcadv.report.study import Study
 from bcadv.report.table import UNDEFINED
 from bcadv.report.tabular import Table, table_of
+from bcadv.results.schema import Condition
 
 _METRICS = {
     "accuracy": "accuracy",
@@ -36,10 +29,10 @@ PER = 1000
 
 def robustness(study: Study) -> Table:
     """Every metric of every arm, clean and under everything tried."""
-    numbers = together(study.measures)
+    numbers = study.numbers
     shown = []
     for name, key in _arms_and_conditions(study):
-        line = {"model and image": f"{name}: {condition_name(key)}"}
+        line = {"model and image": f"{name}: {key.text}"}
         for metric, heading in _METRICS.items():
             number = numbers.get((name, key, metric))
             line[heading] = UNDEFINED if number is None else _text(metric, number)
@@ -62,10 +55,9 @@ def _text(metric: str, number: Number) -> str:
 
 
 def _arms_and_conditions(study: Study) -> Iterator[tuple[str, Condition]]:
-    measured = {key[:2] for key in together(study.measures)}
-    found = conditions(study.measures)
+    measured = {key[:2] for key in study.numbers}
     for arm in study.arms:
-        for key in found:
+        for key in study.conditions:
             if (arm.name, key) in measured:
                 yield arm.name, key
 
@@ -76,15 +68,13 @@ def comparisons(study: Study) -> Table | None:
         return None
     rows = study.comparisons
     several = several_seeds(study.arms)
-    of_seeds: dict[tuple[str, str, str, float], list[float]] = {}
+    by_id = {condition.id: condition for condition in study.conditions}
+    of_seeds: dict[tuple[str, str], list[float]] = {}
     for row in _lines(rows[rows["seed"].notna()].sort_values("seed")):
-        of_seeds.setdefault(
-            (row["arm"], row["perturbation"], row["norm"], row["eps_px"]), []
-        ).append(row["p"])
+        of_seeds.setdefault((row["arm"], row["condition"]), []).append(row["p"])
     shown = []
     for row in _lines(rows[rows["seed"].isna()]):
-        key = (str(row["perturbation"]), str(row["norm"]), float(row["eps_px"]))
-        line = {"model and image": f"{row['arm']}: {condition_name(key)}"}
+        line = {"model and image": f"{row['arm']}: {by_id[row['condition']].text}"}
         if rows["reference"].nunique() > 1:
             line["against"] = str(row["reference"])
         line |= {
@@ -93,7 +83,7 @@ def comparisons(study: Study) -> Table | None:
             "only undefended right": str(row["only_reference"]),
             "only this right": str(row["only_arm"]),
             "p, seed by seed" if several else "p": " / ".join(
-                map(p_text, of_seeds[row["arm"], *key])
+                map(p_text, of_seeds[row["arm"], row["condition"]])
             ),
         }
         shown.append(line)
@@ -140,12 +130,12 @@ def p_text(p: float) -> str:
 
 def consequences(study: Study, prevalence: float) -> Table | None:
     """Missed cases and false alarms per 1,000 patients at a prevalence, attack by attack."""
-    numbers = together(study.measures)
+    numbers = study.numbers
     what = cases(study.jobs)
     records: list[dict[str, Any]] = []
     shown = []
     for name, key in _arms_and_conditions(study):
-        if key[0].startswith("gaussian"):
+        if key.kind == "noise":
             continue
         sensitivity = numbers.get((name, key, "sensitivity"))
         specificity = numbers.get((name, key, "specificity"))
@@ -156,9 +146,7 @@ def consequences(study: Study, prevalence: float) -> Table | None:
         records.append(
             {
                 "arm": name,
-                "perturbation": key[0],
-                "norm": key[1],
-                "eps_px": key[2],
+                **dict(zip(DESCRIBED, described(key), strict=True)),
                 "prevalence": prevalence,
                 **dict(zip(("missed", "missed_low", "missed_high"), missed, strict=True)),
                 **dict(zip(("alarms", "alarms_low", "alarms_high"), alarms, strict=True)),
@@ -166,7 +154,7 @@ def consequences(study: Study, prevalence: float) -> Table | None:
         )
         shown.append(
             {
-                "model and image": f"{name}: {condition_name(key)}",
+                "model and image": f"{name}: {key.text}",
                 f"missed {what}": _counted(missed, PER * prevalence),
                 "false alarms": _counted(alarms, PER * (1 - prevalence)),
             }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from bcadv.report.escape import markdown_text
+from bcadv.results.schema import CLEAN, Condition, Measure, Result, Row
 from bcadv.text import shown
 
 _VARIANTS = {
@@ -19,7 +19,7 @@ _VARIANTS = {
 }
 UNDEFINED = "–"
 
-_HEADINGS = ("image", "/255", "eps", "accuracy", "sens.", "spec.", "AUROC", "ECE", "fooled")
+_HEADINGS = ("image", "strength", "accuracy", "sens.", "spec.", "AUROC", "ECE", "fooled")
 _LEGEND = (
     "Per cent, except AUROC and ECE; [95 % interval]. fooled: of the images right when clean, the "
     "share now wrong."
@@ -30,29 +30,21 @@ _VARIANT_LEGEND = (
 SYNTHETIC_WARNING = "SYNTHETIC TISSUE: these numbers say nothing about medicine."
 
 
-def percent(entry: Mapping[str, Any]) -> str:
+def percent(entry: Measure) -> str:
     """A rate in per cent, without the sign."""
-    return UNDEFINED if entry["value"] is None else f"{100 * entry['value']:.1f}"
+    return UNDEFINED if entry.value is None else f"{100 * entry.value:.1f}"
 
 
-def percent_with_interval(entry: Mapping[str, Any]) -> str:
+def percent_with_interval(entry: Measure) -> str:
     """A rate in per cent with its interval, e.g. ``27.5 [19.4, 37.4]``."""
-    if entry["value"] is None:
-        return UNDEFINED
-    return f"{percent(entry)} [{100 * entry['ci_low']:.1f}, {100 * entry['ci_high']:.1f}]"
+    if entry.value is None or entry.ci_low is None or entry.ci_high is None:
+        return percent(entry)
+    return f"{percent(entry)} [{100 * entry.ci_low:.1f}, {100 * entry.ci_high:.1f}]"
 
 
-def decimal(entry: Mapping[str, Any]) -> str:
+def decimal(entry: Measure) -> str:
     """A number between 0 and 1 to three places."""
-    return UNDEFINED if entry["value"] is None else f"{entry['value']:.3f}"
-
-
-def perturbation_name(row: Mapping[str, Any]) -> str:
-    """``clean``, or the perturbation with its norm where that is not the usual infinity."""
-    if row["perturbation"] == "none":
-        return "clean"
-    norm = f" L{row['norm']}" if row["norm"] not in {"inf", "-"} else ""
-    return f"{row['perturbation'].replace('_', ' ')}{norm}"
+    return UNDEFINED if entry.value is None else f"{entry.value:.3f}"
 
 
 def variant_name(variant: str) -> str:
@@ -60,103 +52,81 @@ def variant_name(variant: str) -> str:
     return _VARIANTS.get(variant, f"BN {variant}")
 
 
-def by_variant(results: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """Rows of each BatchNorm variant, clean first; epsilon 0 is left out, being the clean row."""
-    rows: dict[str, list[Mapping[str, Any]]] = {}
-    for row in [*results["clean"], *results["perturbed"]]:
-        if row["perturbation"] == "none" or row["eps_px"] > 0:
-            rows.setdefault(row["batchnorm"], []).append(row)
+def by_variant(result: Result) -> dict[str, list[tuple[Condition, Row]]]:
+    """Rows of each BatchNorm variant, clean first; strength 0, which checks read, is left out."""
+    rows: dict[str, list[tuple[Condition, Row]]] = {}
+    for row in result.rows:
+        condition = result.condition_of(row)
+        if condition == CLEAN or condition.strength > 0:
+            rows.setdefault(row.batchnorm, []).append((condition, row))
     return rows
 
 
-def is_synthetic(results: Mapping[str, Any]) -> bool:
-    """Whether the images are made up."""
-    return bool(results["data"]["synthetic"])
-
-
-def positive_classes(results: Mapping[str, Any]) -> str:
-    """Names of the classes that count as positive, from their numbers."""
-    data = results["data"]
-    return ", ".join(data["classes"][number] for number in data["positive"])
-
-
-def notes(results: Mapping[str, Any]) -> list[str]:
+def notes(result: Result) -> list[str]:
     """What the reader must know beside the numbers, a sentence each."""
-    data = results["data"]
-    groups = by_variant(results)
-    rows = [row for group in groups.values() for row in group]
-    n, patients = results["clean"][0]["n"], results["clean"][0]["n_patients"]
-    of_patients = "patients unknown" if patients is None else f"{patients} patients"
+    data = result.data
+    groups = by_variant(result)
+    first = result.clean_rows()[0]
+    known = first.n_patients
+    of_patients = "patients unknown" if known is None else f"{known} patients"
     sentences = [
-        f"{n} test images, {of_patients}; {data['source']}, split {data['split']}; "
-        f"positive: {positive_classes(results)}.",
+        f"{first.n} test images, {of_patients}; {data.source}, split {data.split}; "
+        f"positive: {result.task.positive_name}.",
     ]
-    if data["overlap"].get("sentence"):
-        sentences.append(str(data["overlap"]["sentence"]))
+    if data.overlap.get("sentence"):
+        sentences.append(str(data.overlap["sentence"]))
     sentences.append(_LEGEND)
     if len(groups) > 1:
         sentences.append(_VARIANT_LEGEND)
     reasons = {
-        f"{name}: {entry['reason']}"
-        for row in rows
-        for name, entry in row["metrics"].items()
-        if entry["value"] is None
+        f"{name}: {entry.reason}"
+        for group in groups.values()
+        for _, row in group
+        for name, entry in row.metrics.items()
+        if entry.value is None
     }
     if reasons:
         sentences.append(f"{UNDEFINED} is undefined ({'; '.join(sorted(reasons))}).")
     return sentences
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    metrics = row["metrics"]
-    clean = row["perturbation"] == "none"
+def _cells(condition: Condition, row: Row) -> list[str]:
+    metrics = row.metrics
+    fooled = metrics.get("attack_success")
     return [
-        perturbation_name(row),
-        "0" if clean else f"{row['eps_px']:g}",
-        "0" if clean else f"{row['eps']:.5f}",
+        condition.label,
+        "" if condition.clean else condition.amount,
         percent_with_interval(metrics["accuracy"]),
         percent(metrics["sensitivity"]),
         percent(metrics["specificity"]),
         decimal(metrics["auroc"]),
         decimal(metrics["ece"]),
-        "" if clean else percent(metrics["attack_success"]),
+        percent(fooled) if condition.kind == "attack" and fooled is not None else "",
     ]
 
 
-def console_table(results: Mapping[str, Any]) -> Table:
+def console_table(result: Result) -> Table:
     """The end-of-job table for a terminal of 80 to 100 columns.
 
     Args:
-        results: contents of ``results.json``.
+        result: content of ``results.json``.
     """
-    title = Text(shown(str(results["run"]["experiment"])), "bold")
+    title = Text(shown(result.run.experiment), "bold")
     caption = Text(justify="left")
-    if is_synthetic(results):
+    if result.data.synthetic:
         title.append("  SYNTHETIC", "bold red")
         caption.append(f"{SYNTHETIC_WARNING}\n", "bold red")
-    caption.append("\n".join(map(shown, notes(results))))
+    caption.append("\n".join(map(shown, notes(result))))
     table = Table(title=title, caption=caption, box=box.SIMPLE, padding=0, show_edge=False)
     for i, heading in enumerate(_HEADINGS):
         # Where a terminal is narrower still, digits go to the next line rather than get lost.
         table.add_column(heading, justify="right" if i else "left", overflow="fold")
-    for variant, rows in by_variant(results).items():
+    for variant, rows in by_variant(result).items():
         table.add_section()
         table.add_row(Text(shown(variant_name(variant)), "bold"))
-        for row in rows:
-            table.add_row(*(Text(shown(cell)) for cell in _cells(row)))
+        for condition, row in rows:
+            table.add_row(*(Text(shown(cell)) for cell in _cells(condition, row)))
     return table
-
-
-def markdown_table(results: Mapping[str, Any]) -> str:
-    """The same table in Markdown, with its notes below."""
-    lines = [f"**{SYNTHETIC_WARNING}**", ""] if is_synthetic(results) else []
-    lines += markdown_head(_HEADINGS)
-    for variant, rows in by_variant(results).items():
-        rest = " |" * len(_HEADINGS)
-        lines.append(f"| **{markdown_text(variant_name(variant))}**{rest}")
-        lines += [markdown_line(_cells(row)) for row in rows]
-    lines += ["", *(f"- {markdown_text(sentence)}" for sentence in notes(results))]
-    return "\n".join(lines) + "\n"
 
 
 def markdown_head(headings: Sequence[str]) -> list[str]:

@@ -10,32 +10,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
+from pyarrow import ArrowException
 
 from bcadv.errors import BcadvError
-from bcadv.metrics.fall import CLEAN, ends, order_of_fall
-from bcadv.report.figures import EXAMPLES
-from bcadv.report.gallery import GALLERY, Triplet, example_triplets, gallery_triplets
-from bcadv.report.jobs import PREDICTIONS, Job
-from bcadv.report.pictures import load_examples, spread_attacks
+from bcadv.metrics.fall import ends, order_of_fall
+from bcadv.report.gallery import Triplet, example_triplets, gallery_triplets
+from bcadv.report.jobs import Job
+from bcadv.report.pictures import Examples, load_examples, spread_attacks
 from bcadv.report.style import spread
+from bcadv.results.files import EXAMPLES, GALLERY, PREDICTIONS
+from bcadv.results.schema import CLEAN, Condition, ordered
 
-_COLUMNS = (
-    "image_id",
-    "index",
-    "target",
-    "perturbation",
-    "eps_px",
-    "prediction",
-    "batchnorm",
-)
+_COLUMNS = ("image_id", "index", "target", "condition", "prediction", "batchnorm")
 
 
 def same_model(job: Job, jobs: Sequence[Job]) -> list[Job]:
     """The jobs that tested the model of this one, with pictures of the same BatchNorm choice."""
 
-    def model(of: Job) -> tuple[str, str, str, str]:
-        training = of.results["training"]
-        return training["fingerprint"], training["checkpoint"], of.weights, of.pictured
+    def model(of: Job) -> tuple[str | None, ...]:
+        training, pictures = of.result.training, of.result.pictures
+        return training.fingerprint, training.checkpoint, of.weights, of.pictured, pictures.series
 
     return [other for other in jobs if model(other) == model(job)]
 
@@ -52,41 +46,53 @@ def first_and_last(jobs: Sequence[Job]) -> tuple[list[Triplet], list[Triplet]]:
     Raises:
         BcadvError: a file cannot be read.
     """
-    kept: dict[tuple[str, float], Triplet] = {}
+    kept: dict[tuple[str, str], Triplet] = {}
     for job in jobs:
         if (job.folder / GALLERY).is_file():
-            sides = gallery_triplets(job.folder / GALLERY, len(job.results["data"]["classes"]))
-            for triplet in (t for side in sides for t in side):
-                kept[triplet.name, triplet.eps_px] = triplet
+            for triplet in (t for side in gallery_of(job) for t in side):
+                kept[triplet.name, triplet.condition.id] = triplet
     fallen = _order(jobs)
     found = []
-    for image, eps_px, flipped in zip(
-        fallen["image_id"], fallen["eps_px"], fallen["flipped"], strict=True
+    for image, condition, flipped in zip(
+        fallen["image_id"], fallen["condition"], fallen["flipped"], strict=True
     ):
-        picture = kept.get((str(image), float(eps_px)))
+        picture = kept.get((str(image), str(condition)))
         if picture is not None:
-            remark = "the smallest tried that flips it" if flipped else "never flipped"
+            remark = "the weakest tried that flips it" if flipped else "never flipped"
             found.append(replace(picture, remark=remark))
     first, last = ends(len(found))
     return found[:first], found[len(found) - last :]
 
 
+def gallery_of(job: Job) -> tuple[list[Triplet], list[Triplet]]:
+    """A job's images that flip first, and those that flip last; see `gallery_triplets`."""
+    return gallery_triplets(job.unharmed(GALLERY), len(job.classes), job.result.by_id)
+
+
+def examples_of(job: Job) -> Examples:
+    """A job's example images; see `load_examples`."""
+    return load_examples(job.unharmed(EXAMPLES), len(job.classes))
+
+
 def _order(jobs: Sequence[Job]) -> pd.DataFrame:
     """When each image falls, over all the jobs."""
+    conditions: dict[str, Condition] = {}
     frames = []
     for job in jobs:
-        path = job.folder / PREDICTIONS
-        probabilities = (f"p_{k}" for k in range(len(job.results["data"]["classes"])))
+        of_job = {c.id: c for c in job.pictured_conditions().values() if c.strength > 0}
+        conditions |= of_job
+        path = job.unharmed(PREDICTIONS)
+        columns = [*_COLUMNS, *(f"p_{k}" for k in range(len(job.classes)))]
+        wanted = [
+            ("batchnorm", "==", job.pictured),
+            ("condition", "in", [CLEAN.id, *of_job]),
+        ]
         try:
-            table = pd.read_parquet(path, columns=[*_COLUMNS, *probabilities])
-        except (OSError, ValueError) as error:
+            frames.append(pd.read_parquet(path, columns=columns, filters=wanted))
+        except (OSError, ValueError, ArrowException) as error:
             raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
-        frames.append(table[table["batchnorm"] == job.pictured])
-    together = pd.concat(frames, ignore_index=True)
-    together = together.drop_duplicates(["image_id", "perturbation", "eps_px"])
-    attacks = [name for name in together["perturbation"].unique() if "gaussian" not in str(name)]
-    attack = next((str(name) for name in attacks if name != CLEAN), CLEAN)
-    order = order_of_fall(together, attack)
+    together = pd.concat(frames, ignore_index=True).drop_duplicates(["image_id", "condition"])
+    order = order_of_fall(together, ordered(set(conditions.values())))
     names = together.drop_duplicates("index").set_index("index")["image_id"]
     return order.assign(image_id=order["index"].map(names))
 
@@ -97,12 +103,13 @@ def attacked_examples(jobs: Sequence[Job]) -> list[list[Triplet]]:
     Raises:
         BcadvError: a file cannot be read, or no job kept examples.
     """
-    found: dict[float, list[Triplet]] = {}
+    found: dict[Condition, list[Triplet]] = {}
     for job in jobs:
         if (job.folder / EXAMPLES).is_file():
-            examples = load_examples(job.folder / EXAMPLES, len(job.results["data"]["classes"]))
-            for attack in spread_attacks(examples["eps_px"]):
-                found[float(examples["eps_px"][attack])] = example_triplets(examples, attack)
+            examples, known = examples_of(job), job.result.by_id
+            for attack in spread_attacks(examples, known):
+                condition = known[str(examples["condition"][attack])]
+                found[condition] = example_triplets(examples, attack, known)
     if not found and not any((job.folder / EXAMPLES).is_file() for job in jobs):
         raise BcadvError("No job kept example images.")
-    return [found[eps_px] for eps_px in spread(sorted(found), 3)]
+    return [found[condition] for condition in spread(ordered(set(found)), 3)]

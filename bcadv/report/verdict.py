@@ -4,37 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bcadv.report.answers import CLEAN
 from bcadv.report.arms import Arm, undefended
 from bcadv.report.defence import on_the_defence
 from bcadv.report.differences import differences
 from bcadv.report.facts import Facts, commonest_share, patients_text, unknown_patients
 from bcadv.report.jobs import Job
-from bcadv.report.numbers import (
-    attack_name,
-    attack_of,
-    conditions,
-    several_seeds,
-    strengths,
-    together,
-)
-from bcadv.report.prose import plural
+from bcadv.report.numbers import Number, Series, several_seeds
+from bcadv.report.prose import listed, plural
 from bcadv.report.study import Study
+from bcadv.results.schema import CLEAN
+
+_ALIKE = 0.005
+"""Mean accuracies that differ by less hurt alike."""
 
 FEW_PATIENTS, VERY_FEW_PATIENTS, FEW_IMAGES = 50, 10, 200
 
 
 def verdict(study: Study) -> str:
     """The verdict on a study, in plain English."""
-    found = conditions(study.measures)
-    attack = attack_of(found)
-    facts = Facts(
-        study,
-        together(study.measures),
-        attack,
-        strengths(found, attack),
-        differences(study.comparisons, attack),
-    )
+    facts = Facts(study, differences(study.comparisons, study.conditions))
     shown = undefended(study.arms) or study.arms[:1]
     said = []
     if study.synthetic:
@@ -70,32 +58,72 @@ def _fall(facts: Facts, arm: Arm) -> list[str]:
             f"{plural(clean.n_patients, 'patient')} are too few for any number of it to be relied "
             "on."
         )
-    if facts.attack is None:
+    attacks = facts.study.attacks
+    if not attacks:
         return [*said, "Nothing was attacked, so nothing can be said about robustness."]
-    name = attack_name(facts.attack)
+    for attack in attacks:
+        said.append(_fall_under(facts, arm, attack, clean))
+    if len(attacks) > 1:
+        said += _worst(facts, arm)
+    return said
+
+
+def _fall_under(facts: Facts, arm: Arm, attack: Series, clean: Number) -> str:
+    """How far an arm falls under one attack."""
     tried = [
-        (size, number)
-        for size in facts.sizes
-        if (number := facts.number(arm, (*facts.attack, size))) is not None
+        (condition, number)
+        for condition in attack.conditions
+        if (number := facts.number(arm, condition)) is not None
     ]
     if not tried:
-        return [*said, f"It was not attacked with {name}."]
-    first = next(((size, number) for size, number in tried if number.high < clean.low), None)
+        return f"It was not attacked with {attack.label}."
+    first = next((pair for pair in tried if pair[1].high < clean.low), None)
     lowest = min(tried, key=lambda pair: pair[1].value)
     if first is None:
-        return [
-            *said,
-            f"Under {name} its accuracy is lowest at ε={lowest[0]:g}/255, {lowest[1].rate} %; at "
-            f"no strength up to {tried[-1][0]:g}/255 does its interval lie below that without "
-            "attack.",
-        ]
+        return (
+            f"Under {attack.label} its accuracy is lowest at ε={lowest[0].amount}, "
+            f"{lowest[1].rate} %; at no strength up to {tried[-1][0].amount} does its interval lie "
+            "below that without attack."
+        )
     fall = (
-        f"Under {name} its accuracy falls to {first[1].rate} % at ε={first[0]:g}/255, the smallest "
-        "strength whose interval lies below that without attack"
+        f"Under {attack.label} its accuracy falls to {first[1].rate} % at ε={first[0].amount}, the "
+        "smallest strength whose interval lies below that without attack"
     )
     if lowest[0] != first[0]:
-        fall += f", and at worst to {lowest[1].rate} % (ε={lowest[0]:g}/255)"
-    return [*said, f"{fall}."]
+        fall += f", and at worst to {lowest[1].rate} % (ε={lowest[0].amount})"
+    return f"{fall}."
+
+
+def _worst(facts: Facts, arm: Arm) -> list[str]:
+    """Which of several attacks hurts most, norm by norm: strengths of two norms do not compare."""
+    said = []
+    by_norm: dict[str | None, list[Series]] = {}
+    for attack in facts.study.attacks:
+        by_norm.setdefault(attack.first.norm, []).append(attack)
+    for attacks in by_norm.values():
+        of_each = {
+            attack.label: {
+                c.strength: number.value
+                for c in attack.conditions
+                if (number := facts.number(arm, c)) is not None
+            }
+            for attack in attacks
+        }
+        of_each = {label: values for label, values in of_each.items() if values}
+        shared = set.intersection(*map(set, of_each.values())) if len(of_each) > 1 else set()
+        if not shared:
+            continue
+        mean = {k: sum(v[s] for s in shared) / len(shared) for k, v in of_each.items()}
+        worst = min(mean, key=lambda label: mean[label])
+        unlike = [label for label in mean if mean[label] - mean[worst] > _ALIKE]
+        if unlike:
+            said.append(
+                f"Of {listed(list(mean))}, {worst} leaves it the least accuracy over the strengths "
+                f"that they share ({100 * mean[worst]:.1f} % on average, "
+                + listed([f"{100 * mean[label]:.1f} % under {label}" for label in unlike])
+                + ")."
+            )
+    return said
 
 
 def _limits(facts: Facts) -> list[str]:
@@ -104,11 +132,11 @@ def _limits(facts: Facts) -> list[str]:
     said = leakage_in_short(study.jobs)
     small = [job for job in study.jobs if _is_small(job)]
     if small:
-        rows = [job.results["clean"][0] for job in small]
-        row = min(rows, key=lambda row: (int(row["n"]), row["n_patients"] or 0))
-        of = patients_text(row["n_patients"], small)
+        rows = [job.result.clean_rows()[0] for job in small]
+        row = min(rows, key=lambda row: (row.n, row.n_patients or 0))
+        of = patients_text(row.n_patients, small)
         said.append(
-            f"The test set is small ({plural(row['n'], 'image')}{of}): what is not shown here may "
+            f"The test set is small ({plural(row.n, 'image')}{of}): what is not shown here may "
             "still be so."
         )
     if not several_seeds(study.arms):
@@ -125,24 +153,25 @@ def _limits(facts: Facts) -> list[str]:
             "patients are few. What differs between these trained models may also be chance of "
             "training, which is not in the intervals."
         )
-    if facts.attack is not None:
+    if study.attacks and all("one step" in attack.first.how for attack in study.attacks):
+        names = listed([attack.label for attack in study.attacks])
         said.append(
-            f"{attack_name(facts.attack)} is a weak attack of one step: a model that resists it "
-            "has not been shown to resist anything stronger."
+            f"{names} take{'' if len(study.attacks) > 1 else 's'} one step, a weak attack: "
+            "a model that resists has not been shown to resist anything stronger."
         )
     return said
 
 
 def _is_small(job: Job) -> bool:
-    row = job.results["clean"][0]
-    known = row["n_patients"]
+    row = job.result.clean_rows()[0]
+    known = row.n_patients
     few = known is not None and known + unknown_patients(job, "test") < FEW_PATIENTS
-    return few or int(row["n"]) < FEW_IMAGES
+    return few or row.n < FEW_IMAGES
 
 
 def leakage_in_short(jobs: Sequence[Job]) -> list[str]:
     """How much of the test set comes from patients in training."""
-    shares = [job.results["data"]["overlap"].get("patient_overlap") for job in jobs]
+    shares = [job.result.data.overlap.get("patient_overlap") for job in jobs]
     known = [share for share in shares if share is not None]
     said = []
     if len(known) < len(shares):

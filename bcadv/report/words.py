@@ -6,20 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bcadv.metrics.pooled import N_BOOT
-from bcadv.report.answers import Condition
 from bcadv.report.arms import VERSIONS
 from bcadv.report.jobs import Job
-from bcadv.report.numbers import (
-    attack_name,
-    attack_of,
-    condition_name,
-    conditions,
-    several_seeds,
-    strengths,
-)
+from bcadv.report.numbers import Series, several_seeds
 from bcadv.report.paper import unlike_the_papers_training
 from bcadv.report.prose import listed, plural
 from bcadv.report.study import Study
+from bcadv.report.table import variant_name
 from bcadv.report.verdict import verdict
 
 _LISTED = 8
@@ -33,12 +26,14 @@ class Words:
     Attributes:
         what: what was run on what data, made up or not.
         leakage: what the parts of the splits share.
+        suspect: checks that failed, which make numbers suspect.
         verdict: one paragraph that says only what the numbers bear.
         method: how intervals, tests and means over seeds were made.
     """
 
     what: tuple[str, ...]
     leakage: tuple[str, ...]
+    suspect: tuple[str, ...]
     verdict: str
     method: tuple[str, ...]
 
@@ -53,6 +48,7 @@ def words(study: Study, prevalence: float) -> Words:
     return Words(
         tuple(_what(study)),
         tuple(_leakage(study.jobs)),
+        tuple(failed_checks(study.jobs)),
         verdict(study),
         tuple(_method(study, prevalence)),
     )
@@ -60,7 +56,7 @@ def words(study: Study, prevalence: float) -> Words:
 
 def _what(study: Study) -> list[str]:
     models = {
-        (job.results["training"]["fingerprint"], job.results["training"]["checkpoint"], job.weights)
+        (job.result.training.fingerprint, job.result.training.checkpoint, job.weights)
         for job in study.jobs
     }
     seeds = [str(seed) for seed in sorted({seed for arm in study.arms for seed in arm.seeds})]
@@ -72,8 +68,8 @@ def _what(study: Study) -> list[str]:
         f"{plural(len(names), 'line')}: {lines}.",
     ]
     said += _unique(_data_sentence(job) for job in study.jobs)
-    said += _unique(note for job in study.jobs for note in job.results["data"].get("notes", []))
-    skipped = max(len(job.results["data"].get("skipped", [])) for job in study.jobs)
+    said += _unique(note for job in study.jobs for note in job.result.data.notes)
+    skipped = max(len(job.result.data.skipped) for job in study.jobs)
     if skipped:
         said.append(f"Up to {plural(skipped, 'unreadable image')} were left out.")
     said += _attacks(study)
@@ -85,7 +81,6 @@ def _what(study: Study) -> list[str]:
         )
     said += unlike_the_papers_training(study.jobs)
     said += _mixed(study.jobs)
-    said += _failed_checks(study.jobs)
     said += study.remarks
     if study.left_out:
         said.append(
@@ -100,54 +95,55 @@ def _unique(sentences: Iterable[str]) -> list[str]:
 
 
 def _data_sentence(job: Job) -> str:
-    data = job.results["data"]
+    data, task = job.result.data, job.result.task
     split = {
         "paper": "split by image, as in the paper",
         "patient": "split by patient",
-        "official": f"split by the official fold {data.get('fold')}",
+        "official": f"split by the official fold {data.fold}",
         "parts": "split as its folders are",
-    }.get(data["split"], f"split “{data['split']}”")
+    }.get(data.split, f"split “{data.split}”")
     what = {
         "synthetic": "Synthetic tissue, painted by a program and not by nature",
         "breakhis": "BreakHis, real microscope images of breast tumours",
         "folder": "Images from the user's own folder",
-    }.get(data["source"], str(data["source"]))
-    n = sum(data["counts"]["test"].values())
-    positive = [data["classes"][number] for number in data["positive"]]
+    }.get(data.source, data.source)
+    n = sum(data.counts["test"].values())
+    positive = [task.classes[number] for number in task.positive]
     return (
-        f"{what}; classes {listed(data['classes'])}, of which {listed(positive) or 'none'} "
+        f"{what}; classes {listed(task.classes)}, of which {listed(positive) or 'none'} "
         f"{'count' if len(positive) > 1 else 'counts'} as positive; {split}; "
         f"{plural(n, 'test image')}."
     )
 
 
 def _attacks(study: Study) -> list[str]:
-    found = conditions(study.measures)
-    attack = attack_of(found)
-    if attack is None:
+    if not study.attacks:
         return ["No attack was tried."]
-    tried = {key[:2] for key in found if key[2] > 0 and not key[0].startswith("gaussian")}
-    others = sorted(tried - {attack})
-    said = [_attack(found, each) for each in (attack, *others)]
+    said = [_attack(attack) for attack in study.attacks]
+    others = [series for series in study.series if not series.is_attack]
     if others:
-        said.append(f"The verdict is about {attack_name(attack)}.")
-    noises = [condition_name(key) for key in found if key[0].startswith("gaussian")]
-    if noises:
-        said.append(f"Some models were also tested on noisy images: {listed(noises)}.")
+        texts = [condition.text for series in others for condition in series.conditions]
+        said.append(f"Some models were also tested on: {listed(texts)}.")
     return said
 
 
-def _attack(found: Sequence[Condition], attack: tuple[str, str]) -> str:
-    sizes = strengths(found, attack)
+def _attack(attack: Series) -> str:
+    tried = attack.conditions
     said = (
-        listed([f"{size:g}" for size in sizes])
-        if len(sizes) <= _LISTED
-        else f"{sizes[0]:g} to {sizes[-1]:g} ({len(sizes)} strengths)"
+        attack.amounts()
+        if len(tried) <= _LISTED
+        else f"{tried[0].amount} to {tried[-1].amount} ({len(tried)} strengths)"
     )
-    norm = "largest change of a pixel value" if attack[1] == "inf" else f"L{attack[1]} norm"
-    return (
-        f"Attack: {attack_name(attack)}, white box, one step, untargeted, ε ({norm}) of {said}/255."
-    )
+    measured = {
+        "inf": "largest change of a pixel value",
+        "2": "Euclidean length of the change, pixels in [0, 1]",
+    }.get(attack.first.norm or "", "strength")
+    settings = [
+        f"{name} {value}" for name, value in attack.first.settings.items() if value is not None
+    ]
+    more = f" ({', '.join(settings)})" if settings else ""
+    how = ", ".join(word for word in (attack.first.how, attack.first.goal) if word)
+    return f"Attack: {attack.label}{more}, {how}, ε ({measured}) of {said}."
 
 
 def _mixed(jobs: Sequence[Job]) -> list[str]:
@@ -164,15 +160,22 @@ def _mixed(jobs: Sequence[Job]) -> list[str]:
     return said
 
 
-def _failed_checks(jobs: Sequence[Job]) -> list[str]:
+def failed_checks(jobs: Sequence[Job]) -> list[str]:
+    """Each check that failed, with its evidence and the numbers that it makes suspect."""
     failed: dict[str, list[str]] = {}
     for job in jobs:
-        for check in job.results.get("checks", []):
-            if not check["passed"]:
-                failed.setdefault(str(check["name"]), []).append(f"{job.name}: {check['detail']}")
+        for finding in job.result.failed():
+            if finding.id == "leakage":  # stands by itself
+                continue
+            tainted = [job.result.by_id[name].text for name in finding.taints]
+            where = "" if finding.batchnorm is None else f", {variant_name(finding.batchnorm)}"
+            suspect = f"; suspect: {listed(tainted)}" if tainted else ""
+            failed.setdefault(finding.title, []).append(
+                f"{job.name}{where}: {finding.evidence}{suspect}"
+            )
     return [
-        f"A check failed: “{name}”, in {plural(len(where), 'case')}, for instance {where[0]}."
-        for name, where in failed.items()
+        f"A check failed: “{title}”, in {plural(len(where), 'case')}, for instance {where[0]}."
+        for title, where in failed.items()
     ]
 
 
@@ -180,13 +183,13 @@ def _leakage(jobs: Sequence[Job]) -> list[str]:
     """Each audit once, with the seeds it is about where there are several."""
     audits: dict[str, list[Job]] = {}
     for job in jobs:
-        sentence = str(job.results["data"]["overlap"].get("sentence") or "No audit was made.")
+        sentence = str(job.result.data.overlap.get("sentence") or "No audit was made.")
         audits.setdefault(sentence, []).append(job)
     if len(audits) == 1:
         return list(audits)
     said = []
     for sentence, of in audits.items():
-        source, split = of[0].results["data"]["source"], of[0].results["data"]["split"]
+        source, split = of[0].result.data.source, of[0].result.data.split
         seeds = sorted({job.seed for job in of})
         said.append(f"{source}, split {split}, seed {listed([str(s) for s in seeds])}: {sentence}")
     return said

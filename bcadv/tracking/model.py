@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -24,6 +25,8 @@ NAME = "model"
 LOADER = "bcadv.tracking.pyfunc"
 WEIGHTS = "weights.ckpt"
 INPUT = "input.json"
+AS_TRAINED = "as_trained"
+"""The BatchNorm statistics that a checkpoint itself holds."""
 
 # What the loader and all that it imports needs; bcadv's own code travels with the model.
 _PACKAGES = (
@@ -42,7 +45,11 @@ _PACKAGES = (
 
 
 def log_model(
-    client: MlflowClient, run_id: str, checkpoint: Path, preparation: Mapping[str, Any]
+    client: MlflowClient,
+    run_id: str,
+    checkpoint: Path,
+    preparation: Mapping[str, Any],
+    statistics: Mapping[str, Path] | None = None,
 ) -> None:
     """Logs a model that ``mlflow.pyfunc.load_model("runs:/RUN_ID/model")`` loads.
 
@@ -55,11 +62,13 @@ def log_model(
         run_id: of the run.
         checkpoint: Lightning's; only its weights and hyperparameters are kept.
         preparation: ``classes`` (names in the order of the outputs), ``resize`` and ``crop``
-            (pixels) of the images that the model was trained on.
+            (pixels) of the images that the model was trained on, and ``batchnorm``: the choices
+            of BatchNorm statistics, of which the first is the default.
+        statistics: choice -> file of its statistics, for those other than as trained.
     """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / NAME
-        model = _write(folder, checkpoint, preparation, run_id)
+        model = _write(folder, checkpoint, preparation, run_id, statistics or {})
         client.log_artifacts(run_id, str(folder), NAME)
     # By this the UI knows that the folder is a model, and shows how to load it.
     history = json.dumps([model.get_tags_dict()])
@@ -71,15 +80,24 @@ def _write(
     checkpoint: Path,
     preparation: Mapping[str, Any],
     run_id: str,
+    statistics: Mapping[str, Path],
 ) -> Model:
     """An MLflow model folder, without the subprocess that mlflow guesses requirements with."""
     import mlflow.pyfunc
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     data = folder.parent / "classifier"
     data.mkdir()
     slim(checkpoint, data / WEIGHTS)
+    # A choice whose file was removed from the store since cannot be loaded, and is not promised.
+    there = {variant: file for variant, file in statistics.items() if file.is_file()}
+    for variant, file in there.items():
+        shutil.copyfile(file, data / f"{variant}.pt")
+    wanted = preparation.get("batchnorm", [AS_TRAINED])
+    kept = [variant for variant in wanted if variant == AS_TRAINED or variant in there]
+    kept = kept or [AS_TRAINED]
+    preparation = {**preparation, "batchnorm": kept}
     (data / INPUT).write_text(json.dumps(preparation, indent=2) + "\n", encoding="utf-8")
     model = Model(artifact_path=NAME, run_id=run_id)
     columns = [ColSpec("double", name) for name in preparation["classes"]]
@@ -94,6 +112,10 @@ def _write(
             mlflow_model=model,
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _PACKAGES],
             # Of the output alone: the input may be bytes or floats, a signature allows one.
-            signature=ModelSignature(outputs=Schema([*columns, ColSpec("string", "predicted")])),
+            signature=ModelSignature(
+                outputs=Schema([*columns, ColSpec("string", "predicted")]),
+                params=ParamSchema([ParamSpec("batchnorm", "string", kept[0])]),
+            ),
+            metadata={"batchnorm": kept, "batchnorm_default": kept[0]},
         )
     return model

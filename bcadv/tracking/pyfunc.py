@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from PIL import Image
+from torch import Tensor
 
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
-from bcadv.tracking.model import INPUT, WEIGHTS
+from bcadv.tracking.model import AS_TRAINED, INPUT, WEIGHTS
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -31,12 +32,22 @@ class ImageClassifier:
         classes: their names in the order of the model's outputs.
         crop: side of the central square that the model sees, in pixels.
         resize: length that the shorter side is brought to before, in pixels; ``None``: as it is.
+        statistics: BatchNorm choice -> its statistics by name; the first is the default. Of those
+            as trained there need be none.
     """
 
     def __init__(
-        self, model: Classifier, classes: Sequence[str], crop: int, resize: int | None
+        self,
+        model: Classifier,
+        classes: Sequence[str],
+        crop: int,
+        resize: int | None,
+        statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> None:
         self.model, self.classes, self.crop, self.resize = model, list(classes), crop, resize
+        self.statistics = dict(statistics or {AS_TRAINED: {}})
+        trained = {name: value.clone() for name, value in model.state_dict().items()}
+        self._states = {name: trained | dict(own) for name, own in self.statistics.items()}
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classifies images.
@@ -44,7 +55,7 @@ class ImageClassifier:
         Args:
             model_input: RGB, shape (n, height, width, 3), or a list of images of several sizes,
                 each (height, width, 3): whole numbers from 0 to 255 or floats in [0, 1].
-            params: none exist; part of MLflow's interface.
+            params: ``batchnorm``: which BatchNorm statistics to answer with.
 
         Returns:
             A row per image: the probability of each class under its name, and the most probable
@@ -53,15 +64,25 @@ class ImageClassifier:
         Raises:
             BcadvError: something that is no such image, or one smaller than the crop.
         """
+        choice = (params or {}).get("batchnorm") or next(iter(self.statistics))
+        if choice not in self._states:
+            raise BcadvError(
+                f"batchnorm={choice}: this model was kept with {', '.join(self._states)}."
+            )
+        self.model.load_state_dict(self._states[choice])
         crops = [self._prepared(image, i) for i, image in enumerate(_images(model_input))]
-        rows = [np.empty((0, len(self.classes)), np.float32)]
+        rows = [np.empty((0, len(self.classes)))]
+        called: list[int] = []
+        task = self.model.task
         with torch.inference_mode():
             for begin in range(0, len(crops), _BATCH):
                 batch = torch.from_numpy(np.stack(crops[begin : begin + _BATCH]))
-                rows.append(self.model(batch.permute(0, 3, 1, 2)).softmax(1).numpy())
-        probability = np.concatenate(rows).astype(np.float64)
+                logits = self.model(batch.permute(0, 3, 1, 2))
+                rows.append(task.probability(logits).numpy())
+                called += task.decide(logits).tolist()
+        probability = np.concatenate(rows)
         table = pd.DataFrame(probability, columns=pd.Index(self.classes))
-        table[PREDICTED] = [self.classes[k] for k in probability.argmax(1)]
+        table[PREDICTED] = [self.classes[k] for k in called]
         return table
 
     def _prepared(self, image: npt.NDArray[Any], number: int) -> Floats:
@@ -94,8 +115,14 @@ def _load_pyfunc(path: str) -> ImageClassifier:
     model = Classifier.load_from_checkpoint(
         folder / WEIGHTS, map_location="cpu", weights_only=True
     ).eval()
+    statistics: dict[str, Mapping[str, Tensor]] = {
+        variant: {}
+        if variant == AS_TRAINED
+        else torch.load(folder / f"{variant}.pt", map_location="cpu", weights_only=True)
+        for variant in preparation["batchnorm"]
+    }
     return ImageClassifier(
-        model, preparation["classes"], preparation["crop"], preparation["resize"]
+        model, preparation["classes"], preparation["crop"], preparation["resize"], statistics
     )
 
 

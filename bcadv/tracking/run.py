@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcadv.tracking.curves import Point, history_points, result_points
+from bcadv.results.schema import Result
+from bcadv.tracking.curves import Point, curve_tags, history_points, result_points
 from bcadv.tracking.record import Record
 from bcadv.tracking.store import patiently
 
@@ -53,16 +54,18 @@ class Files:
     Attributes:
         folder: of the job.
         history: a row per epoch.
-        results: the content of ``results.json``.
+        result: the content of ``results.json``.
         params: the settings by dotted name.
         checkpoint: the evaluated model, if there is one.
+        statistics: BatchNorm choice -> file of its statistics, for those other than as trained.
     """
 
     folder: Path
     history: list[dict[str, float]]
-    results: Mapping[str, Any]
+    result: Result
     params: Mapping[str, Any]
     checkpoint: Path | None
+    statistics: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,20 +105,26 @@ class Run:
         """Logs all that a finished job has and the store lacks, and ends the run."""
         from bcadv.tracking.model import log_model
 
-        when = _milliseconds(files.results["run"].get("finished"))
-        points = [*history_points(files.history), *result_points(files.results)]
+        result = files.result
+        when = _milliseconds(result.run.finished)
+        points = [*history_points(files.history), *result_points(result)]
         self.log((point, when) for point in points)
+        for name, value in curve_tags(result).items():
+            self.tag(name, value)
         for pattern in ARTIFACTS:
             for file in sorted(files.folder.glob(pattern)):
                 place = str(file.parent.relative_to(files.folder))
                 self.client.log_artifact(self.run_id, str(file), None if place == "." else place)
         if files.checkpoint is not None:
             preparation = {
-                "classes": list(files.results["data"]["classes"]),
-                "crop": files.params["data.crop"],
-                "resize": files.params["data.resize"],
+                "classes": list(result.task.classes),
+                "crop": result.model.crop,
+                "resize": result.model.resize,
+                # The first one is what the model answers with unless it is told otherwise.
+                "batchnorm": list(result.model.batchnorm),
             }
-            log_model(self.client, self.run_id, files.checkpoint, preparation)
+            log_model(self.client, self.run_id, files.checkpoint, preparation, files.statistics)
+            self.tag("model_batchnorm", result.model.batchnorm[0])
         self.end("FINISHED", when)
 
     def _check_params(self, known: Mapping[str, str], params: Mapping[str, Any]) -> None:

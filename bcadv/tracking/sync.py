@@ -19,8 +19,9 @@ from filelock import FileLock
 from rich.console import Console
 
 from bcadv.errors import BcadvError
-from bcadv.report.jobs import RESULTS
-from bcadv.store.models import REFERENCE, job_folders
+from bcadv.results.files import HISTORY, RESULTS
+from bcadv.results.schema import read_result
+from bcadv.store.models import REFERENCE, Entry, job_folders
 from bcadv.tracking import record as records
 from bcadv.tracking.record import Record, RunRecord
 from bcadv.tracking.run import Files, attach, is_deleted, locate
@@ -135,13 +136,24 @@ def _upload(
 
 
 def _read(folder: Path, record: Record) -> Files:
-    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    result = read_result(folder)[0]
     history: list[dict[str, float]] = []
-    if (folder / "history.csv").is_file():
-        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        history = [{k: float(v) for k, v in row.items() if v != ""} for row in rows]
-    return Files(folder, history, results, record.params, _checkpoint(folder))
+    if (folder / HISTORY).is_file():
+        try:
+            with (folder / HISTORY).open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            history = [{k: float(v) for k, v in row.items() if v != ""} for row in rows]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise BcadvError(
+                f"{folder / HISTORY} is damaged ({error}); run the job again."
+            ) from error
+    checkpoint = _checkpoint(folder)
+    statistics = {
+        variant: Entry(checkpoint.parent).statistics(result.training.checkpoint, variant)
+        for variant in result.model.batchnorm
+        if checkpoint is not None and variant != "as_trained"
+    }
+    return Files(folder, history, result, record.params, checkpoint, statistics)
 
 
 def _checkpoint(folder: Path) -> Path | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
+from bcadv.results.schema import Result
 from bcadv.tracking import record as records
-from bcadv.tracking.curves import Point, history_points
+from bcadv.tracking.curves import Point, history_points, used_params
 from bcadv.tracking.record import Record, RunRecord
 from bcadv.tracking.run import FAILURE_TAG, Files, Run, attach, is_deleted, locate
 from bcadv.tracking.store import connect, first_line, public, store_uri
@@ -82,8 +83,9 @@ class Tracker:
         self,
         params: Mapping[str, Any],
         history: Sequence[Mapping[str, float]],
-        results: Mapping[str, Any],
+        result: Result,
         checkpoint: Path | None = None,
+        statistics: Mapping[str, Path] | None = None,
     ) -> None:
         """Logs the robustness curves, the job's files and its model, and ends the run.
 
@@ -92,15 +94,21 @@ class Tracker:
         Args:
             params: the job's settings, nested.
             history: a row per epoch.
-            results: the content of ``results.json``.
+            result: the content of ``results.json``.
             checkpoint: the evaluated model; kept without the optimiser's state.
+            statistics: BatchNorm choice -> file of its statistics.
         """
         if not self.config.enabled:
             return
         if self.run is None:
             self._guard("begin a run", lambda: self._start(params))
         files = Files(
-            self.folder, [dict(row) for row in history], results, flatten(params), checkpoint
+            self.folder,
+            [dict(row) for row in history],
+            result,
+            used_params(flatten(params)),
+            checkpoint,
+            statistics or {},
         )
         self._guard("log the results", lambda: self._finish(files))
 
@@ -140,7 +148,7 @@ class Tracker:
             )
 
     def _start(self, params: Mapping[str, Any]) -> None:
-        self._save(self._renewed(flatten(params)))
+        self._save(self._renewed(used_params(flatten(params))))
         assert self._record is not None
         name = self._record.experiment
         client, ids = connect(self.outputs, self.config.uri, [name])

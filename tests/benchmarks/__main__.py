@@ -16,7 +16,7 @@ from rich.console import Console
 
 from tests.benchmarks.measure import Options, machine, table
 
-NAMES = ("cli", "start", "memory", "fgsm", "training", "gpu", "sweep", "tracking", "report")
+NAMES = ("cli", "start", "memory", "fgsm", "pgd", "training", "gpu", "sweep", "tracking", "report")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,8 +11,18 @@ import numpy as np
 import pandas as pd
 
 from bcadv.metrics.robustness import summarise
-from bcadv.report.jobs import SCHEMA_VERSION
-from tests.metrics.tables import predictions
+from bcadv.results.files import digests
+from bcadv.results.schema import (
+    CLEAN,
+    UNDEFENDED,
+    Condition,
+    Defence,
+    Finding,
+    Result,
+    write_result,
+)
+from tests.metrics.tables import fgsm, predictions
+from tests.results import made
 
 CLASSES = ["benign", "malignant"]
 
@@ -21,20 +31,24 @@ def write_job(
     folder: Path,
     *,
     experiment: str = "baseline",
-    finished: str | None = "2025-01-01T12:00:00+00:00",
+    finished: str = "2025-01-01T12:00:00+00:00",
     synthetic: bool = True,
     sigma: float | None = None,
+    defence: Defence | None = None,
     run_seed: int = 0,
     fingerprint: str | None = None,
     weights: str = "w",
     shape: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
+    task: Mapping[str, Any] | None = None,
     frame: pd.DataFrame | None = None,
+    conditions: Sequence[Condition] = (),
     eps_px: Sequence[float] = (0, 0.25, 1, 4),
     side: int = 24,
+    findings: Sequence[Finding] = (),
     **table: Any,
-) -> dict[str, Any]:
-    """Writes a job folder and returns the contents of its ``results.json``.
+) -> Result:
+    """Writes a job folder and returns the content of its ``results.json``.
 
     Args:
         folder: to make.
@@ -42,89 +56,101 @@ def write_job(
         finished: when it ended.
         synthetic: whether the images are made up.
         sigma: of the noise in training.
+        defence: of the model; by default noise of `sigma`, or none.
         run_seed: of the training.
-        fingerprint: of the training; by default its own for each sigma and seed.
+        fingerprint: of the training; by default its own for each defence and seed.
         weights: their digest.
         shape: more options of the training.
         data: replaces parts of the section on the data.
+        task: replaces parts of the section on the task.
         frame: the predictions; by default made up by `predictions` from `eps_px` and `table`.
+        conditions: that the predictions are of; by default FGSM at `eps_px`.
         eps_px: of the attack.
         side: of the pictures.
+        findings: what checks found.
         table: for `predictions`.
     """
     folder.mkdir(parents=True)
     frame = predictions(eps_px=eps_px, **table) if frame is None else frame
     frame.to_parquet(folder / "predictions.parquet", index=False)
-    section = _data(frame, synthetic) | dict(data or {})
-    rows = summarise(frame, section["classes"], section["positive"], n_boot=20)
-    results = {
-        "schema_version": SCHEMA_VERSION,
-        "run": {
+    known = [CLEAN, *(conditions or map(fgsm, map(float, eps_px)))]
+    known = [c for c in known if c.id in set(frame["condition"])]
+    defence = defence or (UNDEFENDED if sigma is None else made.noise(sigma))
+    classes, counts = _classes_and_counts(frame)
+    section = {
+        "source": "synthetic" if synthetic else "breakhis",
+        "synthetic": synthetic,
+        "counts": counts,
+    } | dict(data or {})
+    about = {"classes": classes, "positive": (1,)} | dict(task or {})
+    rows = summarise(frame, known, about["classes"], about["positive"], n_boot=20)
+    history(12).to_csv(folder / "history.csv", index=False)
+    attacked = [c for c in known if c.kind == "attack"]
+    np.savez(folder / "examples.npz", **examples(attacked, side))
+    noise = defence.kind == "noise"
+    result = made.result(
+        known,
+        rows,
+        run={
             "experiment": experiment,
             "name": folder.name,
             "finished": finished,
             "seed": run_seed,
-            "git_commit": "abc1234",
             "command": f"python -m bcadv.run +experiment={experiment}",
-            "overrides": [f"+experiment={experiment}"],
-            "sweep": None,
-            "job": None,
+            "overrides": (f"+experiment={experiment}",),
         },
-        "data": section,
-        "training": {
-            "fingerprint": fingerprint or f"{sigma or 0:g}-{run_seed}",
-            "checkpoint": "last",
-            "weights": weights,
-            "sigma": sigma,
+        data=section,
+        task=about,
+        defence=defence,
+        weights=weights,
+        batchnorm=list(dict.fromkeys(frame["batchnorm"])),
+        findings=findings,
+        training={
+            "fingerprint": fingerprint or f"{defence.label}-{run_seed}",
             "shape": {
                 "code": "c0de",
                 "torch": "2.15.0",
                 "lightning": "2.6.6",
                 "data.content": f"content of seed {run_seed}",
                 "data.source": section["source"],
-                "data.split": section["split"],
+                "data.split": section.get("split", "paper"),
                 "model.weights": "densenet121-res224-all",
                 "trainer.max_epochs": 400,
-                "injection.perturbation": None if sigma is None else "gaussian",
-                "injection.probability": None if sigma is None else 1.0,
+                "injection.perturbation": "gaussian" if noise else None,
+                "injection.probability": 1.0 if noise else None,
                 "sigma": sigma,
                 "seed": run_seed,
                 **dict(shape or {}),
             },
         },
-        "pictures": {"batchnorm": str(frame["batchnorm"].iloc[0])},
-        "clean": [row for row in rows if row["perturbation"] == "none"],
-        "perturbed": [row for row in rows if row["perturbation"] != "none"],
-        "checks": [],
-        "environment": {"python": "3.11.7", "packages": {"torch": "2.15.0"}},
-    }
-    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
-    history(12).to_csv(folder / "history.csv", index=False)
-    np.savez(folder / "examples.npz", **examples(eps_px, side))
-    return results
+        files=digests(folder),
+    )
+    (folder / "results.json").write_text(write_result(result), encoding="utf-8")
+    return result
 
 
-def _data(frame: pd.DataFrame, synthetic: bool) -> dict[str, Any]:
-    clean = frame[frame["perturbation"] == "none"].drop_duplicates("image_id")
+def rewrite(folder: Path, **sections: Any) -> Result:
+    """Changes a job's ``results.json``: section -> new parts of it, or the whole section."""
+    content = json.loads((folder / "results.json").read_text())
+    for name, value in sections.items():
+        if isinstance(value, dict) and isinstance(content[name], dict):
+            content[name] |= value
+        else:
+            content[name] = value
+    # The files may have been changed on purpose beside it.
+    content["files"] = digests(folder) if "files" not in sections else content["files"]
+    result = Result.model_validate(content)
+    (folder / "results.json").write_text(write_result(result), encoding="utf-8")
+    return result
+
+
+def _classes_and_counts(frame: pd.DataFrame) -> tuple[list[str], dict[str, dict[str, int]]]:
+    clean = frame[frame["condition"] == CLEAN.id].drop_duplicates("image_id")
     n_classes = sum(str(name).startswith("p_") for name in frame)
     classes = CLASSES if n_classes == 2 else [f"class {c}" for c in range(n_classes)]
     test = {name: int((clean["target"] == c).sum()) for c, name in enumerate(classes)}
-    return {
-        "source": "synthetic" if synthetic else "breakhis",
-        "synthetic": synthetic,
-        "split": "paper",
-        "fold": None,
-        "classes": classes,
-        "positive": [1],
-        "counts": {"train": dict.fromkeys(classes, 80), "val": dict.fromkeys(classes, 10)}
-        | {"test": test},
-        "overlap": {
-            "sentence": "40 of 60 test images (66.7%) come from a patient in training.",
-            "patient_overlap": 2 / 3,
-        },
-        "skipped": [],
-        "notes": [],
-    }
+    counts = {"train": dict.fromkeys(classes, 80), "val": dict.fromkeys(classes, 10), "test": test}
+    return classes, counts
 
 
 def answers(
@@ -152,10 +178,7 @@ def answers(
             "patient": [f"P{i}" for i in range(len(truth))] if patient is None else patient,
             "target": truth,
             "batchnorm": variant,
-            "perturbation": "fgsm" if eps_px else "none",
-            "norm": "inf" if eps_px else "-",
-            "eps": eps_px / 255,
-            "eps_px": float(eps_px),
+            "condition": (fgsm(eps_px) if eps_px else CLEAN).id,
             "prediction": prediction,
             "size": eps_px / 255,
         }
@@ -181,7 +204,7 @@ def history(epochs: int) -> pd.DataFrame:
     )
 
 
-def examples(eps_px: Sequence[float], side: int) -> dict[str, Any]:
+def examples(attacked: Sequence[Condition], side: int) -> dict[str, Any]:
     """Smooth pink pictures, their noisy and their sign-attacked versions."""
     random = np.random.default_rng(0)
     waves = random.normal(size=(4, 3, 1, 1)) * 4
@@ -191,20 +214,23 @@ def examples(eps_px: Sequence[float], side: int) -> dict[str, Any]:
     image = np.clip(255 * (0.25 + 0.75 * field) * tint, 0, 255).astype(np.uint8)
     clean = image / 255
     sign = np.sign(random.normal(size=image.shape))
-    eps = np.array(eps_px, dtype=float)
+    eps = np.array([c.strength for c in attacked], dtype=float)
     margin = 3 - np.outer(np.sqrt(eps), [2, 3, 4, 5])
     target = np.array([0, 1, 0, 1])
     truth = 1 / (1 + np.exp(-margin))
     prob = np.where(target[None, :, None] == np.arange(2), truth[..., None], 1 - truth[..., None])
-    attacked = np.clip(clean + eps[:, None, None, None, None] / 255 * sign, 0, 1)
+    moved = np.clip(clean + eps[:, None, None, None, None] / 255 * sign, 0, 1)
+    prob_clean = np.where(target[:, None] == np.arange(2), 0.953, 0.047)
     return {
         "image": image,
         "noisy": np.clip(clean + 0.1 * random.normal(size=image.shape), 0, 1).astype("f4"),
         "sigma": np.float64(0.1),
-        "adversarial": attacked.astype("f4"),
-        "eps_px": eps,
+        "adversarial": moved.astype("f4"),
+        "condition": np.array([c.id for c in attacked], dtype=str),
         "target": target,
         "index": np.array([3, 17, 120, 155]),
-        "prob_clean": np.where(target[:, None] == np.arange(2), 0.953, 0.047),
+        "prediction": prob_clean.argmax(1),
+        "prob_clean": prob_clean,
+        "prediction_adversarial": prob.argmax(2),
         "prob_adversarial": prob,
     }
