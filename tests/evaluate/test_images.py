@@ -11,6 +11,11 @@ from bcadv.job import run
 from tests.jobs import tiny_config
 
 
+def strength_of(condition: str) -> float:
+    """``fgsm_linf_8`` -> 8."""
+    return float(condition.rsplit("_", 1)[1])
+
+
 def test_a_job_keeps_them_with_their_pictures(tmp_path: Path) -> None:
     learnt = ("trainer.max_epochs=6", "optimizer.lr=0.01", "eps_px=[1,2,4,8,16,32,64]")
     config = tiny_config(tmp_path, "tracking.enabled=false", *learnt)
@@ -20,11 +25,11 @@ def test_a_job_keeps_them_with_their_pictures(tmp_path: Path) -> None:
         gallery = dict(kept)
     assert 0 < len(gallery["index"]) <= 6
     assert gallery["image"].dtype == np.uint8
-    assert len(set(gallery["strength"])) > 1, "images of several strengths are what is tested here"
+    assert len(set(gallery["condition"])) > 1, "images of several strengths are what is tested here"
     for k, number in enumerate(gallery["index"]):
         mine = predictions.loc[number]
         clean = mine[mine["condition"] == "clean"].iloc[0]
-        shown = mine[mine["condition"] == f"fgsm_linf_{gallery['strength'][k]:g}"]
+        shown = mine[mine["condition"] == gallery["condition"][k]]
         assert gallery["image_id"][k] == clean["image_id"]
         assert np.isclose(gallery["prob_clean"][k, 1], clean["p_1"], atol=1e-4)
         # Attacked anew among others: one image does not see its neighbours.
@@ -34,7 +39,7 @@ def test_a_job_keeps_them_with_their_pictures(tmp_path: Path) -> None:
         assert gallery["prediction"][k] == clean["prediction"]
         assert gallery["prediction_adversarial"][k] == shown.iloc[0]["prediction"]
         change = np.abs(gallery["adversarial"][k] * 255 - gallery["image"][k]).max()
-        assert np.isclose(change, gallery["strength"][k], atol=1e-3)
+        assert np.isclose(change, strength_of(gallery["condition"][k]), atol=1e-3)
 
 
 def test_without_an_attack_it_is_empty(tmp_path: Path) -> None:
@@ -50,10 +55,10 @@ def test_the_examples_show_each_class_under_every_strength(tmp_path: Path) -> No
     predictions = pd.read_parquet(folder / "predictions.parquet")
     with np.load(folder / "examples.npz") as kept:
         examples = dict(kept)
-    assert examples["strength"].tolist() == [0, 2, 8]
+    assert examples["condition"].tolist() == ["fgsm_linf_0", "fgsm_linf_2", "fgsm_linf_8"]
     assert set(examples["target"]) == {0, 1}
     assert sorted(examples["index"]) == examples["index"].tolist()
-    for m, strength in enumerate(examples["strength"]):
+    for m, strength in enumerate((0, 2, 8)):
         of = predictions[predictions["condition"] == f"fgsm_linf_{strength:g}"].set_index("index")
         for k, number in enumerate(examples["index"]):
             change = np.abs(examples["adversarial"][m, k] * 255 - examples["image"][k]).max()
