@@ -73,7 +73,8 @@ def write_job(
     folder.mkdir(parents=True)
     frame = predictions(eps_px=eps_px, **table) if frame is None else frame
     frame.to_parquet(folder / "predictions.parquet", index=False)
-    known = [CLEAN, *(conditions or map(fgsm, map(float, eps_px)))]
+    usual = map(fgsm, sorted({0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, *map(float, eps_px)}))
+    known = [CLEAN, *(conditions or usual)]
     known = [c for c in known if c.id in set(frame["condition"])]
     defence = defence or (UNDEFENDED if sigma is None else made.noise(sigma))
     classes, counts = _classes_and_counts(frame)

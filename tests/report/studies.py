@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bcadv.report.jobs import SCHEMA_VERSION, Job
+from bcadv.report.jobs import Job
+from bcadv.report.measures import DESCRIBED, described
 from bcadv.report.study import Arm, Study
 from bcadv.report.table import variant_name
-from tests.report.jobs_on_disk import CLASSES, examples, write_job
+from bcadv.results.schema import CLEAN, UNDEFENDED, Condition, Result
+from tests.metrics.tables import fgsm
+from tests.report.jobs_on_disk import CLASSES, examples, rewrite, write_job
+from tests.results import made
 
 METRICS = ("accuracy", "sensitivity", "specificity", "auroc", "ece")
 EPS_PX = (0.0, 1.0, 4.0)
@@ -43,8 +46,11 @@ def make_study(
         for variant in variants if sigma else variants[:1]:
             name = "undefended" if sigma is None else f"noise σ={sigma:g}"
             name += f", {variant_name(variant)}" if sigma else ""
-            of_arm = tuple(job for job in jobs if job.results["training"]["sigma"] == sigma)
-            arms.append(Arm(name, "experiment", sigma, variant, of_arm, tuple(seeds)))
+            defence = UNDEFENDED if sigma is None else made.noise(sigma)
+            of_arm = tuple(job for job in jobs if job.defence == defence)
+            arms.append(
+                Arm(name, "experiment", defence.label, defence, variant, of_arm, tuple(seeds))
+            )
             for seed in [None, *seeds]:
                 for e in eps_px:
                     for metric in METRICS:
@@ -54,9 +60,7 @@ def make_study(
                             {
                                 "arm": name,
                                 "seed": seed,
-                                "perturbation": "fgsm" if e else "none",
-                                "norm": "inf" if e else "-",
-                                "eps_px": e,
+                                **dict(zip(DESCRIBED, described(_condition(e)), strict=True)),
                                 "metric": metric,
                                 "value": value,
                                 "low": value - 0.05,
@@ -70,29 +74,40 @@ def make_study(
     measures = pd.DataFrame(rows).astype({"seed": "Int64", "k": "Int64"})
     reference = arms[0] if sigmas and sigmas[0] is None else None
     empty = pd.DataFrame()
-    return Study(tuple(arms), reference, measures, empty, synthetic, (), tuple(jobs) or _no_job())
+    return Study(
+        tuple(arms),
+        reference,
+        measures,
+        empty,
+        synthetic,
+        (),
+        tuple(jobs) or (Job(Path("nowhere"), made.result()),),
+        tuple(map(_condition, eps_px)),
+    )
 
 
-def _no_job() -> tuple[Job, ...]:
-    return (Job(Path("nowhere"), {"run": {}, "environment": {}}),)
+def _condition(eps_px: float) -> Condition:
+    return fgsm(eps_px) if eps_px else CLEAN
 
 
 def gallery(side: int) -> dict[str, Any]:
     """Four images, the last of which never flips."""
-    made = examples((0, 1), side)
+    kept = examples([fgsm(0), fgsm(1)], side)
     truth = np.array([0.1, 0.2, 0.1, 0.6])
-    target = made["target"]
+    target = kept["target"]
     prob = np.where(target[:, None] == np.arange(2), truth[:, None], 1 - truth[:, None])
     return {
-        "image": made["image"],
-        "adversarial": made["adversarial"][1],
-        "eps_px": np.array([1.0, 1.0, 1.0, 1.0]),
+        "image": kept["image"],
+        "adversarial": kept["adversarial"][1],
+        "condition": np.array([fgsm(1).id] * 4),
         "flipped": np.array([True, True, True, False]),
         "first": np.array([True, True, False, False]),
         "target": target,
-        "index": made["index"],
+        "index": kept["index"],
         "image_id": np.array([f"image-{i}" for i in range(4)]),
-        "prob_clean": made["prob_clean"],
+        "prediction": kept["prediction"],
+        "prob_clean": kept["prob_clean"],
+        "prediction_adversarial": prob.argmax(1),
         "prob_adversarial": prob,
     }
 
@@ -105,31 +120,23 @@ def write_run(
     classes: Sequence[str] = CLASSES,
     pictures: bool = True,
     **table: Any,
-) -> None:
+) -> Result:
     """Writes the folder of a finished job that trained on noise of this sigma.
 
     Without pictures the report is quicker.
     """
-    experiment = "defense" if sigma else "baseline"
-    results = write_job(folder, experiment=experiment, **table)
     counts = {part: dict.fromkeys(classes, 10) for part in ("train", "val", "test")}
-    results["schema_version"] = SCHEMA_VERSION
-    results["run"] |= {"seed": run_seed, "name": folder.name}
-    results["data"] |= {"classes": list(classes), "counts": counts}
-    results["training"] = {
-        "fingerprint": f"{sigma or 0:g}-{run_seed}",
-        "checkpoint": "last",
-        "weights": "w",
-        "sigma": sigma,
-        "shape": {
-            "data.split": "paper",
-            "injection.perturbation": "gaussian" if sigma else None,
-            "sigma": sigma,
-            "seed": run_seed,
-        },
-    }
-    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    write_job(
+        folder,
+        experiment="defense" if sigma else "baseline",
+        sigma=sigma,
+        run_seed=run_seed,
+        data={"counts": counts},
+        task={"classes": tuple(classes)},
+        **table,
+    )
     if pictures:
         np.savez(folder / "gallery.npz", **gallery(side=24))
     else:
         (folder / "examples.npz").unlink()
+    return rewrite(folder)

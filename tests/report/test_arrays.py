@@ -12,16 +12,18 @@ import pytest
 from bcadv.errors import BcadvError
 from bcadv.report.gallery import gallery_triplets
 from bcadv.report.pictures import load_examples
+from tests.metrics.tables import fgsm
 from tests.report.jobs_on_disk import examples
 from tests.report.studies import gallery
 
+KNOWN = {condition.id: condition for condition in map(fgsm, (0, 1, 4))}
 Change = Callable[[dict[str, Any]], None]
 READERS: dict[str, Callable[[Path, int], object]] = {
     "examples.npz": load_examples,
-    "gallery.npz": gallery_triplets,
+    "gallery.npz": lambda path, classes: gallery_triplets(path, classes, KNOWN),
 }
 MADE: dict[str, Callable[[], dict[str, Any]]] = {
-    "examples.npz": lambda: examples((0, 1, 4), side=8),
+    "examples.npz": lambda: examples(list(KNOWN.values()), side=8),
     "gallery.npz": lambda: gallery(side=8),
 }
 
@@ -42,22 +44,29 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "objects": (_put("target", lambda a: a.astype(object)), "no archive of plain arrays"),
     "float image": (_put("image", lambda a: a / 255), "image .* type float64, not uint8"),
     "float target": (_put("target", lambda a: a / 2), "target .* type float64, not integer"),
-    "complex": (_put("eps_px", lambda a: a + 1j), "eps_px .* type complex128"),
+    "complex": (_put("prob_clean", lambda a: a + 1j), "prob_clean .* type complex128"),
     "grey": (_put("image", lambda a: a[:, :1]), r"image .* shape \(4, 1, 8, 8\), not \(4, 3, H, W"),
     "one fewer": (_put("target", lambda a: a[1:]), r"target .* shape \(3,\), not \(4\)"),
-    "scalar": (_put("eps_px", lambda _: np.float64(1)), r"eps_px .* shape \(\), not"),
+    "scalar": (_put("condition", lambda _: np.str_("x")), r"condition .* shape \(\), not"),
+    "numbers": (
+        _put("condition", lambda a: np.ones(len(a))),
+        "condition .* type float64, not text",
+    ),
     "another side": (_put("adversarial", lambda a: a[..., :4]), "adversarial .* shape"),
     "more classes": (
         _put("prob_clean", lambda a: np.hstack([a, a])),
         r"prob_clean .* shape \(4, 4\), not \(4, 2\)",
     ),
     "nan": (_put("adversarial", _nan), "adversarial .* no numbers"),
-    "infinite": (_put("eps_px", lambda a: a + np.inf), "eps_px .* no numbers"),
+    "infinite": (_put("prob_clean", lambda a: a + np.inf), "prob_clean .* no numbers"),
     "grey levels": (_put("adversarial", lambda a: 255 * a), r"adversarial .* outside \[0, 1\]"),
     "logits": (_put("prob_adversarial", lambda a: a - 5), r"prob_adversarial .* outside \[0, 1\]"),
     "negative class": (_put("target", lambda a: a - 1), "target .* from -1 to 0"),
     "unnamed class": (_put("target", lambda a: a + 2), "class 3, the job has 2 classes"),
-    "negative epsilon": (_put("eps_px", lambda a: -1 - a), "eps_px .* outside"),
+    "negative prediction": (
+        _put("prediction", lambda a: -1 - a),
+        "prediction .* outside",
+    ),
 }
 
 
@@ -130,11 +139,13 @@ def test_other_files_of_that_name_are_named(tmp_path: Path, name: str) -> None:
 
 
 def test_examples_without_an_image_are_no_examples(tmp_path: Path) -> None:
-    arrays = examples((0, 1), side=8)
+    arrays = examples([fgsm(0), fgsm(1)], side=8)
     empty = {
-        name: values[:, :0] if name in {"adversarial", "prob_adversarial"} else values[:0]
+        name: values[:, :0]
+        if name in {"adversarial", "prob_adversarial", "prediction_adversarial"}
+        else values[:0]
         for name, values in arrays.items()
-        if name not in {"sigma", "eps_px"}
+        if name not in {"sigma", "condition"}
     }
     np.savez(tmp_path / "examples.npz", **(arrays | empty))
     with pytest.raises(BcadvError, match="holds no image"):
@@ -142,7 +153,7 @@ def test_examples_without_an_image_are_no_examples(tmp_path: Path) -> None:
 
 
 def test_noise_may_leave_the_range_of_pixels(tmp_path: Path) -> None:
-    arrays = examples((0, 1), side=8)
+    arrays = examples([fgsm(0), fgsm(1)], side=8)
     arrays["noisy"] = arrays["noisy"] - 0.5
     np.savez(tmp_path / "examples.npz", **arrays)
     assert load_examples(tmp_path / "examples.npz", 2)["noisy"].min() < 0

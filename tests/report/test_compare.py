@@ -42,7 +42,7 @@ def _pair(
 def _row(study: Study, seed: int | None = None, eps_px: float = 1.0) -> pd.Series:
     rows = study.comparisons
     of_seed = rows["seed"].isna() if seed is None else rows["seed"] == seed
-    found = rows[of_seed & (rows["eps_px"] == eps_px)]
+    found = rows[of_seed & (rows["strength"] == eps_px)]
     assert len(found) == 1
     return found.iloc[0]
 

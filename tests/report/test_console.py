@@ -20,7 +20,7 @@ def _printed(study: Study, width: int = 120) -> str:
 
 def test_few_arms_are_columns_with_intervals() -> None:
     text = _printed(make_study(seeds=(0, 1)))
-    line = next(line for line in text.splitlines() if line.startswith("FGSM ε=4/255"))
+    line = next(line for line in text.splitlines() if line.startswith("FGSM 4/255"))
     values = [100 * value_of(sigma, None, 4, "accuracy") for sigma in (None, 0.1)]
     found = re.findall(r"[\d.]+ \[[\d., ]+\]", line)
     assert found == [f"{v:.1f} [{v - 5:.1f}, {v + 10:.1f}]" for v in values]
@@ -52,8 +52,8 @@ def test_a_narrow_terminal_loses_no_digit(sigmas: tuple[float | None, ...]) -> N
 def test_made_up_images_are_announced_and_what_is_undefined_is_a_dash() -> None:
     study = make_study(synthetic=True)
     measures = study.measures.copy()
-    measures.loc[measures["eps_px"] == 4, ["value", "low", "high"]] = None
+    measures.loc[measures["strength"] == 4, ["value", "low", "high"]] = None
     text = _printed(replace(study, measures=measures))
     assert text.lstrip().startswith("SYNTHETIC TISSUE")
-    line = next(line for line in text.splitlines() if line.startswith("FGSM ε=4/255"))
+    line = next(line for line in text.splitlines() if line.startswith("FGSM 4/255"))
     assert line.split()[-2:] == ["–", "–"]

@@ -20,7 +20,7 @@ def _jobs(folder: Path) -> list[Job]:
 
 def test_variants_share_a_training_and_jobs_of_one_model_count_once(tmp_path: Path) -> None:
     jobs = _jobs(tmp_path)
-    again = Job(tmp_path / "again", jobs[0].results)
+    again = Job(tmp_path / "again", jobs[0].result)
     study = make_study(variants=("as_trained", "clean"), seeds=(0, 1), jobs=[*jobs, again])
     found = trainings(study)
     assert [training.name for training in found] == ["undefended", "noise σ=0.1"]
@@ -55,5 +55,5 @@ def test_histories_that_are_absent_or_damaged_are_named(tmp_path: Path) -> None:
     (jobs[1].folder / "history.csv").write_text("epoch\n", encoding="utf-8")
     read, unread = histories(Training("undefended", tuple(jobs)))
     assert len(read) == 2
-    assert "history.csv lacks the column" in unread[0]
+    assert "history.csv was changed or damaged since the results were written" in unread[0]
     assert unread[1] == f"undefended: there is no history.csv of {jobs[0].name}."

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
@@ -12,29 +10,32 @@ from matplotlib.image import imread
 from bcadv.errors import BcadvError
 from bcadv.report.curves import training_curve
 from bcadv.report.figures import draw_all, read_history
+from bcadv.report.jobs import load_job
 from bcadv.report.style import SYNTHETIC_MARK, short, svg_of
+from bcadv.results.schema import Result, write_result
 from tests.outside import ACTING
 from tests.outside import NAMES as OUTSIDE
+from tests.report.jobs_on_disk import rewrite
 from tests.report.studies import write_run
+from tests.results import made
 
-Job = tuple[Path, dict[str, Any]]
+Job = tuple[Path, Result]
 NAMES = ["robustness_curve", "training", "noise", "adversarial"]
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("job") / "one"
-    write_run(folder)
-    return folder, json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return folder, write_run(folder)
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("drawn") / "job"
     write_run(folder)
-    made = draw_all(folder)
-    assert made.failures == []
-    return made.files
+    drawn_ = draw_all(load_job(folder))
+    assert drawn_.failures == []
+    return drawn_.files
 
 
 def test_every_figure_is_drawn_twice(drawn: list[Path]) -> None:
@@ -57,7 +58,7 @@ def test_real_images_are_not_marked_and_absent_files_are_no_mistake(tmp_path: Pa
     write_run(tmp_path / "job", synthetic=False)
     (tmp_path / "job" / "history.csv").unlink()
     (tmp_path / "job" / "examples.npz").unlink()
-    (png, svg), _ = draw_all(tmp_path / "job")
+    (png, svg), _ = draw_all(load_job(tmp_path / "job"))
     assert png.name == "robustness_curve.png"
     assert SYNTHETIC_MARK not in svg.read_text(encoding="utf-8")
 
@@ -66,15 +67,14 @@ def test_the_same_files_give_the_same_bytes(job: Job, tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
         shutil.copy(job[0] / "results.json", tmp_path / name)
-    made = (draw_all(tmp_path / name).files for name in "ab")
-    for a, b in zip(*made, strict=True):
+    drawn_ = (draw_all(load_job(tmp_path / name)).files for name in "ab")
+    for a, b in zip(*drawn_, strict=True):
         assert a.read_bytes() == b.read_bytes()
 
 
-def test_a_job_that_attacked_nothing_has_no_curve(job: Job, tmp_path: Path) -> None:
-    results = job[1] | {"perturbed": []}
-    (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
-    assert draw_all(tmp_path) == ([], [])
+def test_a_job_that_attacked_nothing_has_no_curve(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(write_result(made.result()), encoding="utf-8")
+    assert draw_all(load_job(tmp_path)) == ([], [])
 
 
 def _copy(job: Job, folder: Path) -> Path:
@@ -92,11 +92,28 @@ def test_a_damaged_file_costs_its_figures_alone(
 ) -> None:
     folder = _copy(job, tmp_path / "it")
     (folder / file).write_bytes(content)
-    made = draw_all(folder)
-    assert [path.stem for path in made.files[::2]] == [n for n in NAMES if n not in lost]
-    (sentence,) = made.failures
+    rewrite(folder)  # vouches for the file as it is now
+    drawn_ = draw_all(load_job(folder))
+    assert [path.stem for path in drawn_.files[::2]] == [n for n in NAMES if n not in lost]
+    (sentence,) = drawn_.failures
     assert str(folder / file) in sentence
     assert sentence.endswith("run the job again.")
+
+
+@pytest.mark.parametrize(
+    ("file", "lost"),
+    [("history.csv", ["training"]), ("examples.npz", ["noise", "adversarial"])],
+)
+def test_a_file_changed_since_is_not_drawn(
+    job: Job, tmp_path: Path, file: str, lost: list[str]
+) -> None:
+    folder = _copy(job, tmp_path / "it")
+    with (folder / file).open("ab") as out:
+        out.write(b"\n")
+    found = draw_all(load_job(folder))
+    assert [path.stem for path in found.files[::2]] == [n for n in NAMES if n not in lost]
+    (sentence,) = found.failures
+    assert "changed or damaged since the results were written" in sentence
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,9 +127,9 @@ def test_a_figure_that_cannot_be_drawn_is_named_and_costs_no_other(
         raise RuntimeError("odd font")
 
     monkeypatch.setattr(f"bcadv.report.figures.{function}", fail)
-    made = draw_all(folder)
-    assert made.failures == [f"This figure could not be drawn: {name} (RuntimeError: odd font)."]
-    assert [path.stem for path in made.files[::2]] == [n for n in NAMES if n != name]
+    drawn_ = draw_all(load_job(folder))
+    assert drawn_.failures == [f"This figure could not be drawn: {name} (RuntimeError: odd font)."]
+    assert [path.stem for path in drawn_.files[::2]] == [n for n in NAMES if n != name]
 
 
 def test_a_full_disk_costs_figures_and_ends_nothing(
@@ -122,19 +139,18 @@ def test_a_full_disk_costs_figures_and_ends_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("bcadv.report.figures.save", full)
-    made = draw_all(_copy(job, tmp_path / "it"))
-    assert made.files == []
-    assert len(made.failures) == len(NAMES)
-    assert all("No space left" in sentence for sentence in made.failures)
+    drawn_ = draw_all(load_job(_copy(job, tmp_path / "it")))
+    assert drawn_.files == []
+    assert len(drawn_.failures) == len(NAMES)
+    assert all("No space left" in sentence for sentence in drawn_.failures)
 
 
 @pytest.mark.parametrize("name", [OUTSIDE["mathtext"], OUTSIDE["html"], ACTING["latin-1"][0]])
 def test_names_from_outside_end_no_figure(job: Job, tmp_path: Path, name: str) -> None:
-    results = json.loads(json.dumps(job[1]))
-    results["run"]["experiment"] = name
-    results["data"]["classes"] = [name, f"{name} 2"]
-    made = draw_all(_copy(job, tmp_path / "it"), results)
-    assert made.failures == []
+    folder = _copy(job, tmp_path / "it")
+    rewrite(folder, run={"experiment": name}, task={"classes": [name, f"{name} 2"]})
+    drawn_ = draw_all(load_job(folder))
+    assert drawn_.failures == []
     svg = (tmp_path / "it" / "figures" / "noise.svg").read_text(encoding="utf-8")
     assert f"original: {escape(short(name, 20))}, no. 3" in svg.replace("&quot;", '"')
 

@@ -14,7 +14,7 @@ from tests.report.studies import make_study, value_of
 def test_every_cell_holds_its_number_in_colour_and_in_writing() -> None:
     sigmas = (None, 0.1, 0.4)
     study = make_study(sigmas, variants=("as_trained", "clean"), seeds=(0, 1))
-    maps = heat_maps(study, "fgsm", "inf")
+    maps = heat_maps(study, study.attacks[0])
     assert list(maps) == ["as_trained", "clean"]
     for figure in maps.values():
         (axes,) = figure.axes
@@ -30,7 +30,8 @@ def test_every_cell_holds_its_number_in_colour_and_in_writing() -> None:
 
 
 def test_writing_stands_out_from_every_colour() -> None:
-    (figure,) = heat_maps(make_study((None, 0.1)), "fgsm", "inf").values()
+    study = make_study((None, 0.1))
+    (figure,) = heat_maps(study, study.attacks[0]).values()
     image = figure.axes[0].images[0]
 
     def luminance(color: Any) -> float:
@@ -49,9 +50,9 @@ def test_writing_stands_out_from_every_colour() -> None:
 def test_what_was_not_measured_is_a_dash() -> None:
     study = make_study((None, 0.1, 0.4))
     measures = study.measures
-    gone = (measures["arm"] == "noise σ=0.4, BN as trained") & (measures["eps_px"] == 4)
+    gone = (measures["arm"] == "noise σ=0.4, BN as trained") & (measures["strength"] == 4)
     study = replace(study, measures=measures[~gone])
-    (figure,) = heat_maps(study, "fgsm", "inf").values()
+    (figure,) = heat_maps(study, study.attacks[0]).values()
     assert {t.get_position(): t.get_text() for t in figure.axes[0].texts}[2, 2] == "–"
 
 
@@ -61,4 +62,5 @@ def test_what_was_not_measured_is_a_dash() -> None:
 def test_one_row_or_one_epsilon_is_no_map(
     sigmas: tuple[float | None, ...], eps_px: tuple[float, ...]
 ) -> None:
-    assert heat_maps(make_study(sigmas, eps_px=eps_px), "fgsm", "inf") == {}
+    study = make_study(sigmas, eps_px=eps_px)
+    assert heat_maps(study, study.attacks[0]) == {}

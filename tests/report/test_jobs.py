@@ -8,77 +8,30 @@ from typing import Any
 
 import pytest
 
-from bcadv.errors import BcadvError
-from bcadv.report.jobs import default_jobs, find_jobs, load_job, newest_of_each
+from bcadv.report.jobs import default_jobs, find_jobs, newest_of_each
+from bcadv.results.schema import Result, write_result
 
-Written = tuple[Path, dict[str, Any]]
+Written = tuple[Path, Result]
 
 
-def _write(folder: Path, results: Any, **run: Any) -> None:
+def _write(folder: Path, result: Result, **run: Any) -> None:
     folder.mkdir(parents=True)
-    if isinstance(results, dict) and "run" in results:
-        results = results | {"run": results["run"] | run}
-    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "cannot be read"),
-        ("[" * 100_000, "cannot be read"),
-        ("[]", "schema version None"),
-        ('{"schema_version": 1}', "schema version 1, this program reads 3"),
-        (
-            '{"schema_version": 3, "run": {}, "data": {}}',
-            "lacks training, pictures, clean, perturbed",
-        ),
-        (
-            '{"schema_version": 3, "run": {}, "data": 3, "training": {}, "pictures": {}, '
-            '"clean": [], "perturbed": []}',
-            "lacks run.experiment",
-        ),
-    ],
-)
-def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "results.json").write_text(content, encoding="utf-8")
-    with pytest.raises(BcadvError, match=message) as caught:
-        load_job(tmp_path)
-    assert str(tmp_path) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("path", "named"),
-    [
-        (("training", "shape"), "training.shape"),
-        (("data", "counts"), "data.counts"),
-        (("clean", 0, "metrics"), "clean.metrics"),
-        (("clean", 0, "metrics", "accuracy"), "clean.metrics.accuracy"),
-        (("perturbed", 1, "metrics", "sensitivity", "ci_low"), "metrics.sensitivity.ci_low"),
-    ],
-)
-def test_what_a_file_lacks_is_named(
-    job: Written, tmp_path: Path, path: tuple[Any, ...], named: str
-) -> None:
-    results = json.loads(json.dumps(job[1]))
-    place = results
-    for step in path[:-1]:
-        place = place[step]
-    del place[path[-1]]
-    _write(tmp_path / "a", results)
-    with pytest.raises(BcadvError, match=f"lacks .*{named}"):
-        load_job(tmp_path / "a")
+    content = json.loads(write_result(result))
+    content["run"] |= run
+    (folder / "results.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_find_keeps_finished_jobs_once_and_names_the_rest(job: Written, tmp_path: Path) -> None:
     _write(tmp_path / "good", job[1])
     _write(tmp_path / "unfinished", job[1], finished=None)
-    _write(tmp_path / "other", {"schema_version": 9})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "results.json").write_text('{"schema_version": 9}', encoding="utf-8")
     shutil.copytree(tmp_path / "good", tmp_path / "copies" / "of" / "tracker")
     (tmp_path / "killed" / ".hydra").mkdir(parents=True)
     jobs, left_out = find_jobs([tmp_path, tmp_path / "good", tmp_path / "." / "good"])
     assert [found.folder.name for found in jobs] == ["good"]
     assert len(left_out) == 3
-    for word in ("did not finish", "schema version 9", f"{tmp_path / 'killed'} has no results"):
+    for word in ("run.finished", "schema version 9", f"{tmp_path / 'killed'} has no results"):
         assert word in " ".join(left_out)
 
 

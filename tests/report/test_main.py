@@ -14,6 +14,7 @@ import pytest
 
 from bcadv.report.__main__ import main
 from bcadv.text import shown
+from tests.metrics.tables import fgsm
 from tests.report.studies import write_run
 
 
@@ -38,7 +39,7 @@ def work(two_jobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def _accuracy(folder: Path, eps_px: float) -> str:
     table = pd.read_parquet(folder / "predictions.parquet")
     table = table[table["batchnorm"] == "as_trained"]
-    table = table[(table["perturbation"] == "fgsm") & (table["eps_px"] == eps_px)]
+    table = table[table["condition"] == fgsm(eps_px).id]
     return f"{100 * (table['prediction'] == table['target']).mean():.1f} ["
 
 

@@ -8,22 +8,20 @@ import pytest
 
 from bcadv.report import paper
 from bcadv.report.jobs import Job
+from tests.results import made
 
 SHAPE = {"model.weights": "densenet121-res224-all", "trainer.max_epochs": 400}
 
 
 def _job(shape: dict[str, Any] | None = None, **data: Any) -> Job:
-    section = {
-        "source": "breakhis",
-        "synthetic": False,
-        "split": "paper",
-        "classes": ["benign", "malignant"],
-        "counts": {part: dict(of) for part, of in paper.COUNTS.items()},
-    }
-    return Job(
-        Path("x"),
-        {"data": section | data, "training": {"shape": SHAPE if shape is None else shape}},
+    classes = data.pop("classes", ("benign", "malignant"))
+    counts = {part: dict(of) for part, of in paper.COUNTS.items()}
+    result = made.result(
+        data={"counts": counts} | data,
+        task={"classes": classes},
+        training={"shape": SHAPE if shape is None else shape},
     )
+    return Job(Path("x"), result)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +62,9 @@ def test_counts_are_the_papers() -> None:
     [
         ({}, None),
         ({"synthetic": True, "source": "synthetic"}, "synthetic"),
-        ({"source": "folder", "classes": ["A", "B"]}, "not BreakHis, the paper's data, but A, B"),
+        ({"source": "folder", "classes": ("A", "B")}, "not BreakHis, the paper's data, but A, B"),
         ({"split": "patient"}, "split is “patient”"),
-        ({"counts": {"train": {"benign": 3, "malignant": 4}}}, "7 in all, the paper has 1547"),
+        ({"counts": {"test": {"benign": 3, "malignant": 4}}}, "7 in all, the paper has 1547"),
     ],
 )
 def test_other_data_than_the_papers_are_named(data: dict[str, Any], words: str | None) -> None:

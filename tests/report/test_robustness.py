@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bcadv.report.robustness import groups, perturbations, robustness_figure
+from bcadv.report.robustness import curves, groups, robustness_figure
 from tests.report.studies import make_study, value_of
 
 
@@ -13,7 +13,7 @@ from tests.report.studies import make_study, value_of
 def test_line_and_band_hold_the_numbers_of_all_seeds(metric: str, scale: float) -> None:
     study = make_study(seeds=(3, 5))
     (group,) = groups(study)
-    (axes,) = robustness_figure(study, group, "fgsm", "inf", metric).axes
+    (axes,) = robustness_figure(study, group, study.series[0], metric).axes
     labelled = {line.get_label(): line for line in axes.lines if line.get_marker() != "None"}
     assert list(labelled) == [arm.name for arm in study.arms]
     for band, arm in zip(axes.collections, study.arms, strict=True):
@@ -35,7 +35,7 @@ def test_line_and_band_hold_the_numbers_of_all_seeds(metric: str, scale: float) 
 
 def test_a_single_seed_is_drawn_once() -> None:
     study = make_study(seeds=(3,))
-    (axes,) = robustness_figure(study, groups(study)[0], "fgsm", "inf", "ece").axes
+    (axes,) = robustness_figure(study, groups(study)[0], study.series[0], "ece").axes
     assert len(axes.lines) == 2
     assert axes.lines[0].get_ydata() == pytest.approx(
         [value_of(None, 3, e, "ece") for e in (0, 1, 4)]
@@ -44,8 +44,8 @@ def test_a_single_seed_is_drawn_once() -> None:
 
 def test_undefined_values_leave_a_gap() -> None:
     study = make_study()
-    study.measures.loc[study.measures["eps_px"] == 1, ["value", "low", "high"]] = None
-    (axes,) = robustness_figure(study, groups(study)[0], "fgsm", "inf", "accuracy").axes
+    study.measures.loc[study.measures["strength"] == 1, ["value", "low", "high"]] = None
+    (axes,) = robustness_figure(study, groups(study)[0], study.series[0], "accuracy").axes
     assert list(np.isnan(np.asarray(axes.lines[0].get_ydata(), float))) == [False, True, False]
 
 
@@ -62,7 +62,7 @@ def test_many_arms_are_divided_by_variant_and_no_panel_has_more_than_six() -> No
         assert [group.arms[1].sigma, group.arms[-1].sigma] == [0.01, 0.3]
         assert len(group.hidden) == 2
         seen |= {arm.name for arm in (*group.arms, *group.hidden)}
-        (axes,) = robustness_figure(study, group, "fgsm", "inf", "accuracy").axes
+        (axes,) = robustness_figure(study, group, study.series[0], "accuracy").axes
         assert len(axes.lines) == 6
         looks = {(str(line.get_color()), str(line.get_marker())) for line in axes.lines}
         assert len(looks) == 6
@@ -72,7 +72,7 @@ def test_many_arms_are_divided_by_variant_and_no_panel_has_more_than_six() -> No
 def test_bars_of_many_arms_reach_from_low_to_high() -> None:
     study = make_study([None, 0.1, 0.2, 0.3])
     (group,) = groups(study)
-    (axes,) = robustness_figure(study, group, "fgsm", "inf", "accuracy").axes
+    (axes,) = robustness_figure(study, group, study.series[0], "accuracy").axes
     for arm, bars in zip(group.arms, axes.collections, strict=True):
         for e, bar in zip((0, 1, 4), bars.get_paths(), strict=True):
             middle = 100 * value_of(arm.sigma, 0, e, "accuracy")
@@ -80,11 +80,11 @@ def test_bars_of_many_arms_reach_from_low_to_high() -> None:
 
 
 def test_one_strength_makes_no_curve() -> None:
-    assert perturbations(make_study(eps_px=(0, 1))) == []
+    assert curves(make_study(eps_px=(0, 1))) == []
     study = make_study(eps_px=(0, 1, 2))
-    assert perturbations(study) == [("fgsm", "inf")]
+    assert [series.name for series in curves(study)] == ["fgsm_linf"]
     # One strength of each arm, though not the same one, is no curve either.
-    arms, sizes = study.measures["arm"], study.measures["eps_px"]
+    arms, sizes = study.measures["arm"], study.measures["strength"]
     undefended = arms == "undefended"
     kept = (sizes == 0) | (undefended & (sizes == 1)) | (~undefended & (sizes == 2))
-    assert perturbations(replace(study, measures=study.measures[kept])) == []
+    assert curves(replace(study, measures=study.measures[kept])) == []

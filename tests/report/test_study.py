@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from bcadv.metrics import clinical
 from bcadv.metrics.intervals import bootstrap_interval, cluster_bootstrap, wilson
 from bcadv.report.jobs import find_jobs
 from bcadv.report.study import Study, build_study
-from tests.metrics.tables import predictions
-from tests.report.jobs_on_disk import answers, write_job
+from bcadv.results.schema import Defence
+from tests.metrics.tables import fgsm, predictions
+from tests.report.jobs_on_disk import answers, rewrite, write_job
 
 
 def _study(folder: Path) -> Study:
@@ -25,7 +25,7 @@ def _row(study: Study, arm: str, eps_px: float, metric: str, seed: int | None = 
     rows = study.measures
     of_seed = rows["seed"].isna() if seed is None else rows["seed"] == seed
     found = rows[
-        (rows["arm"] == arm) & (rows["eps_px"] == eps_px) & (rows["metric"] == metric) & of_seed
+        (rows["arm"] == arm) & (rows["strength"] == eps_px) & (rows["metric"] == metric) & of_seed
     ]
     assert len(found) == 1
     return found.iloc[0]
@@ -65,12 +65,21 @@ def test_arms_say_what_else_differs(tmp_path: Path) -> None:
     write_job(tmp_path / "b", n=20, data={"split": "patient"}, fingerprint="b")
     write_job(tmp_path / "c", n=20, sigma=0.1, shape={"optimizer.lr": 0.01})
     write_job(
-        tmp_path / "d", n=20, sigma=0.1, shape={"injection.probability": 0.5}, fingerprint="d"
+        tmp_path / "d",
+        n=20,
+        sigma=0.1,
+        defence=Defence(
+            kind="noise",
+            settings={"sigma": 0.1, "probability": 0.5},
+            label="noise σ=0.1 on 50 % of images",
+        ),
+        shape={"injection.probability": 0.5},
+        fingerprint="d",
     )
     names = [arm.name for arm in _study(tmp_path).arms]
     assert sorted(names) == [
-        "noise σ=0.1, BN as trained, split by image, noise on 50 % of images",
-        "noise σ=0.1, BN as trained, split by image, optimizer.lr=0.01, noise on 100 % of images",
+        "noise σ=0.1 on 50 % of images, BN as trained, split by image",
+        "noise σ=0.1, BN as trained, split by image, optimizer.lr=0.01",
         "undefended, patient split",
         "undefended, split by image",
     ]
@@ -94,9 +103,8 @@ def test_jobs_of_one_model_unite_and_the_newest_counts(tmp_path: Path) -> None:
 
 def test_the_same_epoch_is_compared(tmp_path: Path) -> None:
     for checkpoint in ("best", "last"):
-        results = write_job(tmp_path / checkpoint, n=20)
-        results["training"]["checkpoint"] = checkpoint
-        (tmp_path / checkpoint / "results.json").write_text(json.dumps(results), encoding="utf-8")
+        write_job(tmp_path / checkpoint, n=20)
+        rewrite(tmp_path / checkpoint, training={"checkpoint": checkpoint})
     assert [arm.name for arm in _study(tmp_path).arms] == [
         "undefended, best epoch",
         "undefended, last epoch",
@@ -117,10 +125,7 @@ def test_an_older_training_of_the_same_settings_is_left_out(tmp_path: Path) -> N
     assert [job.folder.name for job in study.jobs] == ["new"]
     assert len(study.left_out) == 1
     assert str(tmp_path / "old") in study.left_out[0]
-    assert (
-        _row(study, "undefended", 4, "ece", 0)["value"]
-        == new["perturbed"][-1]["metrics"]["ece"]["value"]
-    )
+    assert _row(study, "undefended", 4, "ece", 0)["value"] == new.rows[-1].metrics["ece"].value
 
 
 def test_two_folders_of_images_are_two_arms(tmp_path: Path) -> None:
@@ -149,24 +154,27 @@ def test_two_folders_of_images_are_two_arms(tmp_path: Path) -> None:
 def test_epsilon_0_is_the_clean_image_once_more(tmp_path: Path) -> None:
     write_job(tmp_path / "a", n=20, eps_px=(0, 1))
     study = _study(tmp_path)
-    assert set(study.measures["perturbation"][study.measures["eps_px"] == 0]) == {"none"}
+    assert set(study.measures["condition"][study.measures["strength"] == 0]) == {"clean"}
 
 
 def test_one_seed_keeps_its_own_intervals(tmp_path: Path) -> None:
-    results = write_job(tmp_path / "a", n=40)
+    result = write_job(tmp_path / "a", n=40)
     study = _study(tmp_path)
-    for row in [*results["clean"], *results["perturbed"][1:]]:
+    for row in result.rows:
+        if row.condition == fgsm(0).id:
+            continue
         for metric in ("accuracy", "sensitivity", "auroc", "ece"):
-            entry = row["metrics"][metric]
+            entry = row.metrics[metric]
             for seed in (None, 0):
-                found = _row(study, "undefended", row["eps_px"], metric, seed)
+                strength = result.condition_of(row).strength
+                found = _row(study, "undefended", strength, metric, seed)
                 assert (found["value"], found["low"], found["high"], found["kind"]) == (
-                    entry["value"],
-                    entry["ci_low"],
-                    entry["ci_high"],
-                    entry["ci_kind"],
+                    entry.value,
+                    entry.ci_low,
+                    entry.ci_high,
+                    entry.ci_kind,
                 )
-                assert found["n"] == entry["n"]
+                assert found["n"] == entry.n
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +201,8 @@ def test_seeds_together_are_their_mean_with_patients_resampled(
     assert found["value"] == pytest.approx(np.mean(each))
     parts, groups = [], []
     for frame in frames:
-        clean = frame[frame["perturbation"] == "none"].set_index("image_id")
-        attacked = frame[frame["perturbation"] == "fgsm"]
+        clean = frame[frame["condition"] == "clean"].set_index("image_id")
+        attacked = frame[frame["condition"] == fgsm(1).id]
         parts.append((clean, attacked))
         groups.append(attacked["patient"])
 
@@ -290,20 +298,20 @@ def test_a_condition_of_some_seeds_is_their_mean_and_is_named(tmp_path: Path) ->
     assert _row(study, "undefended", 2, "accuracy")["value"] == pytest.approx(np.mean(each))
     assert _row(study, "undefended", 2, "accuracy")["n"] == 60
     assert len(study.remarks) == 1
-    assert "fgsm 2/255" in study.remarks[0]
+    assert "FGSM 2/255" in study.remarks[0]
 
 
 def test_several_classes_and_unknown_patients(tmp_path: Path) -> None:
-    positive = {"positive": [1, 3]}
+    positive = {"positive": (1, 3)}
     for seed in (0, 1):
         frame = predictions(n=40, patients=0, n_classes=4, seed=seed)
-        write_job(tmp_path / str(seed), frame=frame, run_seed=seed, data=positive)
+        write_job(tmp_path / str(seed), frame=frame, run_seed=seed, task=positive)
     study = _study(tmp_path)
     found = _row(study, "undefended", 1, "sensitivity")
     values = []
     for seed in (0, 1):
         frame = predictions(n=40, patients=0, n_classes=4, seed=seed)
-        part = frame[(frame["eps_px"] == 1) & frame["target"].isin([1, 3])]
+        part = frame[(frame["condition"] == fgsm(1).id) & frame["target"].isin([1, 3])]
         values.append(part["prediction"].isin([1, 3]).mean())
     assert found["value"] == pytest.approx(np.mean(values))
     assert pd.isna(found["n_patients"])
@@ -315,7 +323,7 @@ def test_several_classes_and_unknown_patients(tmp_path: Path) -> None:
     ("damage", "message"),
     [
         (lambda table: None, "cannot be read"),
-        (lambda table: table.drop(columns="norm"), "norm"),
+        (lambda table: table.drop(columns="size").drop(columns="condition"), "condition"),
         (lambda table: table.iloc[1:], "every image once"),
         (lambda table: pd.concat([table, table.iloc[:1]]), "every image once"),
         (lambda table: table.assign(prediction=1 - table["prediction"]), "disagree"),
@@ -337,6 +345,7 @@ def test_predictions_that_cannot_be_used_are_named(
         path.write_bytes(b"PAR1")
     else:
         damaged.to_parquet(path, index=False)
+    rewrite(tmp_path / "bad")  # vouches for the file as it is now
     study = _study(tmp_path)
     assert [arm.name for arm in study.arms] == ["undefended"]
     assert len(study.left_out) == 1
@@ -353,3 +362,16 @@ def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     a, b = _study(tmp_path / "a"), _study(tmp_path / "b")
     pd.testing.assert_frame_equal(a.measures, b.measures)
     pd.testing.assert_frame_equal(a.comparisons, b.comparisons)
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet"])
+def test_predictions_changed_since_are_not_used(tmp_path: Path, name: str) -> None:
+    write_job(tmp_path / "good", n=20)
+    write_job(tmp_path / "bad", n=20, sigma=0.1)
+    path = tmp_path / "bad" / name
+    table = pd.read_parquet(path)
+    # Too small a change to show in any count.
+    table.assign(p_0=table["p_0"] + 1e-6).to_parquet(path, index=False)
+    study = _study(tmp_path)
+    assert [arm.name for arm in study.arms] == ["undefended"]
+    assert "changed or damaged since the results were written" in study.left_out[0]

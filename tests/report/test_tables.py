@@ -16,7 +16,8 @@ from bcadv.report.numbers import Number
 from bcadv.report.study import Study, build_study
 from bcadv.report.study_tables import failures, p_text
 from bcadv.report.tables import Table, tables, write_tables
-from tests.metrics.tables import predictions
+from bcadv.results.schema import CLEAN, Condition
+from tests.metrics.tables import fgsm, predictions
 from tests.report.jobs_on_disk import answers, write_job
 
 PAPERS_DATA = {"counts": {part: dict(of) for part, of in paper.COUNTS.items()}}
@@ -87,9 +88,9 @@ def test_table_2_has_counts_and_intervals(papers: Study) -> None:
 
 def test_table_3_is_about_malignant_images_only(papers: Study) -> None:
     table = _tables(papers)["table3_malignant"]
-    assert _cell(table, "undefended", "FGSM ε=1/255").startswith("11.0 [")
+    assert _cell(table, "undefended", "FGSM 1/255").startswith("11.0 [")
     assert _cell(table, "undefended", "FGSM, paper (ε not stated)") == "11.0 [6.1, 19.1]"
-    assert _cell(table, DEFENDED, "FGSM ε=1/255").startswith("27.5 [")
+    assert _cell(table, DEFENDED, "FGSM 1/255").startswith("27.5 [")
     assert _cell(table, DEFENDED, "FGSM, paper (ε not stated)") == "27.5 [19.4, 37.4]"
     assert _cell(table, DEFENDED, "no attack").startswith("96.7 [")
     assert set(table.frame["n"]) == {91}
@@ -98,11 +99,11 @@ def test_table_3_is_about_malignant_images_only(papers: Study) -> None:
 def test_calibration_finds_the_papers_fall_and_the_defence_there(papers: Study) -> None:
     table = _tables(papers)["calibration"]
     assert list(table.shown.iloc[:, 0]) == [
-        "undefended: FGSM ε=1/255",
-        f"{DEFENDED}: FGSM ε=1/255",
+        "undefended: FGSM 1/255",
+        f"{DEFENDED}: FGSM 1/255",
     ]
     assert list(table.shown["right/images"]) == ["10/91", "25/91"]
-    assert list(table.frame["eps_px"]) == [1, 1]
+    assert list(table.frame["strength"]) == [1, 1]
     assert list(table.frame["paper"]) == pytest.approx([10 / 91, 25 / 91])
     assert any("first falls into the paper's interval" in note for note in table.notes)
 
@@ -136,18 +137,22 @@ def test_calibration_that_fails_says_so_with_both_neighbours(
     ],
 )
 def test_fall(values: dict[float, float], expected: tuple[float | None, ...]) -> None:
-    assert fall(values) == expected
+    def condition(eps_px: float) -> Condition:
+        return fgsm(eps_px) if eps_px else CLEAN
+
+    found = fall({condition(eps_px): value for eps_px, value in values.items()})
+    assert found == tuple(None if e is None else condition(e) for e in expected)
 
 
 def test_consequences_are_counted_by_hand(papers: Study) -> None:
     table = _tables(papers, prevalence=0.05)["consequences"]
-    row = table.frame[(table.frame["arm"] == "undefended") & (table.frame["eps_px"] == 1)].iloc[0]
+    row = table.frame[(table.frame["arm"] == "undefended") & (table.frame["strength"] == 1)].iloc[0]
     # 50 of 1,000 have the disease; 10 of 91 cancers are seen, all 9 benign images are right.
     assert row["missed"] == pytest.approx(50 * 81 / 91)
     assert row["alarms"] == 0
     sensitivity = papers.measures[
         (papers.measures["arm"] == "undefended")
-        & (papers.measures["eps_px"] == 1)
+        & (papers.measures["strength"] == 1)
         & (papers.measures["metric"] == "sensitivity")
     ].iloc[0]
     assert row["missed_low"] == pytest.approx(50 * (1 - sensitivity["high"]))
@@ -172,7 +177,7 @@ def test_comparisons_show_each_seeds_p(tmp_path: Path) -> None:
         _write(tmp_path / f"u{seed}", None, {0: 90, 1: 10}, run_seed=seed)
         _write(tmp_path / f"d{seed}", 0.1, {0: 90, 1: 10 + 3 * seed}, run_seed=seed)
     table = _tables(_study(tmp_path))["comparisons"]
-    row = f"{DEFENDED}: FGSM ε=1/255"
+    row = f"{DEFENDED}: FGSM 1/255"
     assert _cell(table, row, "p, seed by seed") == "1.000 / 0.250"
     assert _cell(table, row, "difference (points)").startswith("+1.5 [")
     assert _cell(table, row, "only this right") == "3"
@@ -210,7 +215,7 @@ def test_what_is_missing_leaves_no_hole(tmp_path: Path, case: str) -> None:
         write_job(tmp_path / "a", n=20, sigma=0.1)
     elif case == "subtypes":
         frame = predictions(n=60, n_classes=4)
-        write_job(tmp_path / "a", frame=frame, data={"positive": [2, 3]})
+        write_job(tmp_path / "a", frame=frame, task={"positive": (2, 3)})
     else:
         frame = predictions(n=40)
         write_job(tmp_path / "a", frame=frame[frame["target"] == 0])

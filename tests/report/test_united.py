@@ -12,7 +12,7 @@ from bcadv.job import run
 from bcadv.report.jobs import load_job
 from bcadv.report.united import attacked_examples, first_and_last, same_model
 from tests.jobs import tiny_config
-from tests.report.jobs_on_disk import answers, write_job
+from tests.report.jobs_on_disk import answers, rewrite, write_job
 from tests.report.studies import gallery
 
 QUICK = ("trainer.max_epochs=6", "tracking.enabled=false")
@@ -27,8 +27,9 @@ def test_pictures_are_judged_by_the_statistics_they_were_made_with(tmp_path: Pat
     one = {name: array[:1] for name, array in gallery(side=24).items()}
     one["image_id"] = np.array(["image-0000"])
     np.savez(tmp_path / "it" / "gallery.npz", **one)
+    rewrite(tmp_path / "it")
     first, last = first_and_last([load_job(tmp_path / "it")])
-    assert [triplet.remark for triplet in first] == ["the smallest tried that flips it"]
+    assert [triplet.remark for triplet in first] == ["the weakest tried that flips it"]
     assert last == []
 
 
@@ -44,13 +45,13 @@ def test_several_jobs_tell_what_one_would(tmp_path: Path) -> None:
     siblings = same_model(jobs[0], jobs)
     assert siblings == jobs[:3]
 
-    shown = {(t.name, t.eps_px, t.remark) for t in first_and_last(siblings)[0]}
-    every = {(t.name, t.eps_px, t.remark) for t in first_and_last([load_job(one)])[0]}
+    shown = {(t.name, t.condition.strength, t.remark) for t in first_and_last(siblings)[0]}
+    every = {(t.name, t.condition.strength, t.remark) for t in first_and_last([load_job(one)])[0]}
     assert shown == every
     # The job at 64/255 alone would call that the smallest for all of them.
     assert min(eps for _, eps, _ in shown) < 64
 
-    assert [t[0].eps_px for t in attacked_examples(siblings)] == list(STRENGTHS)
+    assert [t[0].condition.strength for t in attacked_examples(siblings)] == list(STRENGTHS)
     (several[0] / "predictions.parquet").unlink()
     with pytest.raises(BcadvError, match="run the job again"):
         first_and_last(siblings)

@@ -25,14 +25,13 @@ OVERLAP: dict[str, Any] = {"sentence": "None.", "patient_overlap": 0.0}
 def frame(
     accuracy: Mapping[tuple[str, float], float | Sequence[bool]],
     patient: Sequence[str | None] | None = None,
-    norm: str = "inf",
 ) -> pd.DataFrame:
     """Of each condition this share of the images right, the same images first."""
     right = {
         key: [i < round(value * N) for i in range(N)] if isinstance(value, float) else value
         for key, value in accuracy.items()
     }
-    return answers(right, TARGET, patient).replace({"norm": {"inf": norm}})
+    return answers(right, TARGET, patient)
 
 
 def write(folder: Path, sigma: float | None, predictions: pd.DataFrame, **job: Any) -> None:
@@ -71,14 +70,16 @@ def test_many_models_that_were_not_attacked_are_not_judged(tmp_path: Path) -> No
         write(tmp_path / str(i), i / 10 or None, frame({CLEAN: 0.95}))
     verdict = said(tmp_path)
     assert "Of 5 defended models" in verdict
-    assert "Attacked at the same ε" not in verdict
+    assert "Attacked alike" not in verdict
 
 
 def test_a_gain_not_measured_on_clean_statistics_is_not_called_lost(tmp_path: Path) -> None:
     write(tmp_path / "u", None, frame(FALLS))
     again = {("clean", 0.0): 0.95, ("clean", 1.0): 0.9}
     write(tmp_path / "d", 0.1, frame({CLEAN: 0.95, WEAK: 0.9, STRONG: 0.5, **again}))
-    assert "there is a gain still at ε=1/255; at ε=4/255 that was not measured." in said(tmp_path)
+    assert "there is a gain still at FGSM 1/255; at FGSM 4/255 that was not measured." in said(
+        tmp_path
+    )
 
 
 def test_patients_known_in_part_are_called_so(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_an_undefended_model_on_clean_statistics_alone_is_compared_with(tmp_path
     verdict = said(tmp_path)
     assert "Without attack “undefended, BN on clean” is right on 95.0" in verdict
     assert "“noise σ=0.1, BN as trained”, compared on the same images" in verdict
-    assert "it is better at ε=1/255 (+30.0" in verdict
+    assert "it is better at FGSM 1/255 (+30.0" in verdict
 
 
 def test_one_undefended_model_is_described_once(tmp_path: Path) -> None:
@@ -131,18 +132,6 @@ def test_one_undefended_model_is_described_once(tmp_path: Path) -> None:
     verdict = said(tmp_path)
     assert "Without attack “undefended, BN as trained” is right on 95.0" in verdict
     assert verdict.count("Without attack “") == 1
-
-
-def test_every_attack_is_named_and_which_one_it_is_about(tmp_path: Path) -> None:
-    euclidean = frame({CLEAN: 0.95, ("as_trained", 64.0): 0.5}, norm="2")
-    write(tmp_path / "u", None, euclidean)
-    write(tmp_path / "d", 0.1, frame(FALLS))
-    found = spoken(tmp_path)
-    what = " ".join(found.what)
-    assert "Attack: FGSM, white box" in what
-    assert "(L2 norm) of 64/255." in what
-    assert "The verdict is about FGSM." in what
-    assert "It was not attacked with FGSM." in found.verdict
 
 
 def test_what_is_true_of_some_jobs_is_not_said_of_all(tmp_path: Path) -> None:
@@ -161,7 +150,7 @@ def test_two_trainings_of_equal_settings_are_not_one_model(tmp_path: Path) -> No
     study = build_study(*find_jobs([tmp_path]))
     assert [job.name for job in study.jobs] == ["b"]
     assert "trained anew" in study.left_out[0]
-    assert set(study.measures["eps_px"]) == {0.0, 1.0}
+    assert set(study.measures["strength"]) == {0.0, 1.0}
 
 
 def test_images_of_other_content_under_the_same_names_are_not_compared(tmp_path: Path) -> None:

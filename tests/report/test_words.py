@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ import pytest
 from bcadv.report.jobs import find_jobs
 from bcadv.report.study import build_study
 from bcadv.report.words import Words, words
-from tests.metrics.tables import predictions
+from bcadv.results.schema import Finding
+from tests.metrics.tables import fgsm, predictions
 from tests.report.jobs_on_disk import answers, write_job
 
 N = 120
@@ -50,7 +50,7 @@ def test_the_fall_is_stated_at_its_epsilon_with_an_interval(tmp_path: Path) -> N
     assert "at ε=1/255, the smallest strength whose interval lies below" in said
     assert "at worst to 10.0 [" in said
     assert "No defended model was tested" in said
-    assert "FGSM is a weak attack" in said
+    assert "FGSM takes one step, a weak attack" in said
     assert "SYNTHETIC" not in said
     assert "synthetic" not in said
 
@@ -77,7 +77,7 @@ def test_a_gain_that_batchnorm_explains_is_called_so(tmp_path: Path) -> None:
     _write(tmp_path / "u", None, UNDEFENDED)
     _write(tmp_path / "d", 0.1, _defended(as_trained=0.85, clean=0.61))
     said = _words(tmp_path).verdict
-    assert "it is better at ε=1/255 (+25.0 [" in said
+    assert "it is better at FGSM 1/255 (+25.0 [" in said
     assert "not certainly better than always" not in said
     assert "no gain is left that could not be chance (the largest: +0.8 [" in said
     assert "may be a matter of these statistics" in said
@@ -88,7 +88,7 @@ def test_a_gain_that_stays_is_called_so(tmp_path: Path) -> None:
     _write(tmp_path / "u", None, UNDEFENDED)
     _write(tmp_path / "d", 0.1, _defended(as_trained=0.85, clean=0.8))
     said = _words(tmp_path).verdict
-    assert "there is a gain still at ε=1/255." in said
+    assert "there is a gain still at FGSM 1/255." in said
     assert "sturdier weights" not in said
 
 
@@ -122,7 +122,7 @@ def test_one_of_several_seeds_on_the_other_side_makes_it_uncertain(tmp_path: Pat
         attacked = {("as_trained", 0.0): 0.95, ("as_trained", 1.0): 0.6 + gain}
         _write(tmp_path / f"d{seed}", 0.1, attacked, run_seed=seed)
     rows = build_study(*find_jobs([tmp_path])).comparisons
-    assert rows[rows["seed"].isna() & (rows["eps_px"] == 1)]["low"].iloc[0] > 0
+    assert rows[rows["seed"].isna() & (rows["strength"] == 1)]["low"].iloc[0] > 0
     said = _words(tmp_path).verdict
     assert "it is better" not in said
     assert "predictions of 3 models (seeds)" in said
@@ -170,18 +170,22 @@ def test_what_weakens_the_verdict_is_in_it_and_nothing_else(tmp_path: Path) -> N
 
 def test_mixed_code_and_failed_checks_and_what_was_left_out_are_said(tmp_path: Path) -> None:
     write_job(tmp_path / "u", n=20, shape={"code": "one"})
-    results = write_job(tmp_path / "d", n=20, sigma=0.1, shape={"code": "two"})
-    results["checks"] = [
-        {"name": "a larger epsilon never helps", "passed": False, "detail": "12 % then 20 %"},
-        {"name": "fine", "passed": True, "detail": ""},
-    ]
-    (tmp_path / "d" / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    rising = Finding(
+        id="monotone",
+        title="a stronger FGSM never helps",
+        outcome="failed",
+        evidence="12 % then 20 %",
+        taints=(fgsm(4).id,),
+    )
+    fine = Finding(id="fine", title="fine", outcome="ok", evidence="")
+    write_job(tmp_path / "d", n=20, sigma=0.1, shape={"code": "two"}, findings=(rising, fine))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "results.json").write_text("{", encoding="utf-8")
-    said = "\n".join(_words(tmp_path).what)
+    found = _words(tmp_path)
+    said = "\n".join([*found.what, *found.suspect])
     assert "The jobs mix 2 versions of the training code (one, two)" in said
-    assert "A check failed: “a larger epsilon never helps”, in 1 case" in said
-    assert "12 % then 20 %" in said
+    assert "A check failed: “a stronger FGSM never helps”, in 1 case" in said
+    assert "12 % then 20 %; suspect: FGSM 4/255" in said
     assert "“fine”" not in said
     assert "1 result could not be used" in said
     assert "Synthetic tissue" in said
@@ -207,7 +211,7 @@ def test_the_method_says_what_the_interval_of_several_seeds_leaves_out(tmp_path:
 
 
 def test_several_positive_classes_are_named(tmp_path: Path) -> None:
-    write_job(tmp_path / "a", n=40, n_classes=4, data={"positive": [1, 3]})
+    write_job(tmp_path / "a", n=40, n_classes=4, task={"positive": (1, 3)})
     assert "of which class 1 and class 3 count as positive" in " ".join(_words(tmp_path).what)
 
 

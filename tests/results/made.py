@@ -61,6 +61,7 @@ def result(
     defence: Defence = UNDEFENDED,
     weights: str = "w",
     batchnorm: Sequence[str] = ("as_trained",),
+    crop: int = 224,
     series: str | None = None,
     findings: Sequence[Finding] = (),
     files: Mapping[str, str] | None = None,
@@ -105,7 +106,7 @@ def result(
         model=ModelSection(
             architecture="densenet121",
             weights=weights,
-            crop=224,
+            crop=crop,
             resize=None,
             defence=defence,
             batchnorm=tuple(batchnorm),

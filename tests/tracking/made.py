@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcadv.config import TrackingConfig
-from bcadv.report.jobs import SCHEMA_VERSION
+from bcadv.results.schema import CLEAN, Condition, Result, Row, write_result
 from bcadv.tracking import Tracker
+from tests.metrics.tables import fgsm
+from tests.results.made import result as whole
+from tests.results.made import row
 
 if TYPE_CHECKING:
     from bcadv.models.classifier import Classifier
@@ -22,31 +24,20 @@ TINY: dict[str, Any] = {"block_config": [2, 2], "growth_rate": 8, "init_features
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
 
 
-def row(perturbation: str, eps_px: float, batchnorm: str = "as_trained", **values: Any) -> Any:
-    """A row of ``results.json``."""
-    values = values or {"accuracy": 1 - eps_px / 16, "auroc": 1 - eps_px / 32, "ece": 0.1}
-    return {
-        "batchnorm": batchnorm,
-        "perturbation": perturbation,
-        "norm": "inf",
-        "eps": eps_px / 255,
-        "eps_px": eps_px,
-        "n": 40,
-        "metrics": {name: {"value": value, "n": 40} for name, value in values.items()},
-    }
+def results(strengths: Sequence[float] = (0, 0.25, 1, 8), rows: Sequence[Row] = ()) -> Result:
+    """The results of a job that was attacked with FGSM."""
+    named = {row.condition for row in rows}
+    conditions = [fgsm(eps) for eps in (*strengths, 2, 4) if not named or fgsm(eps).id in named]
+    conditions = conditions if named else conditions[: len(strengths)]
+    made = [result_row(condition) for condition in (CLEAN, *conditions)]
+    finished = datetime.now(UTC).isoformat()
+    return whole(conditions, rows or made, run={"finished": finished}, crop=32)
 
 
-def results(
-    strengths: Sequence[float] = (0, 0.25, 1, 8), perturbed: Sequence[Any] = ()
-) -> dict[str, Any]:
-    """The part of ``results.json`` that tracking reads."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run": {"experiment": "baseline", "finished": datetime.now(UTC).isoformat()},
-        "data": {"classes": CLASSES},
-        "clean": [row("none", 0.0)],
-        "perturbed": list(perturbed) or [row("fgsm", eps) for eps in strengths],
-    }
+def result_row(condition: Condition, batchnorm: str = "as_trained", **values: float | None) -> Row:
+    """Numbers that fall with the strength, or those given."""
+    falling = {"accuracy": 1 - condition.strength / 16, "auroc": 1 - condition.strength / 32}
+    return row(condition, batchnorm, **(falling | values))
 
 
 def history(epochs: int) -> list[dict[str, float]]:
@@ -62,18 +53,19 @@ def params(sigma: float = 0.1) -> dict[str, Any]:
     return {
         "sigma": sigma,
         "resume": False,
+        "injection": {"perturbation": "gaussian", "probability": 1.0},
         "data": {"crop": 32, "resize": None, "augment": ["crop"]},
         "tracking": {"uri": None},
     }
 
 
-def write_files(folder: Path, epochs: int = 3, **more: Any) -> dict[str, Any]:
+def write_files(folder: Path, epochs: int = 3, **more: Any) -> Result:
     """Fills a job folder as a finished job does; returns the results."""
     made = results(**more)
     for place in (".hydra", "figures", "checkpoints", "model"):
         (folder / place).mkdir(parents=True, exist_ok=True)
     (folder / ".hydra" / "config.yaml").write_text("sigma: 0.1\n")
-    (folder / "results.json").write_text(json.dumps(made))
+    (folder / "results.json").write_text(write_result(made))
     (folder / "predictions.parquet").write_bytes(b"PAR1")
     (folder / "split.csv").write_text("image_id,split\n")
     (folder / "report.html").write_text("<h1>report</h1>")

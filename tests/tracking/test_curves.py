@@ -3,50 +3,118 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from bcadv.tracking.curves import history_points, result_points
+import pytest
+
+from bcadv.results.schema import CLEAN, Result
+from bcadv.tracking.curves import (
+    SORTABLE,
+    curve_tags,
+    history_points,
+    result_points,
+    steps,
+    used_params,
+)
+from tests.metrics.tables import fgsm, gaussian, pgd
+from tests.results.made import result as whole
 from tests.tracking import made
 
 
-def curve(results: dict[str, object], name: str) -> dict[int, float]:
-    return {point.step: point.value for point in result_points(results) if point.name == name}
+def curve(result: Result, name: str) -> dict[int, float]:
+    return {point.step: point.value for point in result_points(result) if point.name == name}
 
 
-def test_a_curve_has_its_strength_as_step_in_hundredths_of_a_grey_level() -> None:
-    assert curve(made.results((0, 0.25, 8)), "as_trained/fgsm/accuracy") == {
+def test_a_curve_has_its_strength_as_step_in_thousandths_of_a_grey_level() -> None:
+    assert curve(made.results((0, 0.25, 8)), "as_trained/fgsm_linf/accuracy") == {
         0: 1.0,
-        25: 1 - 0.25 / 16,
-        800: 0.5,
+        250: 1 - 0.25 / 16,
+        8000: 0.5,
     }
 
 
 def test_a_curve_begins_at_the_clean_value_where_strength_zero_was_not_evaluated() -> None:
-    results = made.results((1, 8))
-    results["clean"] = [made.row("none", 0, accuracy=0.9), made.row("none", 0, "noisy", ece=0.3)]
-    assert curve(results, "as_trained/fgsm/accuracy")[0] == 0.9
-    assert 0 not in curve(results, "as_trained/fgsm/auroc")
-    assert curve(results, "as_trained/fgsm/ece") == {100: 0.1, 800: 0.1}
-    measured = made.results((0, 8))
-    measured["clean"] = [made.row("none", 0, accuracy=0.9)]
-    assert curve(measured, "as_trained/fgsm/accuracy")[0] == 1.0
+    conditions = [CLEAN, fgsm(1), fgsm(8)]
+    rows = [made.result_row(c) for c in conditions]
+    rows[0] = made.result_row(CLEAN, accuracy=0.9, auroc=None)
+    results = made.results((1, 8), rows)
+    assert curve(results, "as_trained/fgsm_linf/accuracy")[0] == 0.9
+    assert 0 not in curve(results, "as_trained/fgsm_linf/auroc")
+    measured = made.results((0, 8), [rows[0], made.result_row(fgsm(0)), made.result_row(fgsm(8))])
+    assert curve(measured, "as_trained/fgsm_linf/accuracy")[0] == 1.0
 
 
 def test_each_strength_is_a_scalar_for_the_metrics_that_one_sorts_by() -> None:
     names = {point.name for point in result_points(made.results((0.25, 8)))}
     assert {n for n in names if "_at_" in n} == {
-        f"as_trained/fgsm/{metric}_at_{eps}"
-        for metric in ("accuracy", "auroc")
-        for eps in ("0.25", "8")
+        f"as_trained/fgsm_linf/{metric}_at_{eps}" for metric in SORTABLE for eps in ("0.25", "8")
     }
-    assert curve(made.results(), "as_trained/fgsm/accuracy_at_8") == {0: 0.5}
+    assert curve(made.results(), "as_trained/fgsm_linf/accuracy_at_8") == {0: 0.5}
+
+
+def test_two_attacks_in_two_norms_do_not_overwrite_each_other() -> None:
+    conditions = [fgsm(1), fgsm(1, "2"), pgd(1), pgd(1, "2"), pgd(1, steps=40), gaussian(0.1)]
+    rows = [made.result_row(CLEAN)]
+    rows += [made.result_row(c, accuracy=i / 10) for i, c in enumerate(conditions)]
+    found = result_points(whole(conditions, rows))
+    points = [p for p in found if p.name.endswith("/accuracy") and p.step > 0]
+    assert len({(p.name, p.step) for p in points}) == len(conditions)
+    assert {p.name for p in points} == {f"as_trained/{c.series}/accuracy" for c in conditions}
+
+
+@pytest.mark.parametrize(
+    "strengths", [(0.001, 0.002), (0.0004, 0.0005, 16), (1e-7, 1), (0.125, 0.1251)]
+)
+def test_no_strength_is_laid_on_another_or_on_the_clean_point(strengths: Sequence[float]) -> None:
+    conditions = [fgsm(eps) for eps in strengths]
+    rows = [made.result_row(c) for c in (CLEAN, *conditions)]
+    found = curve(whole(conditions, rows), "as_trained/fgsm_linf/accuracy")
+    assert len(found) == 1 + len(strengths)
+    scale = steps(conditions)
+    assert curve_tags(whole(conditions, rows)) == {
+        "step.fgsm_linf": f"{scale} x ε in grey levels of 255 (0: clean)"
+    }
 
 
 def test_undefined_values_are_left_out() -> None:
-    results = made.results()
-    results["perturbed"] = [made.row("fgsm", 8, accuracy=0.5, auroc=None)]
-    names = {point.name for point in result_points(results)}
-    assert "as_trained/fgsm/accuracy_at_8" in names
-    assert not any("fgsm/auroc" in name and "_at_" in name for name in names)
+    rows = [made.result_row(CLEAN), made.result_row(fgsm(8), auroc=None)]
+    names = {point.name for point in result_points(made.results((8,), rows))}
+    assert "as_trained/fgsm_linf/accuracy_at_8" in names
+    assert "as_trained/fgsm_linf/auroc_at_8" not in names
+
+
+def test_settings_that_nothing_read_are_not_told() -> None:
+    every = {
+        "sigma": 0.1,
+        "injection.perturbation": None,
+        "injection.probability": 1.0,
+        "evaluation.noise": False,
+        "evaluation.norm": ["inf"],
+        "attacks": ["fgsm"],
+        "attack.pgd.steps": 20,
+        "eps_px": [1],
+        "eps_l2": [2],
+        "data.source": "breakhis",
+        "data.patients": 40,
+        "seed": 0,
+    }
+    told = used_params(every)
+    assert set(told) == {
+        "injection.perturbation",
+        "evaluation.noise",
+        "evaluation.norm",
+        "attacks",
+        "eps_px",
+        "data.source",
+        "seed",
+    }
+    noisy = used_params(every | {"injection.perturbation": "gaussian"})
+    assert noisy["sigma"] == 0.1
+    attacked = used_params(every | {"attacks": ["pgd"], "evaluation.norm": ["2"]})
+    assert attacked["attack.pgd.steps"] == 20
+    assert "eps_px" not in attacked
+    assert "sigma" in used_params(every | {"evaluation.noise": True})
+    assert used_params({"sigma": 0.1, "injection.perturbation": "gaussian"})["sigma"] == 0.1
 
 
 def test_the_step_of_a_training_metric_is_its_epoch() -> None:

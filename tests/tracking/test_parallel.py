@@ -62,8 +62,8 @@ def check(outputs: Path, uri: str | None = None) -> None:
             assert [(m.step, m.value) for m in logged] == [
                 (line["epoch"], line[name]) for line in made.history(EPOCHS)
             ]
-        curve = client.get_metric_history(run.info.run_id, "as_trained/fgsm/accuracy")
-        assert [m.step for m in curve] == [0, 25, 100, 800]
+        curve = client.get_metric_history(run.info.run_id, "as_trained/fgsm_linf/accuracy")
+        assert [m.step for m in curve] == [0, 250, 1000, 8000]
         names = {item.path for item in client.list_artifacts(run.info.run_id)}
         assert {"results.json", "predictions.parquet", ".hydra", "figures"} <= names
 

@@ -203,3 +203,39 @@ def test_a_model_half_uploaded_is_gone_on_with(
     assert tracker.run is not None
     mlflow.set_tracking_uri(store_uri(outputs))
     assert mlflow.pyfunc.load_model(f"runs:/{tracker.run.run_id}/model").predict(images()).size
+
+
+def test_every_choice_of_statistics_that_was_reported_can_be_loaded(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    """The model with BatchNorm as trained is not the only one whose numbers were told."""
+    kept = Classifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+    shifted = {
+        name: value + 0.3 for name, value in kept.state_dict().items() if "running_mean" in name
+    }
+    folder = tmp_path / "defense" / "it"
+    clean = tmp_path / "last.clean.pt"
+    torch.save(shifted, clean)
+    tracker = made.tracker(folder, tmp_path)
+    tracker.start(made.params())
+    result = made.write_files(folder)
+    model = result.model.model_copy(update={"batchnorm": ("as_trained", "clean")})
+    result = result.model_copy(update={"model": model})
+    tracker.finish(made.params(), made.history(3), result, checkpoint, {"clean": clean})
+    run = record.read(folder)
+    assert run is not None
+    mlflow.set_tracking_uri(store_uri(tmp_path))
+    loaded = mlflow.pyfunc.load_model(f"runs:/{run.runs[0].run_id}/model")
+    image = images()
+    as_trained = loaded.predict(image, params={"batchnorm": "as_trained"})
+    on_clean = loaded.predict(image, params={"batchnorm": "clean"})
+    assert not np.allclose(as_trained[made.CLASSES], on_clean[made.CLASSES], atol=1e-3)
+    # The default is the first, is named, and does not depend on what was asked before.
+    np.testing.assert_array_equal(loaded.predict(image)[made.CLASSES], as_trained[made.CLASSES])
+    assert loaded.metadata.metadata["batchnorm_default"] == "as_trained"
+    assert MlflowClient().get_run(run.runs[0].run_id).data.tags["model_batchnorm"] == "as_trained"
+    kept.load_state_dict(kept.state_dict() | shifted)
+    whole = ImageClassifier(kept, made.CLASSES, 32, None).predict(image)
+    np.testing.assert_allclose(on_clean[made.CLASSES], whole[made.CLASSES], atol=1e-6)
+    with pytest.raises(BcadvError, match="batchnorm=noisy: this model was kept with as_trained"):
+        ImageClassifier(kept, made.CLASSES, 32, None).predict(image, {"batchnorm": "noisy"})

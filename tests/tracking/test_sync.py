@@ -12,10 +12,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from bcadv.results.schema import CLEAN
 from bcadv.tracking import record, store_uri
 from bcadv.tracking import tracker as tracker_module
 from bcadv.tracking.__main__ import main as places
 from bcadv.tracking.sync import main
+from tests.metrics.tables import fgsm
 from tests.tracking import made, stores
 
 
@@ -79,7 +81,7 @@ def test_a_job_is_uploaded_whole_and_once(away: Path, capsys: pytest.CaptureFixt
         assert [(m.step, m.value) for m in logged] == [
             (line["epoch"], line[name]) for line in made.history(3)
         ]
-    assert run.data.metrics["as_trained/fgsm/accuracy_at_8"] == 0.5
+    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_8"] == 0.5
     assert "model/MLmodel" in {a.path for a in client.list_artifacts(run.info.run_id, "model")}
     kept = record.read(away / "baseline" / "it")
     assert kept is not None
@@ -145,15 +147,15 @@ def test_new_results_that_a_store_missed_are_uploaded(
 
     with monkeypatch.context() as patch:
         patch.setattr(tracker_module, "connect", away)
-        new = [made.row("fgsm", 8.0, accuracy=0.25)]
-        made.run_job(folder, outputs, tags={"git_commit": "new"}, perturbed=new)
+        new = [made.result_row(CLEAN), made.result_row(fgsm(8), accuracy=0.25)]
+        made.run_job(folder, outputs, tags={"git_commit": "new"}, rows=new)
     uri = store_uri(outputs)
     assert runs(uri)[0].data.tags["git_commit"] == "old"
     assert main(["--outputs", str(outputs)]) == 0
     assert "1 uploaded" in capsys.readouterr().err
     [run] = runs(uri)
     assert run.data.tags["git_commit"] == "new"
-    assert run.data.metrics["as_trained/fgsm/accuracy_at_8"] == 0.25
+    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_8"] == 0.25
 
 
 @pytest.mark.parametrize(("how", "asked"), [(shutil.move, True), (shutil.copytree, False)])

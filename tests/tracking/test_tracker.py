@@ -76,8 +76,8 @@ def test_the_run_says_what_was_done(job: Run, done: Path) -> None:
     assert job.data.params["data.augment"] == "['crop']"
     assert job.data.tags["sweep"] == "s1"
     assert steps(done, job, "val_loss") == [0, 1, 2]
-    assert steps(done, job, "as_trained/fgsm/accuracy") == [0, 25, 100, 800]
-    assert job.data.metrics["as_trained/fgsm/accuracy_at_0.25"] == 1 - 0.25 / 16
+    assert steps(done, job, "as_trained/fgsm_linf/accuracy") == [0, 250, 1000, 8000]
+    assert job.data.metrics["as_trained/fgsm_linf/accuracy_at_0.25"] == 1 - 0.25 / 16
     kept = record.read(done / "baseline" / "it")
     assert kept is not None
     assert kept.runs == (record.RunRecord(None, job.info.run_id, complete=True),)

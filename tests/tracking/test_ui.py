@@ -23,7 +23,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
+from bcadv.results.schema import CLEAN
 from bcadv.tracking import store_uri
+from tests.metrics.tables import fgsm
 from tests.tracking import made, stores
 
 pytestmark = pytest.mark.slow
@@ -40,7 +42,7 @@ FLAGS = (
     "--disable-sync",
     "--window-size=2200,1200",
 )
-CURVE = "as_trained/fgsm/accuracy"
+CURVE = "as_trained/fgsm_linf/accuracy"
 SWEEP = "2026-01-31"
 # Not the order in which the jobs ran: sorting must show.
 FALLS = (20, 10, 40)
@@ -109,7 +111,9 @@ def write_sweep(outputs: Path, checkpoint: Path) -> None:
         folder = outputs / "sweeps" / SWEEP / str(number)
         (folder / "figures").mkdir(parents=True)
         Image.new("RGB", (48, 32), "teal").save(folder / "figures" / "curve.png")
-        rows = [made.row("fgsm", eps, accuracy=1 - eps / fall) for eps in (0, 1, 2, 4, 8)]
+        strengths = (0, 1, 2, 4, 8)
+        rows = [made.result_row(CLEAN)]
+        rows += [made.result_row(fgsm(eps), accuracy=1 - eps / fall) for eps in strengths]
         tags = {"sweep": SWEEP, "job": str(number), "data_source": "synthetic"}
         made.run_job(
             folder,
@@ -117,7 +121,7 @@ def write_sweep(outputs: Path, checkpoint: Path) -> None:
             checkpoint=checkpoint,
             sigma=number / 10,
             tags=tags,
-            perturbed=rows,
+            rows=rows,
         )
 
 
