@@ -255,7 +255,7 @@ def test_two_attacks_and_two_norms_in_one_job(tmp_path: Path) -> None:
     assert {c.settings["steps"] for c in attacks if c.name == "pgd"} == {4}
     right = {row.condition: row.metrics["accuracy"].k or 0 for row in result.rows}
     assert right[CLEAN.id] == right[REPEATED.id]
-    by_key = {(c.name, c.norm, c.strength): right[c.id] for c in attacks}
+    by_key = {(c.name, str(c.norm), c.strength): right[c.id] for c in attacks}
     for norm, strengths in (("inf", (2, 8)), ("2", (0.5, 1))):
         for strength in strengths:
             assert by_key["pgd", norm, strength] <= by_key["fgsm", norm, strength]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bcadv.job import Result, run
+from bcadv.job import Outcome, run
+from bcadv.results.schema import Result, read_result
 from tests.jobs import tiny_config
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -90,7 +91,7 @@ def sweep_of(place: Path) -> Path:
     return place / "outputs" / "sweeps" / "one"
 
 
-def job(outputs: Path, number: int, *overrides: str) -> Result:
+def job(outputs: Path, number: int, *overrides: str) -> Outcome:
     config = tiny_config(outputs, "+experiment=defense", "tracking.enabled=false", *overrides)
     return run(config, outputs / "sweeps" / "one" / str(number))
 
@@ -166,11 +167,8 @@ def executed(place: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return outputs
 
 
-def results_of(place: Path, number: int) -> dict[str, Any]:
-    results: dict[str, Any] = json.loads(
-        (sweep_of(place) / str(number) / "results.json").read_text()
-    )
-    return results
+def results_of(place: Path, number: int) -> Result:
+    return read_result(sweep_of(place) / str(number))[0]
 
 
 @pytest.mark.slow
@@ -199,24 +197,24 @@ def test_exploring_shows_the_numbers_of_the_job(executed: dict[str, Any], place:
     """The newest job that can be read is number 2."""
     results = results_of(place, 2)
     tables = of_kind(executed["explore_run"], "text/html")
-    clean = results["clean"][0]["metrics"]["accuracy"]
+    clean = results.clean_rows()[0].metrics["accuracy"]
     (falls,) = tables["falls-by-class"]
-    assert sum(int(number) for number in numbers_in(falls)) == clean["k"]
+    assert sum(int(number) for number in numbers_in(falls)) == clean.k
     (confusion,) = tables["confusion-at"]
-    assert sum(int(number) for number in numbers_in(confusion)) == 2 * clean["n"]
+    assert sum(int(number) for number in numbers_in(confusion)) == 2 * clean.n
     (split,) = tables["split-and-leakage"]
-    of_class = [str(results["data"]["counts"][p]["benign"]) for p in ("train", "val", "test")]
+    of_class = [str(results.data.counts[p]["benign"]) for p in ("train", "val", "test")]
     assert numbers_in(split)[:3] == of_class
     said = of_kind(executed["explore_run"], "text/markdown")
-    assert results["data"]["overlap"]["sentence"] in said["split-and-leakage"][0]
+    assert results.data.overlap["sentence"] in said["split-and-leakage"][0]
 
 
 @pytest.mark.slow
 def test_comparing_shows_the_numbers_of_the_jobs(executed: dict[str, Any], place: Path) -> None:
     (table,) = of_kind(executed["compare_sweep"], "text/html")["spread-of-seeds"]
-    undefended = [results_of(place, number)["clean"][0] for number in (0, 1)]
-    assert [row["batchnorm"] for row in undefended] == ["as_trained"] * 2
-    values = [100 * row["metrics"]["accuracy"]["value"] for row in undefended]
+    undefended = [results_of(place, number).clean_rows()[0] for number in (0, 1)]
+    assert [row.batchnorm for row in undefended] == ["as_trained"] * 2
+    values = [100 * (row.metrics["accuracy"].value or 0) for row in undefended]
     shown = [*values, abs(values[0] - values[1])]
     assert numbers_in(table)[:3] == [f"{value:.1f}" for value in shown]
 

@@ -69,11 +69,11 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_costs_its_epochs_alone(
 
 def test_reuse_false_takes_no_model_of_other_settings(tmp_path: Path) -> None:
     first = run(tiny_config(tmp_path, *QUIET, "reuse=false"), tmp_path / "job")
-    weights = first.results["training"]["weights"]
+    weights = first.result.model.weights
     again = run(tiny_config(tmp_path, *QUIET, "reuse=false", "eps_px=4"), tmp_path / "job")
-    assert again.results["training"]["weights"] == weights
+    assert again.result.model.weights == weights
     other = run(tiny_config(tmp_path, *QUIET, "reuse=false", "optimizer.lr=0.1"), tmp_path / "job")
-    assert other.results["training"]["weights"] != weights
+    assert other.result.model.weights != weights
 
 
 def test_a_model_without_its_history_names_the_way_out(tmp_path: Path) -> None:
@@ -105,12 +105,12 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_is_named(
 
 
 def test_the_weights_of_a_job_have_a_name(tmp_path: Path) -> None:
-    one = run(tiny_config(tmp_path, *QUIET), tmp_path / "one").results
+    one = run(tiny_config(tmp_path, *QUIET), tmp_path / "one").result
     two = run(tiny_config(tmp_path, *QUIET, "batchnorm=[clean,as_trained]"), tmp_path / "two")
-    assert one["training"]["weights"] == two.results["training"]["weights"]
-    assert (one["pictures"], two.results["pictures"]) == (
-        {"batchnorm": "as_trained"},
-        {"batchnorm": "clean"},
+    assert one.model.weights == two.result.model.weights
+    assert (one.pictures.batchnorm, two.result.pictures.batchnorm) == (
+        "as_trained",
+        "clean",
     )
     assert set(pd.read_parquet(tmp_path / "two" / "predictions.parquet")["batchnorm"]) == {
         "clean",

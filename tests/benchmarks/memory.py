@@ -15,7 +15,11 @@ from tempfile import TemporaryDirectory
 from bcadv.build import build_model
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.job import evaluate
+from bcadv.evaluate.run import evaluate
+from bcadv.metrics.robustness import summarise
+from bcadv.plan import plan_of
+from bcadv.results.files import PREDICTIONS
+from bcadv.train import digest
 from tests.benchmarks.child import peak_of, tell_peak
 from tests.benchmarks.measure import Options, Row
 from tests.benchmarks.stand_ins import write_parts
@@ -53,9 +57,13 @@ def child(folder: Path, n: int) -> None:
     """Evaluates `n` images and tells the peak."""
     data, chosen = prepared(folder, n), config(folder, n)
     model = build_model(chosen, len(data.classes))
-    table = evaluate(chosen, folder, model, data, injection=None)
-    if table["index"].nunique() != n:
-        raise RuntimeError(f"evaluated {table['index'].nunique()} images instead of {n}")
+    plan = plan_of(chosen)
+    evaluate(chosen, folder, model, data, plan, weights=digest(model), injection=None)
+    rows = summarise(
+        folder / PREDICTIONS, plan.conditions, data.classes, data.positive, n_boot=1000
+    )
+    if rows[0].n != n:
+        raise RuntimeError(f"evaluated {rows[0].n} images instead of {n}")
     tell_peak()
 
 

@@ -7,19 +7,20 @@ not the report's.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bcadv.results.files import digests
+from bcadv.results.schema import Result, write_result
 from tests.benchmarks.child import peak_of, tell_peak
 from tests.benchmarks.measure import Options, Row
+from tests.metrics.tables import fgsm
 
 EPS_PX = (0.25, 0.5, 1, 2, 4, 8, 12, 16, 32)
 VARIANTS = ("as_trained", "clean")
@@ -58,6 +59,7 @@ def write_jobs(
             template,
             experiment="defense" if sigma else "baseline",
             synthetic=False,
+            sigma=sigma or None,
             eps_px=EPS_PX,
             side=8,
             n=n,
@@ -70,30 +72,32 @@ def write_jobs(
         for seed in range(seeds):
             job = folder / str(number)
             job.mkdir()
-            _write_results(job, results, sigma, seed, number)
             _redrawn(frame, number).to_parquet(job / "predictions.parquet", index=False)
             (job / "history.csv").write_bytes(history)
             if seed < pictured:
                 _write_pictures(job, side, number)
+            _write_results(job, results, sigma, seed, number)
             number += 1
         for path in template.iterdir():
             path.unlink()
         template.rmdir()
 
 
-def _write_results(
-    job: Path, results: dict[str, Any], sigma: float, seed: int, number: int
-) -> None:
-    run = results["run"] | {"name": f"sweep/{number}", "seed": seed, "job": number}
+def _write_results(job: Path, result: Result, sigma: float, seed: int, number: int) -> None:
+    run = {"name": f"sweep/{number}", "seed": seed, "job": number}
     noise = {"injection.perturbation": "gaussian" if sigma else None, "sigma": sigma or None}
-    training = results["training"] | {
+    training = {
         "fingerprint": f"{number:016x}",
-        "sigma": sigma or None,
         "shape": {"data.split": "paper", "seed": seed, **noise},
     }
-    (job / "results.json").write_text(
-        json.dumps(results | {"run": run, "training": training}), encoding="utf-8"
+    changed = result.model_copy(
+        update={
+            "run": result.run.model_copy(update=run),
+            "training": result.training.model_copy(update=training),
+            "files": digests(job),
+        }
     )
+    (job / "results.json").write_text(write_result(changed), encoding="utf-8")
 
 
 def _redrawn(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -113,7 +117,7 @@ def _write_pictures(job: Path, side: int, seed: int) -> None:
     """Examples and a gallery with the grain of a photograph, for a smooth one compresses well."""
     from tests.report.jobs_on_disk import examples
 
-    arrays = examples(EPS_PX, side)
+    arrays = examples([fgsm(eps) for eps in EPS_PX], side)
     random = np.random.default_rng(seed)
     grain = random.normal(0, 8, arrays["image"].shape)
     arrays["image"] = np.clip(arrays["image"] + grain, 0, 255).astype(np.uint8)
@@ -123,13 +127,15 @@ def _write_pictures(job: Path, side: int, seed: int) -> None:
         job / "gallery.npz",
         image=arrays["image"],
         adversarial=arrays["adversarial"][0],
-        eps_px=np.full(k, EPS_PX[0]),
+        condition=np.array([fgsm(EPS_PX[0]).id] * k),
         flipped=np.arange(k) < k // 2,
         first=np.arange(k) < k // 2,
         target=arrays["target"],
         index=arrays["index"],
         image_id=np.array([f"image-{i}" for i in range(k)]),
+        prediction=arrays["prediction"],
         prob_clean=arrays["prob_clean"],
+        prediction_adversarial=arrays["prediction_adversarial"][0],
         prob_adversarial=arrays["prob_adversarial"][0],
     )
 

@@ -15,11 +15,11 @@ from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from bcadv.config import TrackingConfig
 from bcadv.tracking import Tracker, prepare, store_uri
 from tests.benchmarks.measure import Options, Row, Timed
+from tests.results.made import result
 
 NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
 EXPERIMENT = "benchmark"
@@ -52,7 +52,7 @@ def job(
     prepare(outputs, None, [EXPERIMENT])
     config = TrackingConfig(enabled=number is not None, experiment=EXPERIMENT)
     tracker = Tracker(outputs / EXPERIMENT / str(number), outputs, config, {})
-    results: dict[str, Any] = {"run": {}, "data": {}, "clean": [], "perturbed": []}
+    results = result()
     rows = []
     barrier.wait()
     begun = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ N = 60
 
 
 def frame(
-    rights: dict[Condition, Sequence[bool]], *, target: Sequence[int] | None = None
+    rights: Mapping[Condition, Sequence[bool]], *, target: Sequence[int] | None = None
 ) -> pd.DataFrame:
     """Answers with exactly these images right."""
     truth = np.arange(N) % 2 if target is None else np.array(target)

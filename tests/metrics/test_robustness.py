@@ -14,7 +14,8 @@ from torchmetrics.functional.classification import binary_recall, binary_specifi
 
 from bcadv.errors import BcadvError
 from bcadv.metrics.robustness import summarise
-from tests.metrics.tables import predictions
+from bcadv.results.schema import CLEAN, Row
+from tests.metrics.tables import fgsm, predictions
 
 RATES = {
     "accuracy",
@@ -29,8 +30,11 @@ OTHERS = {"balanced_accuracy", "auroc", "ece"}
 BINARY = ["benign", "malignant"]
 
 
-def _by_key(rows: list[dict[str, Any]]) -> dict[tuple[str, str, float], dict[str, Any]]:
-    return {(row["batchnorm"], row["perturbation"], row["eps_px"]): row for row in rows}
+KNOWN = [CLEAN, *map(fgsm, (0, 1, 2, 4))]
+
+
+def _by_key(rows: list[Row]) -> dict[tuple[str, str], Row]:
+    return {(row.batchnorm, row.condition): row for row in rows}
 
 
 @settings(max_examples=15, deadline=None)
@@ -42,26 +46,26 @@ def _by_key(rows: list[dict[str, Any]]) -> dict[tuple[str, str, float], dict[str
 )
 def test_every_row_holds_to_the_rules(n: int, patients: int, n_classes: int, seed: int) -> None:
     table = predictions(n=n, patients=patients, n_classes=n_classes, seed=seed)
-    rows = summarise(table, [str(c) for c in range(n_classes)], [1], n_boot=50)
-    json.dumps(rows, allow_nan=False)
+    rows = summarise(table, KNOWN, [str(c) for c in range(n_classes)], [1], n_boot=50)
+    json.dumps([row.model_dump() for row in rows], allow_nan=False)
     assert len(rows) == 4
-    clean = rows[0]["metrics"]["accuracy"]["value"]
+    clean = rows[0].metrics["accuracy"].value
     for row in rows:
-        assert row["n"] == n
-        metrics = row["metrics"]
+        assert row.n == n
+        metrics = row.metrics
         assert set(metrics) == RATES | OTHERS | ({"auroc_macro"} if n_classes > 2 else set())
-        assert metrics["robust_accuracy"]["value"] <= min(clean, metrics["accuracy"]["value"])
+        assert metrics["robust_accuracy"].value <= min(clean, metrics["accuracy"].value)
         for name, entry in metrics.items():
-            if entry["value"] is None:
-                assert entry["reason"]
-                assert entry["ci_low"] is None
+            if entry.value is None:
+                assert entry.reason
+                assert entry.ci_low is None
                 continue
-            assert 0 <= entry["value"] <= 1
-            if entry["ci_low"] is not None:
-                assert 0 <= entry["ci_low"] <= entry["value"] <= entry["ci_high"] <= 1, name
+            assert 0 <= entry.value <= 1
+            if entry.ci_low is not None:
+                assert 0 <= entry.ci_low <= entry.value <= entry.ci_high <= 1, name
             if name in RATES:
-                assert entry["value"] == entry["k"] / entry["n"]
-                assert ("wilson_low" in entry) == (patients > 0)
+                assert entry.value == entry.k / entry.n
+                assert (entry.wilson_low is not None) == (patients > 0)
 
 
 @settings(max_examples=10, deadline=None)
@@ -69,19 +73,18 @@ def test_every_row_holds_to_the_rules(n: int, patients: int, n_classes: int, see
 def test_the_order_of_the_rows_does_not_matter(seed: int, patients: int) -> None:
     table = predictions(n=25, patients=patients, eps_px=(2,), seed=seed)
     shuffled = table.sample(frac=1, random_state=seed)
-    assert summarise(table, BINARY, [1], n_boot=30) == summarise(shuffled, BINARY, [1], n_boot=30)
+    rows = summarise(table, KNOWN, BINARY, [1], n_boot=30)
+    assert rows == summarise(shuffled, KNOWN, BINARY, [1], n_boot=30)
 
 
 def test_rates_agree_with_counting_and_with_torchmetrics() -> None:
     table = predictions(n=80, variants=("as_trained", "clean"))
-    rows = _by_key(summarise(table, BINARY, [1], n_boot=20))
+    rows = _by_key(summarise(table, KNOWN, BINARY, [1], n_boot=20))
     righted = 0
-    for (variant, name, eps_px), row in rows.items():
+    for (variant, name), row in rows.items():
         of_variant = table[table["batchnorm"] == variant]
-        part = of_variant[
-            (of_variant["perturbation"] == name) & (of_variant["eps_px"] == eps_px)
-        ].set_index("image_id")
-        clean = of_variant[of_variant["perturbation"] == "none"].set_index("image_id")
+        part = of_variant[of_variant["condition"] == name].set_index("image_id")
+        clean = of_variant[of_variant["condition"] == CLEAN.id].set_index("image_id")
         target, prediction = (
             part["target"].to_numpy(copy=True),
             part["prediction"].to_numpy(copy=True),
@@ -102,7 +105,7 @@ def test_rates_agree_with_counting_and_with_torchmetrics() -> None:
         }
         expected["accuracy_positive"] = expected["sensitivity"]
         righted += int((right & ~was_right).sum())
-        measured = {key: row["metrics"][key]["value"] for key in expected}
+        measured = {key: row.metrics[key].value for key in expected}
         assert measured == pytest.approx(expected)
     assert righted  # else robust accuracy might be plain accuracy unseen
 
@@ -110,35 +113,35 @@ def test_rates_agree_with_counting_and_with_torchmetrics() -> None:
 def test_a_rate_with_few_events_takes_the_wider_interval() -> None:
     table = predictions(n=120, patients=40, eps_px=())
     table["prediction"] = table["target"].where(table["index"] > 0, 1 - table["target"])
-    entry = summarise(table, BINARY, [1], n_boot=200)[0]["metrics"]["accuracy"]
-    assert (entry["k"], entry["n"]) == (119, 120)
-    assert entry["ci_low"] == entry["wilson_low"]
-    assert entry["ci_kind"] == "wilson (wider than patient bootstrap)"
+    entry = summarise(table, KNOWN, BINARY, [1], n_boot=200)[0].metrics["accuracy"]
+    assert (entry.k, entry.n) == (119, 120)
+    assert entry.ci_low == entry.wilson_low
+    assert entry.ci_kind == "wilson (wider than patient bootstrap)"
 
 
 def test_several_classes_collapse_into_positive_and_negative() -> None:
     table = predictions(n=4, patients=0, n_classes=4, eps_px=())
     table["target"] = [0, 1, 2, 3]
     table["prediction"] = [1, 1, 3, 0]  # positives 2 and 3: one stays positive, none is exact
-    metrics = summarise(table, list("abcd"), [2, 3], n_boot=20)[0]["metrics"]
-    assert metrics["sensitivity"]["value"] == 0.5
-    assert metrics["specificity"]["value"] == 1
-    assert metrics["accuracy_positive"]["value"] == 0
-    assert metrics["balanced_accuracy"]["value"] == 0.25
+    metrics = summarise(table, KNOWN, list("abcd"), [2, 3], n_boot=20)[0].metrics
+    assert metrics["sensitivity"].value == 0.5
+    assert metrics["specificity"].value == 1
+    assert metrics["accuracy_positive"].value == 0
+    assert metrics["balanced_accuracy"].value == 0.25
 
 
 def test_patients_give_a_bootstrap_interval_beside_wilson_and_images_give_wilson() -> None:
-    known = summarise(predictions(n=200, patients=40), BINARY, [1], n_boot=200)[-1]
-    unknown = summarise(predictions(n=200, patients=0), BINARY, [1], n_boot=200)[-1]
-    assert known["n_patients"] == 39  # one of 40 got no image
-    assert known["metrics"]["accuracy"]["ci_kind"] == "patient bootstrap"
-    assert known["metrics"]["auroc"]["ci_kind"] == "patient bootstrap"
-    entry = known["metrics"]["accuracy"]
+    known = summarise(predictions(n=200, patients=40), KNOWN, BINARY, [1], n_boot=200)[-1]
+    unknown = summarise(predictions(n=200, patients=0), KNOWN, BINARY, [1], n_boot=200)[-1]
+    assert known.n_patients == 39  # one of 40 got no image
+    assert known.metrics["accuracy"].ci_kind == "patient bootstrap"
+    assert known.metrics["auroc"].ci_kind == "patient bootstrap"
+    entry = known.metrics["accuracy"]
     # patients differ in how hard their images are, so counting images as independent is too sure
-    assert entry["ci_high"] - entry["ci_low"] > entry["wilson_high"] - entry["wilson_low"]
-    assert unknown["n_patients"] is None
-    assert unknown["metrics"]["accuracy"]["ci_kind"] == "wilson"
-    assert unknown["metrics"]["auroc"]["ci_kind"] == "image bootstrap"
+    assert entry.ci_high - entry.ci_low > entry.wilson_high - entry.wilson_low
+    assert unknown.n_patients is None
+    assert unknown.metrics["accuracy"].ci_kind == "wilson"
+    assert unknown.metrics["auroc"].ci_kind == "image bootstrap"
 
 
 def test_a_perfect_model_does_not_get_an_interval_without_width() -> None:
@@ -146,57 +149,55 @@ def test_a_perfect_model_does_not_get_an_interval_without_width() -> None:
     table["prediction"] = table["target"]
     table["p_1"] = 0.1 + 0.8 * table["target"]
     table["p_0"] = 1 - table["p_1"]
-    metrics = summarise(table, BINARY, [1], n_boot=100)[0]["metrics"]
+    metrics = summarise(table, KNOWN, BINARY, [1], n_boot=100)[0].metrics
     kinds = {
         "accuracy": "wilson (wider than patient bootstrap)",
         "balanced_accuracy": "mean of wilson (wider than patient bootstrap)",
         "auroc": "score (wider than patient bootstrap)",
     }
     for name, kind in kinds.items():
-        assert metrics[name]["value"] == 1
-        assert metrics[name]["ci_low"] < 0.97
-        assert metrics[name]["ci_kind"] == kind
+        assert metrics[name].value == 1
+        assert metrics[name].ci_low < 0.97
+        assert metrics[name].ci_kind == kind
 
 
 def test_undefined_metrics_say_why() -> None:
     table = predictions(n=12, patients=0)
     table = table[table["target"] == 0]
     table["prediction"] = 1
-    metrics = summarise(table, BINARY, [1], n_boot=20)[-1]["metrics"]
-    assert metrics["sensitivity"]["reason"] == "no positive images"
-    assert metrics["auroc"]["reason"] == "no positive images"
-    assert metrics["attack_success"]["reason"] == "no image was right when clean"
-    assert metrics["attack_success"]["value"] is None
-    assert metrics["specificity"]["value"] == 0
+    metrics = summarise(table, KNOWN, BINARY, [1], n_boot=20)[-1].metrics
+    assert metrics["sensitivity"].reason == "no positive images"
+    assert metrics["auroc"].reason == "no positive images"
+    assert metrics["attack_success"].reason == "no image was right when clean"
+    assert metrics["attack_success"].value is None
+    assert metrics["specificity"].value == 0
 
 
 def test_a_probability_that_is_not_finite_undefines_what_rests_on_it() -> None:
     table = predictions(n=12)
     table.loc[0, "p_0"] = np.nan
-    metrics = summarise(table, BINARY, [1], n_boot=20)[0]["metrics"]
+    metrics = summarise(table, KNOWN, BINARY, [1], n_boot=20)[0].metrics
     for name in ("auroc", "ece"):
-        assert metrics[name]["reason"] == "some probabilities are not finite"
-    assert metrics["accuracy"]["value"] is not None
+        assert metrics[name].reason == "some probabilities are not finite"
+    assert metrics["accuracy"].value is not None
 
 
 def test_a_perturbation_may_cover_some_of_the_images() -> None:
     table = predictions(n=20, eps_px=(1,))
-    table = table[(table["perturbation"] == "none") | (table["index"] < 5)]
-    clean, attacked = summarise(table, BINARY, [1], n_boot=20)
-    assert (clean["n"], attacked["n"]) == (20, 5)
+    table = table[(table["condition"] == CLEAN.id) | (table["index"] < 5)]
+    clean, attacked = summarise(table, KNOWN, BINARY, [1], n_boot=20)
+    assert (clean.n, attacked.n) == (20, 5)
 
 
 def test_clean_stands_first_and_nothing_gives_nothing() -> None:
     table = predictions(n=5, variants=("noisy", "clean"))
-    table["perturbation"] = table["perturbation"].replace("fgsm", "bim")
-    names = [(row["batchnorm"], row["perturbation"]) for row in summarise(table, BINARY, [1])]
+    names = [(row.batchnorm, row.condition) for row in summarise(table, KNOWN, BINARY, [1])]
     assert names == [
-        ("clean", "none"),
-        *[("clean", "bim")] * 3,
-        ("noisy", "none"),
-        *[("noisy", "bim")] * 3,
+        (variant, name)
+        for variant in ("clean", "noisy")
+        for name in ("clean", *(fgsm(eps).id for eps in (0, 1, 4)))
     ]
-    assert summarise(table.iloc[:0], BINARY, [1]) == []
+    assert summarise(table.iloc[:0], KNOWN, BINARY, [1]) == []
 
 
 def _drop_column(table: pd.DataFrame) -> pd.DataFrame:
@@ -204,7 +205,7 @@ def _drop_column(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _drop_clean(table: pd.DataFrame) -> pd.DataFrame:
-    return table[(table["perturbation"] != "none") | (table["index"] > 0)]
+    return table[(table["condition"] != CLEAN.id) | (table["index"] > 0)]
 
 
 def _double(table: pd.DataFrame) -> pd.DataFrame:
@@ -215,27 +216,32 @@ def _odd_class(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(target=7)
 
 
-def _no_norm(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(norm=None)
+def _no_condition(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(condition=None)
+
+
+def _strange_condition(table: pd.DataFrame) -> pd.DataFrame:
+    return table.replace({"condition": {fgsm(4).id: "bim_linf_4"}})
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (_drop_column, "lacks the column.*p_1"),
-        (_drop_clean, "'image-0000' has predictions under 'fgsm' but none when clean"),
-        (_double, "'image-0000' occurs twice under 'none'"),
+        (_drop_clean, "'image-0000' has predictions under 'fgsm_linf_0' but none when clean"),
+        (_double, "'image-0000' occurs twice under 'clean'"),
         (_odd_class, "target holds class 7"),
-        (_no_norm, "'norm' .* empty cells"),
+        (_no_condition, "'condition' .* empty cells"),
+        (_strange_condition, "'bim_linf_4', which is none of the conditions"),
     ],
 )
 def test_mistakes_are_named(spoil: Any, message: str) -> None:
     with pytest.raises(BcadvError, match=message):
-        summarise(spoil(predictions(n=3)), BINARY, [1])
+        summarise(spoil(predictions(n=3)), KNOWN, BINARY, [1])
 
 
 def test_two_thousand_images_and_resamples_take_about_a_second_a_row() -> None:
     table = predictions(n=2000, patients=80, eps_px=())
     start = time.process_time()
-    summarise(table, BINARY, [1], n_boot=2000)
+    summarise(table, KNOWN, BINARY, [1], n_boot=2000)
     assert time.process_time() - start < 5
