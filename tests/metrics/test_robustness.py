@@ -33,6 +33,12 @@ BINARY = ["benign", "malignant"]
 KNOWN = [CLEAN, *map(fgsm, (0, 1, 2, 4))]
 
 
+def number(value: float | None) -> float:
+    """A value that is there."""
+    assert value is not None
+    return value
+
+
 def _by_key(rows: list[Row]) -> dict[tuple[str, str], Row]:
     return {(row.batchnorm, row.condition): row for row in rows}
 
@@ -49,12 +55,14 @@ def test_every_row_holds_to_the_rules(n: int, patients: int, n_classes: int, see
     rows = summarise(table, KNOWN, [str(c) for c in range(n_classes)], [1], n_boot=50)
     json.dumps([row.model_dump() for row in rows], allow_nan=False)
     assert len(rows) == 4
-    clean = rows[0].metrics["accuracy"].value
+    clean = number(rows[0].metrics["accuracy"].value)
     for row in rows:
         assert row.n == n
         metrics = row.metrics
         assert set(metrics) == RATES | OTHERS | ({"auroc_macro"} if n_classes > 2 else set())
-        assert metrics["robust_accuracy"].value <= min(clean, metrics["accuracy"].value)
+        assert number(metrics["robust_accuracy"].value) <= min(
+            clean, number(metrics["accuracy"].value)
+        )
         for name, entry in metrics.items():
             if entry.value is None:
                 assert entry.reason
@@ -62,9 +70,9 @@ def test_every_row_holds_to_the_rules(n: int, patients: int, n_classes: int, see
                 continue
             assert 0 <= entry.value <= 1
             if entry.ci_low is not None:
-                assert 0 <= entry.ci_low <= entry.value <= entry.ci_high <= 1, name
+                assert 0 <= entry.ci_low <= entry.value <= number(entry.ci_high) <= 1, name
             if name in RATES:
-                assert entry.value == entry.k / entry.n
+                assert entry.value == number(entry.k) / entry.n
                 assert (entry.wilson_low is not None) == (patients > 0)
 
 
@@ -138,7 +146,8 @@ def test_patients_give_a_bootstrap_interval_beside_wilson_and_images_give_wilson
     assert known.metrics["auroc"].ci_kind == "patient bootstrap"
     entry = known.metrics["accuracy"]
     # patients differ in how hard their images are, so counting images as independent is too sure
-    assert entry.ci_high - entry.ci_low > entry.wilson_high - entry.wilson_low
+    width = number(entry.wilson_high) - number(entry.wilson_low)
+    assert number(entry.ci_high) - number(entry.ci_low) > width
     assert unknown.n_patients is None
     assert unknown.metrics["accuracy"].ci_kind == "wilson"
     assert unknown.metrics["auroc"].ci_kind == "image bootstrap"
@@ -157,7 +166,7 @@ def test_a_perfect_model_does_not_get_an_interval_without_width() -> None:
     }
     for name, kind in kinds.items():
         assert metrics[name].value == 1
-        assert metrics[name].ci_low < 0.97
+        assert number(metrics[name].ci_low) < 0.97
         assert metrics[name].ci_kind == kind
 
 
