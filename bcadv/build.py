@@ -9,6 +9,7 @@ import torch
 from bcadv.callbacks.evaluate import Trial
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import Config
+from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.models.weights import fetch_weights, load_state_dict
 from bcadv.perturb import catalog
@@ -48,7 +49,14 @@ def build_model(config: Config, classes: int) -> Classifier:
     )
     path = pretrained(config)
     if path is not None:
-        model.net.load_features(load_state_dict(path))
+        try:
+            model.net.load_features(load_state_dict(path))
+        except (KeyError, RuntimeError, AttributeError) as error:
+            said = f"it lacks {error}" if isinstance(error, KeyError) else "its sizes are others"
+            raise BcadvError(
+                f"The weights {path} are not those of this network ({said}): name others with "
+                "model.weights, or set it to null to train from scratch."
+            ) from error
     return model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from pathlib import Path
@@ -14,9 +15,12 @@ from bcadv import distributed
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import BatchNormChoice, Config
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.data.records import write_atomically
 from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
 from bcadv.models.sync import whole_batches
+from bcadv.results.files import digest as file_digest
+from bcadv.store.fingerprint import statistics_code
 from bcadv.store.models import Entry
 
 log = logging.getLogger(__name__)
@@ -77,19 +81,32 @@ def _statistics(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _load(model: nn.Module, path: Path) -> bool:
-    """Takes statistics from a file; returns whether it held all of them."""
+    """Takes statistics from a file; returns whether it held all of them, unharmed."""
     if not path.is_file():
         return False
     try:
+        record = json.loads(_record(path).read_text(encoding="utf-8"))
+        if record["code"] != statistics_code():
+            log.info("%s was estimated by other code; estimated anew.", path)
+            return False
+        if record["sha256"] != file_digest(path):
+            raise ValueError("it was changed or damaged")
         read = torch.load(path, map_location="cpu", weights_only=True)
         wanted = _statistics(model)
         if read.keys() != wanted.keys():
             raise ValueError("it is of another network")
         model.load_state_dict(read, strict=False)
     except Exception as error:  # damage shows itself in many ways
-        log.warning("%s cannot be used (%s); estimated anew.", path, str(error).split("\n")[0])
+        log.warning(
+            "%s cannot be used (%s); estimated anew.", path, str(error).split("\n")[0][:200]
+        )
         return False
     return True
+
+
+def _record(path: Path) -> Path:
+    """Where the digest of a file of statistics stands, and the code that estimated them."""
+    return path.with_suffix(".json")
 
 
 def _save(model: nn.Module, path: Path) -> None:
@@ -97,6 +114,8 @@ def _save(model: nn.Module, path: Path) -> None:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         torch.save({name: value.cpu() for name, value in _statistics(model).items()}, part)
+        record = {"sha256": file_digest(part), "code": statistics_code()}
         part.replace(path)
+        write_atomically(_record(path), json.dumps(record) + "\n")
     finally:
         part.unlink(missing_ok=True)

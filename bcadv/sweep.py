@@ -26,7 +26,8 @@ from bcadv.config import Config, validate
 from bcadv.data.folder import SUFFIXES
 from bcadv.data.records import image_files, write_atomically
 from bcadv.errors import BcadvError
-from bcadv.store.fingerprint import PACKAGE, code_version, digest
+from bcadv.store.code import PACKAGE, version_of_files
+from bcadv.store.fingerprint import digest
 
 FOLDER = "sweeps"
 RECORD = "sweep.json"
@@ -38,7 +39,10 @@ IGNORED = ("resume", "reuse", "tracking", "paths")
 
 _LOOK_EVERY_S = 0.5
 
-_NOT_MEASURING = {"report", "tracking", "run.py", "sweep.py", "explain.py", "conf"}
+_NOT_MEASURING = {
+    *("report", "tracking", "run.py", "sweep.py", "explain.py", "options.py", "conf"),
+    *("console.py", "text.py", "resume.py"),
+}
 
 
 def job_key(raw: Mapping[str, Any]) -> str:
@@ -53,7 +57,7 @@ def measuring_code() -> str:
         for path in PACKAGE.iterdir()
         if path.name not in _NOT_MEASURING and (path.suffix == ".py" or path.is_dir())
     )
-    return code_version(tuple(places))
+    return version_of_files(tuple(places))
 
 
 def result_key(raw: Mapping[str, Any]) -> str:

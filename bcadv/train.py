@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
+import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +28,7 @@ from pytorch_lightning.callbacks import (
     RichProgressBar,
 )
 from pytorch_lightning.strategies import DDPStrategy
-from torch import nn
+from torch import Tensor, nn
 
 from bcadv import distributed, hardware
 from bcadv.callbacks.finite import FiniteWeights
@@ -37,10 +39,24 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.models.sync import WholeBatchNorm
+from bcadv.results.files import digest as file_digest
 from bcadv.store.fingerprint import differences
 from bcadv.store.models import Entry, Store, save, slim
 
 log = logging.getLogger(__name__)
+
+
+_PARTS = {
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "loops": dict,
+    "callbacks": dict,
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+}
+"""What a training needs of a checkpoint to go on from it, and of which kind."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -185,26 +201,49 @@ def load(model: Classifier, entry: Entry, which: str) -> int:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["state_dict"])
-        return int(state["epoch"])
+        epoch = int(state["epoch"])
     except Exception as error:  # damage shows itself in many ways
         raise _unreadable(entry, path, error) from error
+    record = entry.trained
+    if record is not None and record["weights"][which] != digest(model, epoch):
+        raise BcadvError(
+            f"The stored model {path} is not the one that was trained: its weights were changed or "
+            f"damaged. Remove the folder {entry.folder} and run again, which trains it anew."
+        )
+    return epoch
 
 
 def _unreadable(entry: Entry, path: Path, error: Exception) -> BcadvError:
     return BcadvError(
-        f"The stored model {path} cannot be read ({_first_line(error)}): remove the folder "
+        f"The stored model {path} cannot be read ({_reason(error)}): remove the folder "
         f"{entry.folder} and run again, which trains it anew."
     )
+
+
+def _reason(error: Exception) -> str:
+    """Why a file is no checkpoint, without torch's advice on how to load it nevertheless."""
+    if isinstance(error, FileNotFoundError):
+        return "it is missing"
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    said = _first_line(error)
+    if isinstance(error, pickle.UnpicklingError) or "weights_only" in said or "Weights" in said:
+        return "it is damaged, or holds more than weights"
+    return said[:200]
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def digest(model: nn.Module) -> str:
-    """Names the weights of a model: equal names, equal weights."""
-    found = hashlib.sha256()
-    for name, value in model.state_dict().items():
+def digest(model: nn.Module, epoch: int | None = None) -> str:
+    """Names the weights of a model (and the epoch they are from): equal names, equal weights."""
+    return _digest_of(model.state_dict(), epoch)
+
+
+def _digest_of(state: Mapping[str, Tensor], epoch: int | None) -> str:
+    found = hashlib.sha256(b"" if epoch is None else str(epoch).encode())
+    for name, value in state.items():
         found.update(name.encode() + value.cpu().numpy().tobytes())
     return found.hexdigest()[:16]
 
@@ -213,12 +252,15 @@ def _trained(entry: Entry, *, reused: bool) -> Trained:
     record = entry.trained
     assert record is not None
     try:
+        if file_digest(entry.history) != record["history"]:
+            raise ValueError("it was changed or damaged")
         rows = pd.read_csv(entry.history).to_dict("records")
+        history = [
+            {str(key): float(value) for key, value in row.items() if pd.notna(value)}
+            for row in rows
+        ]
     except (OSError, ValueError) as error:
         raise _unreadable(entry, entry.history, error) from error
-    history = [
-        {str(key): float(value) for key, value in row.items() if pd.notna(value)} for row in rows
-    ]
     return Trained(entry, history, reused, float(record["seconds"]))
 
 
@@ -243,8 +285,14 @@ def _train(
         data,
         callbacks=[rows, injection] if injection else [rows],
     )
+    weights = {}
+    for which in ("best", "last"):
+        state = torch.load(entry.checkpoint(which), map_location="cpu", weights_only=True)
+        weights[which] = _digest_of(state["state_dict"], int(state["epoch"]))
     entry.finish(
         {
+            "weights": weights,
+            "history": file_digest(entry.history),
             "epochs": len(rows.rows),
             "seconds": round(rows.seconds, 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -312,27 +360,61 @@ def fit(
         runner.fit(
             model,
             datamodule=data,
-            ckpt_path=_to_go_on_from(folder / "last.ckpt"),
+            ckpt_path=_to_go_on_from(folder / "last.ckpt", model),
             weights_only=True,
         )
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
 
 
-def _to_go_on_from(last: Path) -> Path | None:
+def _to_go_on_from(last: Path, model: Classifier) -> Path | None:
     """The checkpoint of the last finished epoch, if it can be used."""
     if not last.is_file():
         return None
     try:
         whole = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
-        why = "" if "optimizer_states" in whole else "the optimizer's state was taken out of it"
+        why = next(_faults(whole, model), "")
     except Exception as error:  # damage shows itself in many ways
-        why = _first_line(error)
+        why = _reason(error)
     if not why:
         return last
     log.warning("One cannot go on from %s (%s); training starts at its first epoch.", last, why)
     last.unlink(missing_ok=True)
     return None
+
+
+def _faults(whole: Any, model: Classifier) -> Iterator[str]:
+    """Why a training cannot go on from a checkpoint; nothing where it can.
+
+    Lightning takes over what it finds piece by piece, and would end in the middle of that.
+    """
+    if not isinstance(whole, dict):
+        yield "it is no checkpoint"
+        return
+    if "optimizer_states" not in whole:
+        yield "the optimizer's state was taken out of it"
+    for name, kind in _PARTS.items():
+        if not isinstance(whole.get(name), kind):
+            yield f"it has no usable {name}"
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    found = {name: getattr(value, "shape", None) for name, value in whole["state_dict"].items()}
+    if found != shapes:
+        yield "its weights are those of another network"
+    if not isinstance(whole["loops"].get("fit_loop"), dict):
+        yield "it has no usable loops"
+    if not re.fullmatch(r"\d+\.\d+\S*", whole["pytorch-lightning_version"]):
+        yield f"it names the version {whole['pytorch-lightning_version']!r}"
+    # What is of another kind than expected raises here, and is answered like any damage.
+    [optimizer] = whole["optimizer_states"]
+    parameters = list(model.parameters())
+    numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
+    moments = [
+        (of[name].shape, parameters[number].shape)
+        for number, of in optimizer["state"].items()
+        for name in ("exp_avg", "exp_avg_sq")
+    ]
+    if numbers != list(range(len(parameters))) or any(one != other for one, other in moments):
+        yield "its optimizer is that of another network"
 
 
 def trainer(

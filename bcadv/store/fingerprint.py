@@ -8,28 +8,48 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bcadv.config import Config
+from bcadv.store.code import PACKAGE, Symbol, version_of_use
 
-PACKAGE = Path(__file__).resolve().parent.parent
-
-TRAINING_CODE = (
-    "typing.py",
-    "build.py",
-    "train.py",
-    "recalibrate.py",
-    "distributed.py",
-    "callbacks/inject.py",
-    "data",
-    "models",
-    "perturb",
+TRAINING: tuple[Symbol, ...] = (
+    ("train", "fit"),
+    ("build", "build_model"),
+    ("build", "build_injection"),
+    ("data.datamodule", "ImageDataModule"),
 )
-"""Files and folders of the package whose source shapes a training."""
+"""Where a training begins; all that these use shapes it."""
+
+STATISTICS: tuple[Symbol, ...] = (("recalibrate", "recalibrate"),)
+"""Where BatchNorm statistics are estimated, beside what the training used."""
+
+_CONTENT = "what it chooses counts by its content, see `ImageDataModule.training_content`"
+NOT_FOLLOWED = {
+    "config": "options count by their values",
+    "errors": "words",
+    "fetch": "weights count by their checksum",
+    "console": "words",
+    "text": "words",
+    "hardware": "precision counts by its name, and devices give the same model up to rounding",
+    "world": "processes share the very batches of one",
+    "store": "keeps what is trained",
+    "results": "is written afterwards",
+    "data.breakhis": _CONTENT,
+    "data.download": _CONTENT,
+    "data.folder": _CONTENT,
+    "data.synthetic": _CONTENT,
+    "data.tissue": _CONTENT,
+    "data.splits": _CONTENT,
+    "data.audit": "tells, and changes nothing",
+    "data.datamodule.select": _CONTENT,
+    "data.datamodule.split": _CONTENT,
+}
+"""Modules and definitions that a training uses and that do not name it, and why."""
 
 NOT_TRAINING = frozenset(
     {
@@ -105,7 +125,7 @@ def describe(config: Config, *, content: str, precision: str) -> dict[str, Any]:
     return shape | {
         "trainer.precision": precision,
         "data.content": content,
-        "code": code_version(TRAINING_CODE),
+        "code": training_code(),
         "torch": version("torch"),
         "lightning": version("pytorch-lightning"),
     }
@@ -123,16 +143,15 @@ def digest(value: Any) -> str:
 
 
 @lru_cache
-def code_version(places: tuple[str, ...]) -> str:
-    """Digest of the sources in some files and folders of the package."""
-    files = sorted(file for place in places for file in _sources(PACKAGE / place))
-    return digest([[str(f.relative_to(PACKAGE)), f.read_text(encoding="utf-8")] for f in files])[
-        :16
-    ]
+def training_code(package: Path = PACKAGE) -> str:
+    """Names the code that a training uses."""
+    return version_of_use(TRAINING, tuple(NOT_FOLLOWED), package)
 
 
-def _sources(place: Path) -> Iterable[Path]:
-    return [place] if place.is_file() else place.rglob("*.py")
+@lru_cache
+def statistics_code(package: Path = PACKAGE) -> str:
+    """Names the code that BatchNorm statistics are estimated with."""
+    return version_of_use((*TRAINING, *STATISTICS), tuple(NOT_FOLLOWED), package)
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -64,8 +65,12 @@ class Entry:
 
     @property
     def trained(self) -> dict[str, Any] | None:
-        """What is known of the training once it has ended, else ``None``."""
-        return _read(self.folder / _TRAINED)
+        """What is known of the training once it has ended, else ``None``.
+
+        A record that is damaged is none: what it would vouch for cannot be checked.
+        """
+        record = _read(self.folder / _TRAINED)
+        return record if record is not None and _is_whole(record) else None
 
     def checkpoint(self, which: str) -> Path:
         """Path of the ``best`` or ``last`` checkpoint."""
@@ -81,7 +86,12 @@ class Entry:
         write_atomically(self.folder / _SHAPE, json.dumps(shape, indent=2) + "\n")
 
     def finish(self, record: Mapping[str, Any]) -> None:
-        """Marks the training as ended."""
+        """Marks the training as ended.
+
+        Args:
+            record: at least ``epochs``, ``seconds``, ``weights`` (digest of the ``best`` and of
+                the ``last`` weights) and ``history`` (digest of its file).
+        """
         write_atomically(self.folder / _TRAINED, json.dumps(record, indent=2) + "\n")
 
     def size(self) -> int:
@@ -203,9 +213,12 @@ def save(content: Mapping[str, Any], path: Path) -> None:
 
     part = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In memory first: on a full disk torch's own writer ends with a riddle instead of the reason.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     try:
         with part.open("wb") as file:
-            torch.save(content, file)
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -213,6 +226,18 @@ def save(content: Mapping[str, Any], path: Path) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether a record of a training has all that others rely on."""
+    weights = record.get("weights")
+    return (
+        isinstance(record.get("epochs"), int)
+        and isinstance(record.get("seconds"), int | float)
+        and isinstance(record.get("history"), str)
+        and isinstance(weights, dict)
+        and all(isinstance(weights.get(which), str) for which in ("best", "last"))
+    )
 
 
 def _read(path: Path) -> dict[str, Any] | None:
