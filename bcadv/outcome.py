@@ -12,6 +12,7 @@ from bcadv import hardware
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.checks import checks, data_findings
+from bcadv.evaluate.predictions import read_frames
 from bcadv.metrics.robustness import summarise
 from bcadv.models.batchnorm import has_batchnorm
 from bcadv.models.classifier import Classifier
@@ -94,7 +95,7 @@ def result_of(
         positive_by=data.positive_by,
     )
     rows = summarise(
-        folder / PREDICTIONS,
+        read_frames(folder / PREDICTIONS),
         plan.conditions,
         data.classes,
         data.positive,

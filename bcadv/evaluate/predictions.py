@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bcadv.errors import BcadvError
-from bcadv.metrics.fall import ends, order_of_fall
+from bcadv.metrics.fall import Fall, ends
 from bcadv.results.schema import CLEAN, Condition
 
 KEY = "key.json"
@@ -275,16 +275,8 @@ class Answers:
 
 def read_conditions(path: Path) -> Iterator[tuple[str, str, Answers]]:
     """Reads a predictions table one variant and condition at a time."""
-    with pq.ParquetFile(path) as file:
-
-        def groups() -> Iterator[tuple[tuple[str, str], pa.Table]]:
-            for i in range(file.num_row_groups):
-                table = file.read_row_group(i, use_threads=False)
-                yield (str(table["batchnorm"][0]), str(table["condition"][0])), table
-
-        for (variant, condition), parts in groupby(groups(), key=lambda pair: pair[0]):
-            frame = pa.concat_tables([table for _, table in parts]).to_pandas()
-            yield variant, condition, _answers(frame)
+    for variant, condition, frame in read_frames(path):
+        yield variant, condition, _answers(frame)
 
 
 def _answers(frame: pd.DataFrame) -> Answers:
@@ -303,11 +295,41 @@ def _answers(frame: pd.DataFrame) -> Answers:
 def first_to_fall(
     path: Path, variant: str, conditions: Sequence[Condition]
 ) -> tuple[pd.DataFrame, int]:
-    """The images that an attack turns first, and those that hold out longest."""
-    wanted = {CLEAN.id, *(c.id for c in conditions if c.strength > 0)}
-    frame = pd.read_parquet(
-        path, filters=[("batchnorm", "==", variant), ("condition", "in", wanted)]
-    )
-    fallen = order_of_fall(frame, [c for c in conditions if c.strength > 0])
-    first, last = ends(len(fallen))
-    return pd.concat([fallen.iloc[:first], fallen.iloc[len(fallen) - last :]]), first
+    """The images that an attack turns first, and those that hold out longest.
+
+    Args:
+        path: of the predictions table; read one condition at a time.
+        variant: choice of BatchNorm statistics.
+        conditions: of one attack.
+
+    Returns:
+        As `bcadv.metrics.fall.order_of_fall`, of a few images; how many of them fell first.
+    """
+    attacked = {c.id: c for c in conditions if c.strength > 0}
+    fall = Fall(np.zeros(0, np.int64), list(attacked.values()))
+    for of, name, answers in read_conditions(path):
+        if of != variant:
+            continue
+        right = answers.prediction == answers.target
+        if name == CLEAN.id:
+            fall = Fall(answers.index[right], list(attacked.values()))
+        elif name in attacked:
+            true = answers.probability[np.arange(len(right)), answers.target]
+            fall.see(attacked[name], answers.index, right, true)
+    order = fall.order()
+    first, last = ends(len(order))
+    return pd.concat([order.iloc[:first], order.iloc[len(order) - last :]]), first
+
+
+def read_frames(path: Path) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """A predictions table as a frame per variant and condition, one at a time."""
+    with pq.ParquetFile(path) as file:
+
+        def groups() -> Iterator[tuple[tuple[str, str], pa.Table]]:
+            for i in range(file.num_row_groups):
+                table = file.read_row_group(i, use_threads=False)
+                if len(table):
+                    yield (str(table["batchnorm"][0]), str(table["condition"][0])), table
+
+        for (variant, condition), parts in groupby(groups(), key=lambda pair: pair[0]):
+            yield variant, condition, pa.concat_tables([table for _, table in parts]).to_pandas()

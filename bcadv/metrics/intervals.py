@@ -11,7 +11,7 @@ is too narrow.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -35,7 +35,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Statistic: TypeAlias = Callable[[Floats], Floats]
 """Maps weights, shape (resamples, images), to values, shape (resamples,) or (resamples, m)."""
 
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_BYTES = 8 * 2**20
 
 
 @lru_cache(maxsize=65536)
@@ -90,33 +90,56 @@ def mean_interval(intervals: Sequence[Interval]) -> Interval:
     return float(low), float(high)
 
 
-def cluster_bootstrap(
-    groups: Sequence[Any] | NDArray[Any], n_boot: int = 2000, seed: int = 0
-) -> NDArray[np.uint16]:
-    """Resamples whole groups with replacement.
+class Resamples:
+    """Whole groups resampled with replacement, drawn anew whenever they are looked at.
+
+    All of them at once would take as many numbers as there are images times resamples.
 
     Args:
         groups: key of each image's group (its patient, or its own number), length n.
         n_boot: number of resamples.
-        seed: same seed and groups, same weights.
-
-    Returns:
-        How often each image occurs in each resample, shape (n_boot, n). Images of one group share
-        their count; the counts of the groups sum to the number of groups.
+        seed: same seed and groups, same resamples.
     """
-    names, code = np.unique(np.asarray(groups), return_inverse=True)
-    count = len(names)
-    random = np.random.default_rng(seed)
-    weights = np.empty((n_boot, len(code)), dtype=np.uint16)
-    for row in weights:
-        drawn = random.integers(0, count, size=count)
-        row[:] = np.bincount(drawn, minlength=count)[code]
+
+    def __init__(
+        self, groups: Sequence[Any] | NDArray[Any], n_boot: int = 2000, seed: int = 0
+    ) -> None:
+        names, self._code = np.unique(np.asarray(groups), return_inverse=True)
+        self._groups, self.n_boot, self.seed = len(names), n_boot, seed
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Resamples, images."""
+        return self.n_boot, len(self._code)
+
+    def __len__(self) -> int:
+        return self.n_boot
+
+    def chunks(self, rows: int) -> Iterator[NDArray[np.uint16]]:
+        """How often each image occurs in each resample, at most so many resamples at a time.
+
+        Images of one group share their count; the counts of the groups sum to their number.
+        """
+        random = np.random.default_rng(self.seed)
+        for start in range(0, self.n_boot, rows):
+            weights = np.empty((min(rows, self.n_boot - start), len(self._code)), np.uint16)
+            for row in weights:
+                drawn = random.integers(0, self._groups, size=self._groups)
+                row[:] = np.bincount(drawn, minlength=self._groups)[self._code]
+            yield weights
+
+
+def cluster_bootstrap(
+    groups: Sequence[Any] | NDArray[Any], n_boot: int = 2000, seed: int = 0
+) -> NDArray[np.uint16]:
+    """The weights of `Resamples` all at once, shape (n_boot, n)."""
+    [weights] = Resamples(groups, n_boot, seed).chunks(n_boot)
     return weights
 
 
 def bootstrap_interval(
     statistic: Statistic,
-    weights: NDArray[np.uint16],
+    weights: NDArray[np.uint16] | Resamples,
     level: float = LEVEL,
     *,
     centre: float | None = None,
@@ -128,7 +151,7 @@ def bootstrap_interval(
 
     Args:
         statistic: maps weights, shape (b, n), to values, shape (b,) or (b, m).
-        weights: from `cluster_bootstrap`, shape (n_boot, n).
+        weights: of `Resamples`, shape (n_boot, n), drawn as they are needed or all at once.
         level: confidence level in (0, 1).
         centre: shift the percentiles so that the mean of the resamples lies here. For statistics
             that resampling itself pushes to one side, such as the calibration error.
@@ -137,12 +160,11 @@ def bootstrap_interval(
         Lower and upper ends, shape () or (m,).
     """
     step = max(1, _CHUNK_BYTES // (8 * max(1, weights.shape[1])))
-    values = np.concatenate(
-        [
-            statistic(weights[start : start + step].astype(np.float64))
-            for start in range(0, len(weights), step)
-        ]
-    )
+    if isinstance(weights, Resamples):
+        chunks: Iterable[NDArray[np.uint16]] = weights.chunks(step)
+    else:
+        chunks = (weights[start : start + step] for start in range(0, len(weights), step))
+    values = np.concatenate([statistic(chunk.astype(np.float64)) for chunk in chunks])
     columns = values.reshape(len(values), -1)
     ends = np.full((2, columns.shape[1]), np.nan)
     for j, column in enumerate(columns.T):

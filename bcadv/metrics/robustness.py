@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bcadv.errors import BcadvError
 from bcadv.metrics import clinical
 from bcadv.metrics.clinical import Floats, Integers, Mask
 from bcadv.metrics.intervals import (
     Interval,
+    Resamples,
     auroc_score_interval,
     bootstrap_interval,
-    cluster_bootstrap,
     mean_interval,
     pick_interval,
     wilson,
@@ -46,7 +44,7 @@ class _Answers:
 
 
 def summarise(
-    predictions: pd.DataFrame | Path,
+    predictions: pd.DataFrame | Iterable[tuple[str, str, pd.DataFrame]],
     conditions: Sequence[Condition],
     classes: Sequence[str],
     positive: Sequence[int],
@@ -65,7 +63,8 @@ def summarise(
     Args:
         predictions: a row per image, BatchNorm variant and condition, with columns image_id,
             patient, target, batchnorm, condition (its id), prediction, p_0 ... p_{K-1}. Every
-            variant needs its clean rows.
+            variant needs its clean rows. Or pieces of such a table, one per variant and
+            condition, that need not all be in memory: (variant, condition, rows), clean first.
         conditions: that the table may be about; rows of others are refused.
         classes: names of the K classes.
         positive: indices of the classes that count as positive (malignant).
@@ -91,35 +90,45 @@ def summarise(
         BcadvError: if columns or clean rows are missing, an image occurs twice in one row of the
             summary, or a class index has no class.
     """
-    if isinstance(predictions, Path):
-        predictions = pd.read_parquet(predictions)
     known = {condition.id: condition for condition in conditions}
-    _check(predictions, known, classes, positive)
-    order = list(known)
-    table = predictions.sort_values("image_id", kind="stable")
+    if isinstance(predictions, pd.DataFrame):
+        _check(predictions, known, classes, positive)
+        predictions = _parts(predictions, list(known))
     rows: list[Row] = []
+    of: str | None = None
+    clean = pd.Series(dtype=np.int64)
+    for variant, name, unsorted in predictions:
+        _check(unsorted, known, classes, positive)
+        part = unsorted.sort_values("image_id", kind="stable")
+        if variant != of:
+            of, clean = variant, pd.Series(dtype=np.int64)
+        if name == CLEAN.id:
+            clean = part.set_index("image_id")["prediction"]
+        missing = ~part["image_id"].isin(clean.index)
+        if missing.any():
+            raise BcadvError(
+                f"Image {part.loc[missing, 'image_id'].min()!r} has predictions under {name!r} but "
+                f"none when clean (batchnorm {variant!r}); predict every image when clean first."
+            )
+        answers = _answers(part, clean, len(classes))
+        rows.append(
+            Row(
+                batchnorm=variant,
+                condition=name,
+                n=len(part),
+                n_patients=answers.n_patients,
+                metrics=_metrics(answers, classes, positive, n_boot, seed),
+            )
+        )
+    return rows
+
+
+def _parts(table: pd.DataFrame, order: Sequence[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """A table as one piece per variant and condition, clean first."""
     for variant, of_variant in table.groupby("batchnorm", sort=True):
         parts = {str(name): part for name, part in of_variant.groupby("condition", sort=False)}
-        clean = parts.get(CLEAN.id, of_variant.iloc[:0])
         for name in sorted(parts, key=order.index):
-            part = parts[name]
-            missing = set(part["image_id"]) - set(clean["image_id"])
-            if missing:
-                raise BcadvError(
-                    f"Image {min(missing)!r} has predictions under {name!r} but none when clean "
-                    f"(batchnorm {variant!r}); predict every image when clean too."
-                )
-            answers = _answers(part, clean, len(classes))
-            rows.append(
-                Row(
-                    batchnorm=str(variant),
-                    condition=name,
-                    n=len(part),
-                    n_patients=answers.n_patients,
-                    metrics=_metrics(answers, classes, positive, n_boot, seed),
-                )
-            )
-    return rows
+            yield str(variant), name, parts[name]
 
 
 def _check(
@@ -167,16 +176,15 @@ def _check(
             )
 
 
-def _answers(part: pd.DataFrame, clean: pd.DataFrame, n_classes: int) -> _Answers:
+def _answers(part: pd.DataFrame, clean: pd.Series[int], n_classes: int) -> _Answers:
     known = part["patient"].notna().to_numpy(dtype=bool)
     codes = pd.factorize(part["patient"], sort=True)[0]
     # An image of unknown patient is its own group, numbered after the real ones.
     group = np.where(known, codes, len(part) + np.arange(len(part))).astype(np.int64)
-    reference = clean.set_index("image_id")["prediction"]
     return _Answers(
         target=part["target"].to_numpy(dtype=np.int64),
         prediction=part["prediction"].to_numpy(dtype=np.int64),
-        clean=reference.loc[part["image_id"]].to_numpy(dtype=np.int64),
+        clean=np.asarray(clean.loc[part["image_id"]], dtype=np.int64),
         probability=part[[f"p_{c}" for c in range(n_classes)]].to_numpy(dtype=np.float64),
         group=group,
         unit="patient" if known.any() else "image",
@@ -188,7 +196,7 @@ def _metrics(
     a: _Answers, classes: Sequence[str], positive: Sequence[int], n_boot: int, seed: int
 ) -> dict[str, Measure]:
     is_positive = np.isin(a.target, positive)
-    weights = cluster_bootstrap(a.group, n_boot, seed)
+    weights = Resamples(a.group, n_boot, seed)
     entries = _rates(a, is_positive, np.isin(a.prediction, positive), weights)
 
     def add(
@@ -270,7 +278,7 @@ def _metrics(
 
 
 def _rates(
-    a: _Answers, is_positive: Mask, called_positive: Mask, weights: NDArray[np.uint16]
+    a: _Answers, is_positive: Mask, called_positive: Mask, weights: Resamples
 ) -> dict[str, Measure]:
     """The metrics that are k of n images."""
     everyone = np.ones(len(a.target), dtype=bool)

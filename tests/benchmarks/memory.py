@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from bcadv.build import build_model
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.evaluate.predictions import read_frames
 from bcadv.evaluate.run import evaluate
 from bcadv.metrics.robustness import summarise
 from bcadv.plan import plan_of
@@ -60,7 +61,7 @@ def child(folder: Path, n: int) -> None:
     plan = plan_of(chosen)
     evaluate(chosen, folder, model, data, plan, weights=digest(model), injection=None)
     rows = summarise(
-        folder / PREDICTIONS, plan.conditions, data.classes, data.positive, n_boot=1000
+        read_frames(folder / PREDICTIONS), plan.conditions, data.classes, data.positive, n_boot=1000
     )
     if rows[0].n != n:
         raise RuntimeError(f"evaluated {rows[0].n} images instead of {n}")
