@@ -4,6 +4,9 @@ From some roots every name is followed to its definition in the package, and fro
 counts of a definition is what it does: neither its comments and docstring nor its place. So an
 attack that is added beside those that were used renames nothing, and a changed line does.
 
+What cannot be followed is a name that is only made while the program runs (a registry of texts, an
+imported text); where trainings need one, it must be among the roots.
+
 Imports no torch; reads sources and runs none.
 """
 
@@ -24,10 +27,20 @@ Symbol = tuple[str, str]
 
 @dataclass(frozen=True)
 class _Module:
-    """What a source file defines and what it imports from the package."""
+    """What a source file defines and what it imports from the package.
 
-    definitions: Mapping[str, ast.stmt] = field(default_factory=dict)
+    Attributes:
+        definitions: name -> every statement at the top of the module that makes or changes it. A
+            call that stands there alone belongs to `_ALONE`.
+        imports: name in this file -> where it comes from.
+    """
+
+    definitions: Mapping[str, tuple[ast.stmt, ...]] = field(default_factory=dict)
     imports: Mapping[str, Symbol] = field(default_factory=dict)
+
+
+_ALONE = ""
+"""Stands for what a module does when it is imported, whatever of it is used."""
 
 
 class MissingRootError(LookupError):
@@ -36,8 +49,8 @@ class MissingRootError(LookupError):
 
 def used(
     roots: Iterable[Symbol], without: Mapping[str, str], package: Path = PACKAGE
-) -> dict[Symbol, ast.stmt]:
-    """The definitions that some roots reach.
+) -> dict[Symbol, tuple[ast.stmt, ...]]:
+    """The definitions that some roots reach, each with the statements that make it.
 
     Args:
         roots: where to begin.
@@ -48,7 +61,7 @@ def used(
     Raises:
         MissingRootError: a root is not defined.
     """
-    found: dict[Symbol, ast.stmt] = {}
+    found: dict[Symbol, tuple[ast.stmt, ...]] = {}
     waiting = []
     for root in roots:
         place = _place(package, root)
@@ -63,7 +76,10 @@ def used(
         )
         if symbol in found or left_out:
             continue
-        found[symbol] = _read(package, module).definitions[name]
+        definitions = _read(package, module).definitions
+        found[symbol] = definitions[name]
+        if _ALONE in definitions:
+            waiting.append((module, _ALONE))
         for named in _references(package, module, found[symbol]):
             place = _place(package, named)
             if place is not None:
@@ -76,7 +92,9 @@ def version_of_use(
 ) -> str:
     """16 hexadecimal digits that name what `used` finds."""
     found = used(roots, dict.fromkeys(without, ""), package)
-    return _digest(sorted(f"{name} {_meaning(node)}" for (_, name), node in found.items()))
+    return _digest(
+        sorted(f"{name} {' '.join(map(_meaning, nodes))}" for (_, name), nodes in found.items())
+    )
 
 
 @cache
@@ -120,10 +138,10 @@ def _read(package: Path, module: str) -> _Module:
 @cache
 def _parsed(file: Path, package: str) -> _Module:
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    definitions: dict[str, ast.stmt] = {}
+    definitions: dict[str, tuple[ast.stmt, ...]] = {}
     for node in tree.body:
         for name in _names(node):
-            definitions[name] = node
+            definitions[name] = (*definitions.get(name, ()), node)
     imports: dict[str, Symbol] = {}
     for inner in ast.walk(tree):
         if isinstance(inner, ast.ImportFrom) and inner.module and inner.level == 0:
@@ -135,23 +153,38 @@ def _parsed(file: Path, package: str) -> _Module:
     return _Module(definitions, imports)
 
 
-def _names(node: ast.stmt) -> Iterator[str]:
-    """What a statement at the top of a module defines."""
+def _names(node: ast.stmt) -> set[str]:
+    """What a statement at the top of a module makes or changes."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Assign):
-        for target in node.targets:
-            for inner in ast.walk(target):
-                if isinstance(inner, ast.Name):
-                    yield inner.id
-    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        yield node.target.id
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node):
+        return set()
+    if isinstance(node, ast.Expr):
+        return {_ALONE}
+    inside = [inner for child in ast.iter_child_nodes(node) for inner in _statements(child)]
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign | ast.Delete):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.For):
+        targets = [node.target]
+    # ``TABLE["a"] = 1`` changes TABLE; ``a, (b, *c) = ...`` makes three.
+    made = {
+        inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)
+    }
+    return made.union(*map(_names, inside))
 
 
-def _references(package: Path, module: str, node: ast.stmt) -> Iterator[Symbol]:
+def _statements(node: ast.AST) -> list[ast.stmt]:
+    """The statements that a branch, loop or handler holds."""
+    if isinstance(node, ast.stmt):
+        return [node]
+    return [inner for child in ast.iter_child_nodes(node) for inner in _statements(child)]
+
+
+def _references(package: Path, module: str, nodes: Iterable[ast.stmt]) -> Iterator[Symbol]:
     """The names of the package that a definition mentions."""
     known = _read(package, module)
-    for inner in ast.walk(node):
+    for inner in (inner for node in nodes for inner in ast.walk(node)):
         if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
             # A module that was imported as a whole: ``splits.paper``.
             if inner.value.id in known.imports:
@@ -177,22 +210,29 @@ def _place(package: Path, symbol: Symbol) -> Symbol | None:
     return None
 
 
-def _meaning(node: ast.AST) -> str:
-    """A definition without its docstrings, comments and places."""
-    bare = ast.parse(ast.unparse(node)) if not isinstance(node, ast.Module) else node
-    for inner in ast.walk(bare):
-        body = getattr(inner, "body", None)
-        if not isinstance(body, list):
-            continue
-        # Every string that stands by itself: docstrings, also those below a constant.
-        kept = [
-            line
-            for line in body
-            if not (
-                isinstance(line, ast.Expr)
-                and isinstance(line.value, ast.Constant)
-                and isinstance(line.value.value, str)
-            )
-        ]
-        inner.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-    return ast.dump(bare, annotate_fields=False)
+def _meaning(node: object) -> str:
+    """A definition without its docstrings, comments and places, alike in every version of Python.
+
+    ``ast.dump`` is not: fields come with one version, and empty ones go with another.
+    """
+    if isinstance(node, list):
+        # Every text that stands by itself: docstrings, also those below a constant.
+        return f"[{','.join(_meaning(inner) for inner in node if not _is_text(inner))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.Constant):  # ``None`` too
+        return f"Constant({node.value!r})"
+    fields = (
+        f"{name}={_meaning(value)}"
+        for name, value in ast.iter_fields(node)
+        if value not in (None, []) and name not in {"ctx", "kind", "type_comment", "type_ignores"}
+    )
+    return f"{type(node).__name__}({','.join(fields)})"
+
+
+def _is_text(node: object) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
+from bcadv.build import build_injection, build_model
+from bcadv.data.datamodule import ImageDataModule
+from bcadv.models.classifier import Classifier
+from bcadv.recalibrate import recalibrate
+from bcadv.store import code
 from bcadv.store.code import PACKAGE, MissingRootError, used, version_of_files, version_of_use
 from bcadv.store.fingerprint import NOT_FOLLOWED, STATISTICS, TRAINING
+from bcadv.train import fit
+from tests.jobs import tiny_config
 
 WITHOUT = tuple(NOT_FOLLOWED)
 
@@ -22,11 +33,15 @@ def copy(tmp_path: Path) -> Path:
 
 
 def name_of(package: Path, *, statistics: bool = False) -> str:
-    """Of the training, from a fresh copy: what was parsed is kept by its place."""
-    number = len(list(package.parent.parent.iterdir()))
-    place = package.parent.parent / str(number) / "bcadv"
-    shutil.copytree(package, place)
-    return version_of_use((*TRAINING, *(STATISTICS if statistics else ())), WITHOUT, place)
+    """Of the training, as the files are now."""
+    forget()
+    return version_of_use((*TRAINING, *(STATISTICS if statistics else ())), WITHOUT, package)
+
+
+def forget() -> None:
+    """What was parsed is kept by its place."""
+    for kept in (code._file, code._parsed, version_of_files):
+        kept.cache_clear()
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -122,10 +137,187 @@ def test_what_is_not_followed_exists_and_says_why() -> None:
 def test_files_are_named_by_what_they_do(copy: Path) -> None:
     before = version_of_files(("task.py", "perturb"), copy)
     edit(copy / "task.py", '"""One of K classes', '"""Any of K classes')
-    other = copy.parent.parent / "other" / "bcadv"
-    shutil.copytree(copy, other)
-    assert version_of_files(("task.py", "perturb"), other) == before
-    edit(other / "perturb" / "loop.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
-    last = copy.parent.parent / "last" / "bcadv"
-    shutil.copytree(other, last)
-    assert version_of_files(("task.py", "perturb"), last) != before
+    forget()
+    assert version_of_files(("task.py", "perturb"), copy) == before
+    edit(copy / "perturb" / "loop.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
+    forget()
+    assert version_of_files(("task.py", "perturb"), copy) != before
+
+
+SNIPPET = """
+LIMITS = {"a": 1}
+LIMITS["b"] = 2
+FIRST, (SECOND, *REST) = 1, (2, 3)
+TOTAL = 0
+TOTAL += 1
+if FIRST:
+    CHOSEN = 1
+else:
+    CHOSEN = 2
+try:
+    FOUND = 1
+except ImportError:
+    FOUND = 2
+print("imported")
+
+
+def unused():
+    pass
+
+
+def root():
+    return LIMITS, SECOND, REST, TOTAL, CHOSEN, FOUND
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A package of one module."""
+    place = tmp_path / "made"
+    place.mkdir()
+    (place / "it.py").write_text(SNIPPET)
+    return place
+
+
+def of_root(package: Path) -> str:
+    forget()
+    return version_of_use((("it", "root"),), (), package)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('{"a": 1}', '{"a": 2}'),
+        ('["b"] = 2', '["b"] = 3'),
+        ("(2, 3)", "(2, 4)"),
+        ("TOTAL = 0", "TOTAL = 1"),
+        ("TOTAL += 1", "TOTAL += 2"),
+        ("CHOSEN = 1", "CHOSEN = 3"),
+        ("CHOSEN = 2", "CHOSEN = 3"),
+        ("if FIRST", "if not FIRST"),
+        ("FOUND = 1", "FOUND = 3"),
+        ("FOUND = 2", "FOUND = 3"),
+        ('print("imported")', 'print("brought in")'),
+        ("return LIMITS,", "return SECOND,"),
+    ],
+)
+def test_every_statement_that_makes_a_used_name_counts(made: Path, old: str, new: str) -> None:
+    before = of_root(made)
+    edit(made / "it.py", old, new)
+    assert of_root(made) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("def unused():\n    pass", "def unused():\n    return 1"),
+        ("def root():\n", 'def root():\n    """What it is."""\n    # Why.\n'),
+        ("TOTAL = 0", "TOTAL    =    0"),
+        ('{"a": 1}', "{'a': 1}"),
+        ("\n\ndef unused", '\n"""A text by itself."""\n\n\ndef unused'),
+    ],
+)
+def test_what_does_nothing_to_a_used_name_counts_nothing(made: Path, old: str, new: str) -> None:
+    before = of_root(made)
+    edit(made / "it.py", old, new)
+    assert of_root(made) == before
+
+
+def test_a_move_to_another_file_renames_nothing(made: Path) -> None:
+    before = of_root(made)
+    head, _, root = SNIPPET.partition("def root")
+    (made / "other.py").write_text(head)
+    names = "LIMITS, SECOND, REST, TOTAL, CHOSEN, FOUND"
+    (made / "it.py").write_text(f"from made.other import {names}\n\n\ndef root{root}")
+    assert of_root(made) == before
+
+
+def test_every_python_gives_the_same_name(made: Path) -> None:
+    """Written down by one version; `ast.dump` differs from one to the next."""
+    (made / "it.py").write_text(
+        "import functools\n\n\n@functools.cache\nclass Base: ...\n\n\n"
+        "class root(Base):\n    def of(self, a, /, b=None, *c, d: int = 1, **e):\n"
+        "        with open(f'{a!r:>{b}}') as file:\n"
+        "            return {**e, 1: [x for x in file]}\n"
+    )
+    assert of_root(made) == "bd6c6d7a09b69d60"
+
+
+def _run(work: Callable[[], object]) -> set[code.Symbol]:
+    """The definitions at the top of the package's modules whose code ran."""
+    ran: set[tuple[str, str]] = set()
+
+    def see(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            ran.add((frame.f_code.co_filename, frame.f_code.co_qualname.split(".")[0]))
+
+    sys.setprofile(see)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return {
+        (".".join(Path(file).relative_to(PACKAGE).with_suffix("").parts), name)
+        for file, name in ran
+        if Path(file).is_relative_to(PACKAGE) and not name.startswith("<")
+    }
+
+
+def test_all_that_runs_in_a_training_is_part_of_its_name(tmp_path: Path) -> None:
+    """Judged by what ran: what names cannot be followed to, as from a registry, is found out."""
+    config = tiny_config(
+        tmp_path,
+        "+experiment=defense",
+        "injection.probability=0.5",
+        "data.augment=[crop,hflip,vflip,rot90]",
+        "trainer.max_epochs=1",
+        "trainer.early_stopping=1",
+    )
+    data = ImageDataModule(config.data, config.paths.cache, config.seed)
+    model: list[Classifier] = []
+
+    def train() -> None:
+        data.prepare()
+        model.append(build_model(config, len(data.classes)))
+        injection = build_injection(config)
+        assert injection is not None
+        fit(config, tmp_path / "model", model[0], data, callbacks=[injection])
+
+    def estimate() -> None:
+        for variant in ("clean", "noisy"):
+            injection = build_injection(config)
+            recalibrate(variant, config, model[0], data, injection=injection, entry=None)
+
+    trained, estimated = _run(train), _run(estimate)
+    assert {("models.classifier", "Classifier"), ("perturb.noise", "GaussianNoise")} <= trained
+    assert ("models.batchnorm", "reestimate") in estimated
+    for ran, roots in ((trained, TRAINING), (estimated, (*TRAINING, *STATISTICS))):
+        followed = used(roots, NOT_FOLLOWED)
+        strange = {
+            (module, name)
+            for module, name in ran - followed.keys()
+            if not any(f"{module}.{name}.".startswith(f"{each}.") for each in NOT_FOLLOWED)
+        }
+        assert strange == set()
+
+
+def test_imports_of_the_package_are_of_the_kind_that_is_followed() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}, line {node.lineno}: from . import"
+                assert (
+                    not node.module
+                    or not node.module.startswith("bcadv")
+                    or all(alias.name != "*" for alias in node.names)
+                ), f"{file}, line {node.lineno}: import *"
+            if isinstance(node, ast.Import):
+                assert not any(alias.name.startswith("bcadv.") for alias in node.names), file
+
+
+def test_nothing_followed_finds_code_by_a_text() -> None:
+    for symbol, nodes in used((*TRAINING, *STATISTICS), NOT_FOLLOWED).items():
+        for node in (inner for each in nodes for inner in ast.walk(each)):
+            called = {"import_module", "__import__", "eval", "exec", "globals"}
+            assert getattr(node, "id", "") not in called, symbol
+            assert getattr(node, "attr", "") != "import_module", symbol
