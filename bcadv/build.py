@@ -51,7 +51,7 @@ def build_model(config: Config, classes: int) -> Classifier:
     if path is not None:
         try:
             model.net.load_features(load_state_dict(path))
-        except (KeyError, RuntimeError, AttributeError) as error:
+        except (KeyError, IndexError, RuntimeError, AttributeError) as error:
             said = f"it lacks {error}" if isinstance(error, KeyError) else "its sizes are others"
             raise BcadvError(
                 f"The weights {path} are not those of this network ({said}): name others with "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torchxrayvision.models import DenseNet as XrayDenseNet
 from bcadv import hardware
 from bcadv.build import build_injection, build_model, build_trials
 from bcadv.callbacks.evaluate import Trial
+from bcadv.errors import BcadvError
 from bcadv.job import run
 from bcadv.perturb import FGSM, PGD, GaussianNoise
 from bcadv.plan import plan_of
@@ -43,6 +45,34 @@ def test_weights_named_in_the_configuration_arrive_in_the_model(
         expected = source.eval().features2(grey * 2048 - 1024)
         found = model.net.net.features2(model.net.scale(grey.expand(-1, 3, -1, -1)))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+OTHER_CONTENTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "another tensor": lambda state: {"x": torch.zeros(3)},
+    "nothing": lambda state: {},
+    "half of it": lambda state: dict(list(state.items())[5:]),
+    "a flat first layer": lambda state: state | {"features.conv0.weight": torch.zeros(3)},
+    "a scalar": lambda state: state | {"features.conv0.weight": torch.tensor(1.0)},
+    "other sizes": lambda state: {n: torch.stack([v, v]) for n, v in state.items()},
+    "not finite": lambda state: (
+        state | {"features.conv0.weight": state["features.conv0.weight"] * torch.inf}
+    ),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_CONTENTS.values(), ids=OTHER_CONTENTS)
+def test_weights_of_another_content_are_answered(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    """The checksum may be right all the same: the user named it."""
+    source = XrayDenseNet(growth_rate=8, block_config=(2, 2), num_init_features=8, in_channels=1)
+    file = tmp_path / "other.pt"
+    torch.save(change(dict(source.state_dict())), file)
+    monkeypatch.setattr("bcadv.build.pretrained", lambda config: file)
+    with pytest.raises(BcadvError, match=r"weights .*other\.pt"):
+        build_model(tiny_config(tmp_path), 2)
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:

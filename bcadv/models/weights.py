@@ -344,4 +344,8 @@ def _tensor(name: Any, node: Any, storages: Mapping[str, bytes]) -> Tensor:
     # A stride of zero would let a few bytes claim a tensor of any size.
     if math.prod(size) > flat.numel():
         raise BcadvError(f"its entry {name!r} claims more numbers than are stored.")
-    return flat.as_strided(size, stride, offset).clone(memory_format=torch.contiguous_format)
+    value = flat.as_strided(size, stride, offset).clone(memory_format=torch.contiguous_format)
+    if value.is_floating_point() and not bool(value.isfinite().all()):
+        # Trained with, they would look like a training that diverged.
+        raise BcadvError(f"its entry {name!r} holds numbers that are not finite.")
+    return value

@@ -287,6 +287,16 @@ def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
         load_state_dict(saved(content, tmp_path / "t.pt", True))
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_numbers_that_are_not_finite_are_refused(
+    tmp_path: Path, number: float, dtype: torch.dtype
+) -> None:
+    content = {"features.conv0.weight": torch.tensor([[1.0, number]], dtype=dtype)}
+    with pytest.raises(BcadvError, match=r"conv0\.weight' holds numbers that are not finite"):
+        load_state_dict(saved(content, tmp_path / "t.pt", True))
+
+
 @FORMATS
 def test_a_cut_file_is_damaged_wherever_it_is_cut(tmp_path: Path, zipped: bool) -> None:
     path = saved(network(), tmp_path / "net.pt", zipped)
