@@ -162,7 +162,9 @@ class OptimizerConfig(Section):
     """Adam, as in the paper; a schedule only on demand."""
 
     lr: float = Field(gt=0, le=1e30, description="Give a number above 0, at most 1e30.")
-    weight_decay: float = Field(default=0.0, ge=0, description="Give a number of at least 0.")
+    weight_decay: float = Field(
+        default=0.0, ge=0, le=1e30, description="Give a number from 0 to 1e30."
+    )
     scheduler: Literal["cosine"] | None = Field(default=None, description="Give cosine or null.")
 
 

@@ -6,10 +6,9 @@ import hashlib
 import logging
 import os
 import pickle
-import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,22 +40,9 @@ from bcadv.models.classifier import Classifier
 from bcadv.models.sync import WholeBatchNorm
 from bcadv.results.files import digest as file_digest
 from bcadv.store.fingerprint import differences
-from bcadv.store.models import Entry, Store, save, slim
+from bcadv.store.models import Entry, Store, read, save, slim
 
 log = logging.getLogger(__name__)
-
-
-_PARTS = {
-    "state_dict": dict,
-    "optimizer_states": list,
-    "lr_schedulers": list,
-    "loops": dict,
-    "callbacks": dict,
-    "epoch": int,
-    "global_step": int,
-    "pytorch-lightning_version": str,
-}
-"""What a training needs of a checkpoint to go on from it, and of which kind."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -142,7 +128,10 @@ def obtain(
     if not config.reuse:
         entry = Entry(folder / "model")
         changed = differences(shape, entry.shape) if entry.shape else []
-        if changed:
+        if entry.is_damaged:
+            say(f"{entry.folder} holds a model without whole records; training anew.")
+            shutil.rmtree(entry.folder)
+        elif changed:
             say(f"The model in {entry.folder} had another {', '.join(changed)}; training anew.")
             shutil.rmtree(entry.folder)
         if entry.trained is None:
@@ -159,6 +148,9 @@ def obtain(
 
         with store.claim(name, on_wait):
             if entry.trained is None:
+                if entry.is_damaged:
+                    say(f"{entry.folder} holds a model without whole records; training anew.")
+                    shutil.rmtree(entry.folder)
                 near = store.nearest(shape)
                 if near:
                     log.info("No stored model fits; the nearest differs in %s.", ", ".join(near))
@@ -199,7 +191,7 @@ def load(model: Classifier, entry: Entry, which: str) -> int:
     """
     path = entry.checkpoint(which)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read(path)
         model.load_state_dict(state["state_dict"])
         epoch = int(state["epoch"])
     except Exception as error:  # damage shows itself in many ways
@@ -287,8 +279,11 @@ def _train(
     )
     weights = {}
     for which in ("best", "last"):
-        state = torch.load(entry.checkpoint(which), map_location="cpu", weights_only=True)
-        weights[which] = _digest_of(state["state_dict"], int(state["epoch"]))
+        try:
+            state = read(entry.checkpoint(which))
+            weights[which] = _digest_of(state["state_dict"], int(state["epoch"]))
+        except Exception as error:  # damage shows itself in many ways
+            raise _unreadable(entry, entry.checkpoint(which), error) from error
     entry.finish(
         {
             "weights": weights,
@@ -371,9 +366,14 @@ def _to_go_on_from(last: Path, model: Classifier) -> Path | None:
     """The checkpoint of the last finished epoch, if it can be used."""
     if not last.is_file():
         return None
+    why = ""
     try:
-        whole = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
-        why = next(_faults(whole, model), "")
+        whole = read(last)
+        shapes = {name: value.shape for name, value in model.state_dict().items()}
+        if "optimizer_states" not in whole:
+            why = "the optimizer's state was taken out of it"
+        elif {name: value.shape for name, value in whole["state_dict"].items()} != shapes:
+            why = "its weights are those of another network"
     except Exception as error:  # damage shows itself in many ways
         why = _reason(error)
     if not why:
@@ -381,40 +381,6 @@ def _to_go_on_from(last: Path, model: Classifier) -> Path | None:
     log.warning("One cannot go on from %s (%s); training starts at its first epoch.", last, why)
     last.unlink(missing_ok=True)
     return None
-
-
-def _faults(whole: Any, model: Classifier) -> Iterator[str]:
-    """Why a training cannot go on from a checkpoint; nothing where it can.
-
-    Lightning takes over what it finds piece by piece, and would end in the middle of that.
-    """
-    if not isinstance(whole, dict):
-        yield "it is no checkpoint"
-        return
-    if "optimizer_states" not in whole:
-        yield "the optimizer's state was taken out of it"
-    for name, kind in _PARTS.items():
-        if not isinstance(whole.get(name), kind):
-            yield f"it has no usable {name}"
-    shapes = {name: value.shape for name, value in model.state_dict().items()}
-    found = {name: getattr(value, "shape", None) for name, value in whole["state_dict"].items()}
-    if found != shapes:
-        yield "its weights are those of another network"
-    if not isinstance(whole["loops"].get("fit_loop"), dict):
-        yield "it has no usable loops"
-    if not re.fullmatch(r"\d+\.\d+\S*", whole["pytorch-lightning_version"]):
-        yield f"it names the version {whole['pytorch-lightning_version']!r}"
-    # What is of another kind than expected raises here, and is answered like any damage.
-    [optimizer] = whole["optimizer_states"]
-    parameters = list(model.parameters())
-    numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
-    moments = [
-        (of[name].shape, parameters[number].shape)
-        for number, of in optimizer["state"].items()
-        for name in ("exp_avg", "exp_avg_sq")
-    ]
-    if numbers != list(range(len(parameters))) or any(one != other for one, other in moments):
-        yield "its optimizer is that of another network"
 
 
 def trainer(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import resource
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,8 +17,9 @@ from torch import Tensor
 from bcadv.build import build_injection, build_model
 from bcadv.config import BatchNormChoice, Config
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
-from bcadv.recalibrate import recalibrate
+from bcadv.recalibrate import load_statistics, read_statistics, recalibrate
 from bcadv.store.models import Entry
 from tests.jobs import tiny_config
 
@@ -67,7 +71,12 @@ def test_a_second_job_takes_what_the_first_estimated(of: Recalibrated, tmp_path:
     assert same(first["noisy"], second["noisy"])
     assert not same(first["clean"], first["noisy"])
     assert not same(first["clean"], trained)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "last.clean.json",
+        "last.clean.pt",
+        "last.noisy.json",
+        "last.noisy.pt",
+    ]
 
 
 def test_only_statistics_are_kept(of: Recalibrated, tmp_path: Path) -> None:
@@ -111,3 +120,67 @@ def test_a_damaged_file_is_said_and_made_anew(
     assert str(path) in caplog.text
     with no_pass_over_the_images():
         assert same(of("clean", Entry(tmp_path)), expected)
+
+
+def test_every_variant_can_be_loaded_later(
+    of: Recalibrated, config: Config, data: ImageDataModule, tmp_path: Path
+) -> None:
+    entry = Entry(tmp_path)
+    for variant in ("clean", "noisy"):
+        expected = of(variant, entry)
+        model = build_model(config, len(data.classes))
+        load_statistics(model, entry.statistics("last", variant))
+        assert same(dict(model.state_dict()), expected)
+
+
+RECORDS = {
+    "another digest": '{"sha256": "0", "code": "CODE"}',
+    "no digest": '{"code": "CODE"}',
+    "nothing": "",
+    "null": "null",
+    "a list": "[]",
+    "bytes": "\x00",
+}
+
+
+@pytest.mark.parametrize("text", RECORDS.values(), ids=RECORDS)
+def test_statistics_whose_record_is_damaged_are_not_used(
+    of: Recalibrated, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    entry = Entry(tmp_path)
+    expected = of("clean", entry)
+    path = entry.statistics("last", "clean")
+    record = path.with_suffix(".json")
+    code = json.loads(record.read_text())["code"]
+    record.write_text(text.replace("CODE", code))
+    with pytest.raises(BcadvError, match=r"last\.clean\.pt cannot be used .*run the job again"):
+        read_statistics(path)
+    assert same(of("clean", entry), expected)
+    assert f"{path} cannot be used" in caplog.text
+    assert read_statistics(path)
+
+
+def test_missing_statistics_and_those_of_another_network_are_answered(
+    of: Recalibrated, tmp_path: Path
+) -> None:
+    path = Entry(tmp_path).statistics("last", "clean")
+    with pytest.raises(BcadvError, match="is missing"):
+        read_statistics(path)
+    of("clean", Entry(tmp_path))
+    other = Classifier(2, growth_rate=4, init_features=4, block_config=(1,))
+    with pytest.raises(BcadvError, match="another network"):
+        load_statistics(other, path)
+
+
+def test_statistics_on_a_full_disk_are_a_full_disk(of: Recalibrated, tmp_path: Path) -> None:
+    """Torch's own writer ends in a RuntimeError about a position in a file."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            of("clean", Entry(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []

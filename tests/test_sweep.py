@@ -13,7 +13,6 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hydra import initialize_config_dir
 from PIL import Image
 
@@ -21,6 +20,7 @@ from bcadv import run, sweep
 from bcadv.config import validate
 from bcadv.errors import BcadvError
 from bcadv.run import compose_job, conf_dir, precheck, settings
+from bcadv.store.models import read, save
 from bcadv.sweep import Sweep
 from tests.jobs import TINY, tiny_overrides
 from tests.processes import Command, fork
@@ -73,10 +73,10 @@ def half_trained(cwd: Path) -> list[Path]:
 def mark(model: Path) -> None:
     """Changes the loss of epoch 0 in a checkpoint: it survives if training goes on from there."""
     path = model / "last.ckpt"
-    state = torch.load(path, weights_only=True)
+    state = read(path)
     [history] = [held for held in state["callbacks"].values() if "rows" in held]
     history["rows"][0]["train_loss"] = MARK
-    torch.save(state, path)
+    save(state, path)
 
 
 def epochs(model: Path) -> list[int]:

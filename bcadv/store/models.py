@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -15,8 +16,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bcadv.data.records import write_atomically
+from bcadv.errors import BcadvError
 from bcadv.store import NOT_JOBS
-from bcadv.store.fingerprint import differences
+from bcadv.store.fingerprint import differences, digest
 
 FOLDER = "models"
 """Name of the store below the output folder."""
@@ -28,6 +30,8 @@ _SHAPE = "shape.json"
 _TRAINED = "trained.json"
 _LOCKS = ".locks"
 _USERS = ".users"
+_SEAL = "sha256"
+"""Key under which a record or a checkpoint keeps the digest of all else in it."""
 _KEPT = ("state_dict", "hyper_parameters", "epoch", "global_step", "pytorch-lightning_version")
 
 
@@ -60,8 +64,8 @@ class Entry:
 
     @property
     def shape(self) -> dict[str, Any]:
-        """What shaped the model; empty where that was never written."""
-        return _read(self.folder / _SHAPE) or {}
+        """What shaped the model; empty where that was never written, or is damaged."""
+        return _sealed(self.folder / _SHAPE, by_all_means=False) or {}
 
     @property
     def trained(self) -> dict[str, Any] | None:
@@ -69,8 +73,15 @@ class Entry:
 
         A record that is damaged is none: what it would vouch for cannot be checked.
         """
-        record = _read(self.folder / _TRAINED)
+        record = _sealed(self.folder / _TRAINED)
         return record if record is not None and _is_whole(record) else None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether its records are missing or cannot be believed."""
+        return (self.folder.is_dir() and not self.shape) or (
+            (self.folder / _TRAINED).exists() and self.trained is None
+        )
 
     def checkpoint(self, which: str) -> Path:
         """Path of the ``best`` or ``last`` checkpoint."""
@@ -83,7 +94,7 @@ class Entry:
     def begin(self, shape: Mapping[str, Any]) -> None:
         """Makes the folder and writes down what shapes the model."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / _SHAPE, json.dumps(shape, indent=2) + "\n")
+        _seal(shape, self.folder / _SHAPE)
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Marks the training as ended.
@@ -92,7 +103,7 @@ class Entry:
             record: at least ``epochs``, ``seconds``, ``weights`` (digest of the ``best`` and of
                 the ``last`` weights) and ``history`` (digest of its file).
         """
-        write_atomically(self.folder / _TRAINED, json.dumps(record, indent=2) + "\n")
+        _seal(record, self.folder / _TRAINED)
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -157,16 +168,29 @@ class Store:
         return min(found, key=len, default=[])
 
     def references(self) -> dict[str, list[Path]]:
-        """Fingerprint -> job folders that use the model."""
+        """Fingerprint -> job folders that use the model.
+
+        Raises:
+            BcadvError: a job's reference is damaged, so that its model cannot be told from one that
+                no job uses.
+        """
         elsewhere = [
-            Path(line)
+            Path(os.fsdecode(line))
             for file in self.root.glob(f"{_USERS}/*")
-            for line in file.read_text(encoding="utf-8").splitlines()
+            for line in file.read_bytes().splitlines()
         ]
         found: dict[str, list[Path]] = {}
         for folder in [*job_folders(self.outputs, [REFERENCE]), *elsewhere]:
-            name = (_read(folder / REFERENCE) or {}).get("fingerprint")
-            if isinstance(name, str) and folder not in found.get(name, []):
+            reference = folder / REFERENCE
+            if not reference.exists():  # the job elsewhere was removed
+                continue
+            name = (_read(reference) or {}).get("fingerprint")
+            if not isinstance(name, str):
+                raise BcadvError(
+                    f"{reference} does not say which model its job uses: run that job again, or "
+                    "remove its folder."
+                )
+            if folder not in found.get(name, []):
                 found.setdefault(name, []).append(folder)
         return found
 
@@ -176,8 +200,8 @@ class Store:
             return
         users = self.root / _USERS
         users.mkdir(parents=True, exist_ok=True)
-        with (users / fingerprint).open("a", encoding="utf-8") as file:
-            file.write(f"{folder.resolve()}\n")
+        with (users / fingerprint).open("ab") as file:
+            file.write(os.fsencode(folder.resolve()) + b"\n")
 
     def remove(self, entry: Entry) -> bool:
         """Removes an entry, unless a process is training it; returns whether it is gone."""
@@ -196,15 +220,75 @@ def slim(checkpoint: Path, to: Path) -> None:
     Args:
         checkpoint: Lightning's, read without executing code.
         to: the copy; a third of the size, for the optimizer's state is twice the model.
-    """
-    import torch  # here, because the command line reads this module before it may be slow
 
-    whole = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    Raises:
+        BcadvError: it is missing, or was changed or damaged since it was written.
+    """
+    try:
+        whole = read(checkpoint)
+    except Exception as error:  # damage shows itself in many ways
+        raise BcadvError(
+            f"The stored model {checkpoint} is missing, or was changed or damaged: remove the "
+            f"folder {checkpoint.parent} and run its job again."
+        ) from error
     save({key: whole[key] for key in _KEPT if key in whole}, to)
 
 
 def save(content: Mapping[str, Any], path: Path) -> None:
     """Writes a checkpoint that is there whole or not at all, whenever process or machine stop.
+
+    It carries a digest of all that is in it: torch itself reads a file with other bits in it.
+
+    Raises:
+        OSError: it cannot be written; names the file.
+    """
+    write({**content, _SEAL: digest_of(content)}, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint that `save` wrote, without executing code.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: it was changed or damaged since. (Other damage raises what torch makes of it.)
+    """
+    import torch  # here, because the command line reads this module before it may be slow
+
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or content.pop(_SEAL, "") != digest_of(content):
+        raise ValueError("it was changed or damaged")
+    return content
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of tensors and plain values in plain containers, by their order and types."""
+    import torch
+
+    found = hashlib.sha256()
+
+    def take(part: Any) -> None:
+        if isinstance(part, torch.Tensor):
+            numbers = part.detach().cpu().contiguous()
+            found.update(f"tensor {numbers.dtype} {tuple(numbers.shape)}".encode())
+            found.update(numbers.flatten().view(torch.uint8).numpy().data)
+        elif isinstance(part, Mapping):
+            found.update(f"mapping {len(part)}".encode())
+            for key, inner in part.items():
+                take(key)
+                take(inner)
+        elif isinstance(part, list | tuple):
+            found.update(f"sequence {len(part)}".encode())
+            for inner in part:
+                take(inner)
+        else:
+            found.update(f"{part!r};".encode())
+
+    take(value)
+    return found.hexdigest()
+
+
+def write(content: Mapping[str, Any], path: Path) -> None:
+    """Writes what torch can save: whole, or not at all.
 
     Raises:
         OSError: it cannot be written; names the file.
@@ -238,6 +322,26 @@ def _is_whole(record: Mapping[str, Any]) -> bool:
         and isinstance(weights, dict)
         and all(isinstance(weights.get(which), str) for which in ("best", "last"))
     )
+
+
+def _seal(record: Mapping[str, Any], path: Path) -> None:
+    sealed = {**record, _SEAL: digest(record)}
+    write_atomically(path, json.dumps(sealed, indent=2) + "\n")
+
+
+def _sealed(path: Path, *, by_all_means: bool = True) -> dict[str, Any] | None:
+    """What `_seal` wrote, or nothing where it is not that.
+
+    Args:
+        path: the file.
+        by_all_means: whether a file without a seal is nothing; earlier versions wrote such.
+    """
+    record = _read(path)
+    if record is None:
+        return None
+    seal = record.pop(_SEAL, None)
+    whole = seal == digest(record) or (seal is None and not by_all_means)
+    return record if whole else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

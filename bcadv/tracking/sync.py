@@ -160,7 +160,7 @@ def _checkpoint(folder: Path) -> Path | None:
     """The model that the job refers to, unless it was removed from the store since."""
     try:
         name = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))["checkpoint"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     path = (folder / str(name)).resolve()
     return path if path.is_file() else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import signal
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +16,15 @@ import torch
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.store.__main__ import main
-from bcadv.store.models import Entry, Store
+from bcadv.store.models import Entry, Store, digest_of, read, save
 from bcadv.train import load
 
-RECORD = {"epochs": 2, "seconds": 1.0}
+RECORD = {
+    "epochs": 2,
+    "seconds": 1.0,
+    "weights": {"best": "0" * 16, "last": "1" * 16},
+    "history": "2" * 64,
+}
 
 
 def refer(outputs: Path, job: str, name: str) -> None:
@@ -146,7 +153,7 @@ def test_a_wrong_word_is_answered(arguments: list[str], capsys: pytest.CaptureFi
 def test_a_damaged_model_names_the_way_out(tmp_path: Path) -> None:
     model = Classifier(2, growth_rate=4, init_features=4, block_config=(1,))
     entry = Entry(tmp_path)
-    torch.save({"state_dict": model.state_dict(), "epoch": 3}, entry.checkpoint("last"))
+    save({"state_dict": model.state_dict(), "epoch": 3}, entry.checkpoint("last"))
     assert load(model, entry, "last") == 3
     whole = entry.checkpoint("last").read_bytes()
     entry.checkpoint("last").write_bytes(whole[: len(whole) // 2])
@@ -154,3 +161,95 @@ def test_a_damaged_model_names_the_way_out(tmp_path: Path) -> None:
         load(model, entry, "last")
     with pytest.raises(BcadvError, match="best"):
         load(model, entry, "best")
+
+
+CONTENTS: dict[str, Any] = {
+    "a number": 1,
+    "another number": 2,
+    "a fraction": 1.0,
+    "text": "1",
+    "nothing": None,
+    "a truth": True,
+    "a list": [1],
+    "a longer list": [1, 1],
+    "lists": [[1], 1],
+    "a mapping": {"a": 1},
+    "another key": {"b": 1},
+    "another order": {"c": 1, "a": 1},
+    "order": {"a": 1, "c": 1},
+    "a tensor": torch.tensor([1, 0]),
+    "another dtype": torch.tensor([1, 0], dtype=torch.int32),
+    "another shape": torch.tensor([[1, 0]]),
+    "other numbers": torch.tensor([0, 1]),
+    "half precision": torch.tensor([1, 0], dtype=torch.bfloat16),
+    "truths": torch.tensor([True, False]),
+    "a scalar": torch.tensor(1),
+    "no numbers": torch.zeros(0),
+}
+
+
+def test_different_contents_have_different_digests_and_come_back_with_theirs(
+    tmp_path: Path,
+) -> None:
+    digests = {name: digest_of({"it": content}) for name, content in CONTENTS.items()}
+    assert len(set(digests.values())) == len(CONTENTS)
+    save(CONTENTS, tmp_path / "it.ckpt")
+    again = read(tmp_path / "it.ckpt")
+    assert {name: digest_of({"it": again[name]}) for name in CONTENTS} == digests
+
+
+def test_the_layout_of_a_tensor_is_none_of_its_digest() -> None:
+    image = torch.rand(2, 3, 4, 5)
+    assert digest_of(image) == digest_of(image.to(memory_format=torch.channels_last))
+    assert digest_of(image[:, :, ::2]) == digest_of(image[:, :, ::2].clone())
+
+
+def test_a_checkpoint_without_its_digest_is_refused(tmp_path: Path) -> None:
+    """Earlier versions wrote such: nothing vouches for it."""
+    torch.save({"epoch": 1}, tmp_path / "it.ckpt")
+    with pytest.raises(ValueError, match="changed or damaged"):
+        read(tmp_path / "it.ckpt")
+
+
+def test_pruning_stops_at_a_reference_that_says_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its model would look like one that no job uses."""
+    trained(Store(tmp_path), "aa")
+    refer(tmp_path, "defense/2026", "aa")
+    reference = tmp_path / "defense" / "2026" / "model.json"
+    for text in ("", "[]", "{}", "null", '{"fingerprint": 1}', "\x00"):
+        reference.write_text(text)
+        assert main(["prune", "yes=true", f"outputs={tmp_path}"]) == 2
+        said = capsys.readouterr().err
+        assert f"{reference} does not say which model its job uses: run that job again" in said
+    assert len(Store(tmp_path).entries()) == 1
+
+
+def test_jobs_elsewhere_may_have_any_name(tmp_path: Path) -> None:
+    store = Store(tmp_path / "outputs")
+    trained(store, "aa")
+    place = tmp_path / os.fsdecode(b"caf\xe9") / "one"
+    refer(place.parent, "one", "aa")
+    store.used_by("aa", place)
+    assert store.references() == {"aa": [place]}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "text", '{"seed": 1, "sha256": "0"}'])
+def test_a_damaged_description_is_none(tmp_path: Path, text: str) -> None:
+    entry = trained(Store(tmp_path), "aa", seed=1)
+    assert not entry.is_damaged
+    (entry.folder / "shape.json").write_text(text)
+    assert entry.shape == {}
+    assert entry.is_damaged
+
+
+@pytest.mark.parametrize("old", ['"epochs": 2', '"seconds": 1.0', "000", "222"])
+def test_a_record_that_was_changed_vouches_for_nothing(tmp_path: Path, old: str) -> None:
+    entry = trained(Store(tmp_path), "aa", seed=1)
+    path = entry.folder / "trained.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, old.replace(old[-1], "7"), 1))
+    assert entry.trained is None
+    assert entry.is_damaged

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bcadv.config import TrackingConfig
 from bcadv.results.schema import CLEAN, Condition, Result, Row, write_result
+from bcadv.store.models import save
 from bcadv.tracking import Tracker
 from tests.metrics.tables import fgsm
 from tests.results.made import result as whole
@@ -109,7 +110,7 @@ def write_checkpoint(path: Path) -> Classifier:
         "optimizer_states": [adam.state_dict()],
         "callbacks": {"History": {"rows": []}},
     }
-    torch.save(whole, path)
+    save(whole, path)
     return model.eval()
 
 

@@ -16,7 +16,7 @@ from bcadv.results.schema import CLEAN
 from bcadv.tracking import record, store_uri
 from bcadv.tracking import tracker as tracker_module
 from bcadv.tracking.__main__ import main as places
-from bcadv.tracking.sync import main
+from bcadv.tracking.sync import _checkpoint, main
 from tests.metrics.tables import fgsm
 from tests.tracking import made, stores
 
@@ -263,3 +263,10 @@ def test_a_server_that_hangs_holds_nobody_up(
     # A timeout when an epoch is logged and one at the end.
     assert time.monotonic() - begun < 5
     assert not tracker.alive
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '"text"', '{"checkpoint": null}'])
+def test_a_damaged_reference_is_none(tmp_path: Path, text: str) -> None:
+    """The results are uploaded without the model, as where it was removed from the store."""
+    (tmp_path / "model.json").write_text(text)
+    assert _checkpoint(tmp_path) is None
