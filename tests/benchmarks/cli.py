@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.benchmarks.measure import REPOSITORY, Options, Row, alternate
 
-QUESTIONS = {"--help": (["--help"], 0), "a mistake: sigma=abc": (["sigma=abc"], 2)}
-"""What is asked -> arguments and the exit status of the right answer."""
+QUESTIONS = {
+    "help": ("--help", ["--help"], 0),
+    "mistake": ("a mistake: sigma=abc", ["sigma=abc"], 2),
+}
+"""Row -> what is asked, its arguments and the exit status of the right answer."""
 
 
 def ask(folder: Path, arguments: list[str], status: int, *python: str) -> str:
@@ -40,16 +44,16 @@ def imports(folder: Path, arguments: list[str], status: int) -> set[str]:
     return {line.split("|")[-1].strip() for line in lines if line.startswith("import time:")}
 
 
-def run(options: Options) -> list[Row]:
+def run(options: Options) -> Iterator[Row]:
     """Wall time of help and of a mistake, and whether torch was imported for it."""
-    rows = []
     with TemporaryDirectory() as name:
         folder = Path(name)
-        sides = {what: partial(ask, folder, *question) for what, question in QUESTIONS.items()}
-        for what, timed in alternate(sides, options.rounds).items():
-            rows.append(Row(what, str(timed), "-", f"{timed.median:.2f} s", "<= 3 s"))
-        for what, question in QUESTIONS.items():
-            with_torch = "torch" in imports(folder, *question)
+        for row, (what, arguments, status) in QUESTIONS.items():
+            if not options.wants(row):
+                continue
+            side = partial(ask, folder, arguments, status)
+            timed = alternate({what: side}, options.rounds, tell=options.tell)[what]
+            yield Row(what, str(timed), "-", f"{timed.median:.2f} s", "<= 3 s")
+            with_torch = "torch" in imports(folder, arguments, status)
             answer = "imported" if with_torch else "not imported"
-            rows.append(Row(f"{what}: torch", "-", "-", answer, "not imported"))
-    return rows
+            yield Row(f"{what}: torch", "-", "-", answer, "not imported")

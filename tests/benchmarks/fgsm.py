@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ from tests.benchmarks.measure import Options, Row, Timed, alternate
 from tests.metrics.tables import fgsm
 
 EPS_PX = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-TARGETS = {"torchattacks": "3.3x", "ART": "3.3x", "foolbox": "4.4x"}
+TARGETS = {"torchattacks": ">= 3.3x", "art": ">= 3.3x", "foolbox": ">= 4.4x"}
+"""Row -> target; the keys are the libraries' names."""
+IMAGES, WARM_UP = 8, 2
+"""A machine that classifies 6 images/s takes a minute for foolbox's curve of these 8 images."""
 
 Predictions = npt.NDArray[np.int64]
 """Predicted classes, shape (strengths, images)."""
@@ -127,45 +130,56 @@ def with_foolbox(net: nn.Module, batch: Batch) -> Predictions:
     return np.stack([_classes(net, images) for images in clipped])
 
 
-def run(options: Options) -> list[Row]:
+def run(options: Options) -> Iterator[Row]:
     """Speed against each library, and how many predictions agree."""
-    batch = painted(4, 32) if options.small else painted(32, 224)
+    batch = painted(4, 32) if options.small else painted(IMAGES, 224)
     model = classifier(options.checkpoint, options.small, batch)
     classes = int(model.hparams["classes"])
     # The network as a user of those libraries has it: torch's own layout, no wrapper around it.
     net = copy.deepcopy(model.net).to(memory_format=torch.contiguous_format).eval()
-    # And for ours the layout in which its loaders deliver images.
-    delivered = Batch(
-        batch.image.contiguous(memory_format=torch.channels_last), batch.target, batch.index
-    )
-    timed = alternate(
-        {
-            "ours": partial(ours, model, delivered),
-            "torchattacks": partial(with_torchattacks, net, batch),
-            "ART": partial(with_art, net, batch, classes),
-            "foolbox": partial(with_foolbox, net, batch),
-        },
-        options.rounds,
-    )
-    return _rows(timed, "trained" if options.checkpoint else "untrained")
+    libraries: dict[str, Callable[[Batch], Predictions]] = {
+        "torchattacks": partial(with_torchattacks, net),
+        "art": partial(with_art, net, classes=classes),
+        "foolbox": partial(with_foolbox, net),
+    }
+    kind = "trained" if options.checkpoint else "untrained"
+    for library, curve in libraries.items():
+        if not options.wants(library):
+            continue
+
+        def sides(
+            batch: Batch, library: str = library, curve: Callable[[Batch], Predictions] = curve
+        ) -> dict[str, Callable[[], Predictions]]:
+            # Ours is given images in the layout in which its loaders deliver them.
+            image = batch.image.contiguous(memory_format=torch.channels_last)
+            delivered = Batch(image, batch.target, batch.index)
+            return {
+                f"ours against {library}": partial(ours, model, delivered),
+                library: partial(curve, batch),
+            }
+
+        few = Batch(batch.image[:WARM_UP], batch.target[:WARM_UP], batch.index[:WARM_UP])
+        timed = alternate(sides(batch), options.rounds, warm_up=sides(few), tell=options.tell)
+        mine, other = timed.values()
+        yield from _rows(library, mine, other, kind)
 
 
-def _rows(timed: dict[str, Timed], kind: str) -> list[Row]:
-    mine = timed["ours"]
-    rows = []
-    for name, target in TARGETS.items():
-        other = timed[name]
-        equal = float((mine.result == other.result).mean())
-        rows += [
-            Row(
-                f"FGSM at {len(EPS_PX)} strengths, {kind} network, against {name}",
-                str(mine),
-                str(other),
-                f"{other.median / mine.median:.2f}x faster",
-                f">= {target}",
-            ),
-            Row(f"predictions equal to {name}'s", "-", "-", f"{100 * equal:.2f} %", ">= 99.9 %"),
-        ]
+def _rows(library: str, mine: Timed, other: Timed, kind: str) -> Iterator[Row]:
+    strengths, images = mine.result.shape
+    yield Row(
+        f"FGSM at {strengths} strengths, {images} images, {kind} network, against {library}",
+        str(mine),
+        str(other),
+        f"{other.median / mine.median:.2f}x faster",
+        TARGETS[library],
+    )
+    equal = float((mine.result == other.result).mean())
     flipped = float((mine.result != mine.result[0]).mean())
-    rows.append(Row("predictions that the attack changed", f"{100 * flipped:.0f} %", "-", "-"))
-    return rows
+    yield Row(
+        f"equal ones of its {mine.result.size} predictions, of which the attack changed "
+        f"{100 * flipped:.0f} %",
+        "-",
+        "-",
+        f"{100 * equal:.2f} %",
+        ">= 99.9 %",
+    )

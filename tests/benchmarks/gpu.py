@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,11 +21,12 @@ from tests.jobs import compose_config
 EPOCHS = 400
 
 
-def run(options: Options) -> list[Row]:
+def run(options: Options) -> Iterator[Row]:
     """Times an epoch of 1,237 images after a warm-up epoch and multiplies."""
     what = f"the paper's training: 1,237 images, 224x224, batch 32, {EPOCHS} epochs"
     if not torch.cuda.is_available():
-        return [Row(what, "-", "-", "not measured: no GPU is here")]
+        yield Row(what, "-", "-", "not measured: no GPU is here")
+        return
     benign, malignant = (20, 20) if options.small else (644, 903)
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -37,8 +39,13 @@ def run(options: Options) -> list[Row]:
             f"paths.outputs={folder / 'outputs'}",
         )
         data = ImageDataModule(config.data, config.paths.cache, config.seed)
+        options.tell("decoding images")
         data.prepare()
-        clock = EpochClock()
+        clock = EpochClock(
+            lambda epoch: options.tell(
+                f"round {epoch} of {options.rounds}: an epoch" if epoch else "warm-up: an epoch"
+            )
+        )
         fit(
             config,
             folder / "checkpoints",
@@ -48,7 +55,5 @@ def run(options: Options) -> list[Row]:
         )
         n = len(data.split.train)
     seconds = statistics.median(e.steps + e.validation + e.rest for e in clock.epochs[1:])
-    return [
-        Row(f"an epoch of {n} images with validation", f"{seconds:.2f} s", "-", "-"),
-        Row(what, "-", "-", f"{EPOCHS * seconds / 60:.1f} min, extrapolated from that"),
-    ]
+    yield Row(f"an epoch of {n} images with validation", f"{seconds:.2f} s", "-", "-")
+    yield Row(what, "-", "-", f"{EPOCHS * seconds / 60:.1f} min, extrapolated from that")

@@ -1,4 +1,4 @@
-"""Timing several sides in turn, and the table that shows what came out."""
+"""Timing several sides in turn, and what comes out."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+Tell = Callable[[str], None]
+"""Takes what is being measured from now on."""
+
+
+def silent(what: str) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,23 @@ class Options:
         small: toy sizes, to see that it works; its numbers mean nothing.
         rounds: how often each side is measured after its warm-up.
         checkpoint: a trained model for the benchmarks that can use one.
+        rows: names of the rows to measure; None means all.
+        tell: is told every step.
     """
 
     small: bool = False
     rounds: int = 3
     checkpoint: Path | None = None
+    rows: frozenset[str] | None = None
+    tell: Tell = silent
+
+    def wants(self, row: str) -> bool:
+        """Whether the row is to be measured."""
+        return self.rows is None or row in self.rows
+
+    def of(self, rows: frozenset[str], tell: Tell) -> Options:
+        """The same for some rows of one benchmark."""
+        return replace(self, rows=rows, tell=tell)
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,7 @@ class Timed:
 
     Attributes:
         seconds: of each round.
-        result: what the side returned in its warm-up.
+        result: what the side returned in the last of them.
     """
 
     seconds: tuple[float, ...]
@@ -63,17 +80,33 @@ class Timed:
         return f"{self.median:.3g} s ({min(self.seconds):.3g} to {max(self.seconds):.3g})"
 
 
-def alternate(sides: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Timed]:
+def alternate(
+    sides: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    warm_up: Mapping[str, Callable[[], Any]] | None = None,
+    tell: Tell = silent,
+) -> dict[str, Timed]:
     """Runs every side once to warm up, then all of them in turn, round after round.
 
     In turn, so that whatever else the machine does meets every side alike.
+
+    Args:
+        sides: what is timed.
+        rounds: how often.
+        warm_up: less of the same, where a whole side would take too long; else the sides.
+        tell: is told every step.
     """
-    results = {name: side() for name, side in sides.items()}
+    for name, side in (warm_up or sides).items():
+        tell(f"warm-up: {name}")
+        side()
+    results: dict[str, Any] = {}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
+    for i in range(rounds):
         for name, side in sides.items():
+            tell(f"round {i + 1} of {rounds}: {name}")
             begun = time.perf_counter()
-            side()
+            results[name] = side()
             seconds[name].append(time.perf_counter() - begun)
     return {name: Timed(tuple(seconds[name]), results[name]) for name in sides}
 
@@ -87,11 +120,3 @@ def machine() -> str:
         f"{os.cpu_count()} cores ({platform.machine()}), {gpu}, Python "
         f"{platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
     )
-
-
-def table(name: str, rows: Sequence[Row]) -> Table:
-    """One benchmark's results with the targets beside them."""
-    shown = Table("", "ours", "other side", "result", "target", title=name, title_justify="left")
-    for row in rows:
-        shown.add_row(row.what, row.ours, row.other, row.result, row.target)
-    return shown

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ STRENGTHS_PX = (0.125, *EPS_PX[1:])
 STEPS = 20
 STEP = 2.5 / STEPS
 TARGET = ">= 5x"
+SIDE, IMAGES, WARM_UP = 64, 8, 1
+"""A curve is 160 gradients an image, at 224 pixels over a minute each on a slow processor."""
 
 
 def trained(checkpoint: Path | None, small: bool, side: int) -> Classifier:
@@ -87,56 +88,68 @@ def with_foolbox(net: nn.Module, batch: Batch) -> Predictions:
     return np.stack([_classes(net, images) for images in clipped])
 
 
-def run(options: Options) -> list[Row]:
+def run(options: Options) -> Iterator[Row]:
     """Speed against each library, and the robust accuracies side by side."""
-    side, count = (32, 8) if options.small else (224, 16)
-    batch = painted(count, side)
+    side = 32 if options.small else SIDE
+    batch = painted(IMAGES, side)
+    options.tell("training a network" if options.checkpoint is None else "loading a network")
     model = trained(options.checkpoint, options.small, side)
     # The network as a user of those libraries has it: torch's own layout, no wrapper around it.
     net = copy.deepcopy(model.net).to(memory_format=torch.contiguous_format).eval()
-    delivered = Batch(
-        batch.image.contiguous(memory_format=torch.channels_last), batch.target, batch.index
-    )
-    timed = alternate(
-        {
-            "ours": partial(ours, model, delivered),
-            "torchattacks": partial(with_torchattacks, net, batch),
-            "foolbox": partial(with_foolbox, net, batch),
-        },
-        options.rounds,
-    )
-    return _rows(timed, batch)
+    for library, curve in LIBRARIES.items():
+        if not options.wants(library):
+            continue
+
+        def sides(
+            batch: Batch,
+            library: str = library,
+            curve: Callable[[nn.Module, Batch], Predictions] = curve,
+        ) -> dict[str, Callable[[], Any]]:
+            # Ours is given images in the layout in which its loaders deliver them.
+            image = batch.image.contiguous(memory_format=torch.channels_last)
+            delivered = Batch(image, batch.target, batch.index)
+            return {
+                f"ours against {library}": partial(ours, model, delivered),
+                library: partial(curve, net, batch),
+            }
+
+        few = Batch(batch.image[:WARM_UP], batch.target[:WARM_UP], batch.index[:WARM_UP])
+        timed = alternate(sides(batch), options.rounds, warm_up=sides(few), tell=options.tell)
+        mine, other = timed.values()
+        yield from _rows(library, mine, other, batch)
 
 
-def _rows(timed: dict[str, Timed], batch: Batch) -> list[Row]:
+def _rows(library: str, mine: Timed, other: Timed, batch: Batch) -> Iterator[Row]:
     target = batch.target.numpy()
-    predictions, gradients = timed["ours"].result
-    mine = (predictions == target).mean(1)
-    rows = []
-    for name in ("torchattacks", "foolbox"):
-        other = timed[name]
-        theirs = (other.result == target).mean(1)
-        rows.append(
-            Row(
-                f"PGD-{STEPS} at {len(STRENGTHS_PX)} strengths, {len(target)} images, "
-                f"against {name}",
-                str(timed["ours"]),
-                str(other),
-                f"{other.median / timed['ours'].median:.2f}x faster",
-                TARGET,
-            )
+    predictions, gradients = mine.result
+    images, _, side, _ = batch.image.shape
+    yield Row(
+        f"PGD-{STEPS} at {len(STRENGTHS_PX)} strengths, {images} images of {side} x {side}, "
+        f"against {library}",
+        str(mine),
+        str(other),
+        f"{other.median / mine.median:.2f}x faster",
+        TARGET,
+    )
+    robust, theirs = (predictions == target).mean(1), (other.result == target).mean(1)
+    for px, a, b in zip(STRENGTHS_PX, robust, theirs, strict=True):
+        yield Row(
+            f"robust accuracy at {px:g}/255, against {library}",
+            f"{100 * a:.1f} %",
+            f"{100 * b:.1f} %",
+            f"{100 * (a - b):+.1f} points",
+            "<= 0",
         )
-        rows += [
-            Row(
-                f"robust accuracy at {px:g}/255, against {name}",
-                f"{100 * a:.1f} %",
-                f"{100 * b:.1f} %",
-                f"{100 * (a - b):+.1f} points",
-                "<= 0",
-            )
-            for px, a, b in zip(STRENGTHS_PX, mine, theirs, strict=True)
-        ]
-    all_steps = len(STRENGTHS_PX) * STEPS
-    assert math.isfinite(gradients)
-    rows.append(Row("gradients an image", f"{gradients:.1f}", f"{all_steps}", "-"))
-    return rows
+    yield Row(
+        f"gradients an image, against {library}",
+        f"{gradients:.1f}",
+        f"{len(STRENGTHS_PX) * STEPS}",
+        "-",
+    )
+
+
+LIBRARIES: dict[str, Callable[[nn.Module, Batch], Predictions]] = {
+    "torchattacks": with_torchattacks,
+    "foolbox": with_foolbox,
+}
+"""Row -> the library's curve."""

@@ -99,7 +99,7 @@ def logged(outputs: Path) -> int:
     )
 
 
-def run(options: Options) -> list[Row]:
+def run(options: Options) -> Iterator[Row]:
     """Eight tracked jobs against one that logs nowhere."""
     plan = Plan(2, 10, 0.02) if options.small else Plan(8, 100, 0.1)
     PROCESSES.set_forkserver_preload([*PRELOAD, __name__])
@@ -107,26 +107,25 @@ def run(options: Options) -> list[Row]:
     together: list[float] = []
     found, wanted = 0, 0
     # The first round warms up: disk, file system, and the processes' common parent.
-    for measured in [False, *[True] * options.rounds]:
+    for i in range(1 + options.rounds):
+        options.tell(f"round {i} of {options.rounds}" if i else "warm-up")
         with TemporaryDirectory() as name:
             outputs = Path(name)
             prepare(outputs, None, [EXPERIMENT])
             seconds = run_jobs(plan, outputs, [None])
             of_all = run_jobs(plan, outputs, list(range(plan.jobs)))
-            if measured:
+            if i:
                 alone.append(seconds)
                 together.append(of_all)
             found += logged(outputs)
             wanted += plan.jobs * plan.epochs * len(NAMES)
     ours, other = Timed(tuple(together)), Timed(tuple(alone))
     each = plan.epochs * len(NAMES)
-    return [
-        Row(
-            f"{plan.jobs} jobs logging {each} metrics each to SQLite, against 1 logging nowhere",
-            str(ours),
-            str(other),
-            f"{ours.median / other.median:.3f}x",
-            "<= 1.5x",
-        ),
-        Row("metrics lost, of all rounds", f"{found} of {wanted}", "-", f"{wanted - found}", "0"),
-    ]
+    yield Row(
+        f"{plan.jobs} jobs logging {each} metrics each to SQLite, against 1 logging nowhere",
+        str(ours),
+        str(other),
+        f"{ours.median / other.median:.3f}x",
+        "<= 1.5x",
+    )
+    yield Row("metrics lost, of all rounds", f"{found} of {wanted}", "-", f"{wanted - found}", "0")
