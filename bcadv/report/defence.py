@@ -46,16 +46,28 @@ def on_the_defence(facts: Facts) -> list[str]:
 
 def _disagreement(facts: Facts, arm: Arm) -> list[str]:
     """Attacks under which a defence looks otherwise: the gain may be a matter of the attack."""
-    helped = {row.condition.series: row.condition.label for row in _better(facts, arm)}
-    tried = {series.name: series.label for series in facts.study.attacks}
-    compared = {row.condition.series for row in facts.differences[arm.name]}
-    others = [label for name, label in tried.items() if name in compared and name not in helped]
-    if not helped or not others:
-        return []
-    return [
-        f"“{arm.name}” is better under {listed(list(helped.values()))} and not under "
-        f"{listed(others)}: a gain that another attack does not show is no robustness."
-    ]
+    said = []
+    for norm in dict.fromkeys(series.first.norm for series in facts.study.attacks):
+        # A gain in one norm promises none in another, nor one at weaker strengths.
+        rows = [
+            row
+            for row in facts.differences[arm.name]
+            if row.attacked and row.condition.norm == norm
+        ]
+        helped = {row.condition.series: row.condition.label for row in rows if row.better}
+        strengths = {row.condition.strength for row in rows if row.better}
+        others = {
+            row.condition.series: row.condition.label
+            for row in rows
+            if row.condition.series not in helped and row.condition.strength in strengths
+        }
+        if others:
+            said.append(
+                f"“{arm.name}” is better under {listed(list(helped.values()))} and not under "
+                f"{listed(list(others.values()))}, as strong: a gain that another attack does not "
+                "show is no robustness."
+            )
+    return said
 
 
 def _better(facts: Facts, arm: Arm) -> list[Difference]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,15 @@ class Job:
         """Path of a file of the job that its results vouch for.
 
         Raises:
-            BcadvError: the file is not the one that the results were written with.
+            BcadvError: the file is gone, or not the one that the results were written with.
         """
         path = self.folder / name
         wanted = self.result.files.get(name)
-        if wanted is not None and path.is_file() and digest(path) != wanted:
+        if wanted is not None and not path.is_file():
+            raise BcadvError(
+                f"{path} was removed since the results were written; run the job again."
+            )
+        if wanted is not None and digest(path) != wanted:
             raise BcadvError(
                 f"{path} was changed or damaged since the results were written, so it is not "
                 "used; run the job again."
@@ -197,6 +201,43 @@ def default_jobs(outputs: Path) -> tuple[list[Job], list[str]]:
                 break
             return jobs, of_sweep
     return alone, left_out
+
+
+def told_apart(jobs: Iterable[Job]) -> list[Job]:
+    """Jobs whose conditions of one label say by which settings they differ, where they do."""
+    jobs = list(jobs)
+    by_label: dict[str, dict[str, Condition]] = {}
+    for condition in (c for job in jobs for c in job.result.conditions):
+        by_label.setdefault(condition.label, {}).setdefault(condition.series, condition)
+    labels: dict[str, str] = {}
+    for label, of_series in by_label.items():
+        options = sorted({name for c in of_series.values() for name in c.settings})
+        differ = [
+            name
+            for name in options
+            if len({repr(c.settings.get(name)) for c in of_series.values()}) > 1
+        ]
+        for series, condition in of_series.items():
+            said = [
+                f"{n} {_setting(condition.settings[n])}" for n in differ if n in condition.settings
+            ]
+            labels[series] = f"{label} ({', '.join(said)})" if said else label
+    return [
+        replace(job, result=job.result.relabelled(labels))
+        if any(labels[c.series] != c.label for c in job.result.conditions)
+        else job
+        for job in jobs
+    ]
+
+
+def _setting(value: object) -> str:
+    return (
+        "by default"
+        if value is None
+        else str(value).lower()
+        if value is True or value is False
+        else f"{value}"
+    )
 
 
 def newest_of_each(jobs: Iterable[Job]) -> list[Job]:

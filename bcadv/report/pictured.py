@@ -276,7 +276,7 @@ def _first(
     unread: list[Block] = []
     for arm in arms:
         for job in reversed(arm.jobs):
-            if not (job.folder / name).is_file():
+            if not (job.folder / name).is_file() and name not in job.result.files:
                 continue
             try:
                 return _Found(arm.training, job, read(job)), unread

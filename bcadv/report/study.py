@@ -12,7 +12,7 @@ from bcadv.errors import BcadvError
 from bcadv.metrics.pooled import Clusters, clusters
 from bcadv.report.arms import Arm, Model, measured_arms
 from bcadv.report.compare import compare, references
-from bcadv.report.jobs import Job
+from bcadv.report.jobs import Job, told_apart
 from bcadv.report.measures import Draw, incomplete, measure
 from bcadv.report.numbers import Key, Number, Series, all_series, attacks_of, together
 from bcadv.report.table import SYNTHETIC_WARNING
@@ -87,7 +87,7 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
     Raises:
         BcadvError: if no job can be used.
     """
-    arms, used, unusable = measured_arms(jobs)
+    arms, used, unusable = measured_arms(told_apart(jobs))
     if not arms:
         raise BcadvError(" ".join(unusable) or "There is no finished job to report on.")
     draw = _draws()

@@ -163,18 +163,20 @@ def _mixed(jobs: Sequence[Job]) -> list[str]:
 def failed_checks(jobs: Sequence[Job]) -> list[str]:
     """Each check that failed, with its evidence and the numbers that it makes suspect."""
     failed: dict[str, list[str]] = {}
+    suspects: dict[str, dict[str, None]] = {}
     for job in jobs:
         for finding in job.result.failed():
             if finding.id == "leakage":  # stands by itself
                 continue
             tainted = [job.result.by_id[name].text for name in finding.taints]
             where = "" if finding.batchnorm is None else f", {variant_name(finding.batchnorm)}"
-            suspect = f"; suspect: {listed(tainted)}" if tainted else ""
-            failed.setdefault(finding.title, []).append(
-                f"{job.name}{where}: {finding.evidence}{suspect}"
+            failed.setdefault(finding.title, []).append(f"{job.name}{where}: {finding.evidence}")
+            suspects.setdefault(finding.title, {}).update(
+                dict.fromkeys(f"{text} ({job.defence.label}{where})" for text in tainted)
             )
     return [
-        f"A check failed: “{title}”, in {plural(len(where), 'case')}, for instance {where[0]}."
+        f"A check failed: “{title}”, in {plural(len(where), 'case')}, for instance {where[0]}"
+        + (f"; suspect: {listed(list(suspects[title]))}." if suspects[title] else ".")
         for title, where in failed.items()
     ]
 

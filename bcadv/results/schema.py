@@ -413,6 +413,18 @@ class Result(Model):
         """The conditions by their ids."""
         return {condition.id: condition for condition in self.conditions}
 
+    def relabelled(self, labels: Mapping[str, str]) -> Result:
+        """The same with other labels of its conditions.
+
+        Args:
+            labels: series -> label.
+        """
+        conditions = (
+            c.model_copy(update={"label": labels.get(c.series, c.label)}) for c in self.conditions
+        )
+        parts = {name: getattr(self, name) for name in type(self).model_fields}
+        return Result(**parts | {"conditions": tuple(conditions)})
+
     def condition_of(self, row: Row) -> Condition:
         """What a row was measured under."""
         return self.by_id[row.condition]

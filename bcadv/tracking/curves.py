@@ -14,6 +14,10 @@ STEPS_PER_UNIT = 1000
 """Steps of a curve per grey level, or per unit of the pixels: fine enough for what people try."""
 
 
+LARGEST_STEP = 2**53
+"""Databases hold a little more; JSON, by which the UI learns of it, does not."""
+
+
 class Point(NamedTuple):
     """One value of a metric at a step."""
 
@@ -56,24 +60,39 @@ def result_points(result: Result) -> Iterator[Point]:
             curves.setdefault((row.batchnorm, condition.series), []).append((condition, row))
     for (batchnorm, series), rows in curves.items():
         prefix = f"{batchnorm}/{series}"
-        scale = steps([condition for condition, _ in rows])
+        step = steps([condition for condition, _ in rows])
         if all(condition.strength > 0 for condition, _ in rows):
             for name, value in clean.get(batchnorm, {}).items():
                 yield Point(f"{prefix}/{name}", value, 0)
         for condition, row in rows:
             for name, value in _defined(row).items():
-                yield Point(f"{prefix}/{name}", value, round(scale * condition.strength))
+                yield Point(f"{prefix}/{name}", value, step[condition.strength])
                 if name in SORTABLE:
                     yield Point(f"{prefix}/{name}_at_{condition.strength:.9g}", value, 0)
 
 
-def steps(conditions: Sequence[Condition]) -> int:
-    """Steps per unit of a series: 1000, or so many times ten more that no two points meet."""
-    strengths = {condition.strength for condition in conditions} | {0.0}
+def steps(conditions: Sequence[Condition]) -> dict[float, int]:
+    """The step of each strength of a series, and of 0.
+
+    1000 steps per unit, or so many times ten more that no two points meet. Where a store could not
+    hold such a number, the strengths are numbered.
+    """
+    strengths = sorted({condition.strength for condition in conditions} | {0.0})
+    scale = _scale(strengths)
+    if scale is None:
+        return {strength: number for number, strength in enumerate(strengths)}
+    return {strength: round(scale * strength) for strength in strengths}
+
+
+def _scale(strengths: Sequence[float]) -> int | None:
     scale = STEPS_PER_UNIT
-    while len({round(scale * strength) for strength in strengths}) < len(strengths):
+    while scale * max(strengths) <= LARGEST_STEP:
+        if len({round(scale * strength) for strength in strengths}) == len(strengths):
+            return scale
         scale *= 10
-    return scale
+        if scale > LARGEST_STEP:
+            return None
+    return None
 
 
 def curve_tags(result: Result) -> dict[str, str]:
@@ -82,10 +101,12 @@ def curve_tags(result: Result) -> dict[str, str]:
     for condition in result.conditions:
         if not condition.clean:
             series.setdefault(condition.series, []).append(condition)
-    return {
-        f"step.{name}": f"{steps(conditions)} x {conditions[0].axis}"
-        for name, conditions in series.items()
-    }
+    said = {}
+    for name, conditions in series.items():
+        scale = _scale([0.0, *(condition.strength for condition in conditions)])
+        what = "place in the order of" if scale is None else f"{scale} x"
+        said[f"step.{name}"] = f"{what} {conditions[0].axis}"
+    return said
 
 
 def used_params(params: Mapping[str, object]) -> dict[str, object]:
@@ -97,12 +118,13 @@ def used_params(params: Mapping[str, object]) -> dict[str, object]:
     Args:
         params: all settings.
     """
-    noise = params.get("injection.perturbation") is not None
+    injected = params.get("injection.perturbation") is not None
+    noise = injected and params.get("injection.probability") != 0
     attacks, norms = params.get("attacks") or (), params.get("evaluation.norm") or ()
     source = params.get("data.source")
     unused = {
         "sigma": not noise and not params.get("evaluation.noise"),
-        "injection.probability": not noise,
+        "injection.probability": not injected,
         "eps_px": "evaluation.norm" in params and "inf" not in norms,  # type: ignore[operator]
         "eps_l2": "evaluation.norm" in params and "2" not in norms,  # type: ignore[operator]
     }

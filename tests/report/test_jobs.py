@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from bcadv.report.jobs import default_jobs, find_jobs, newest_of_each
+from bcadv.errors import BcadvError
+from bcadv.report.jobs import default_jobs, find_jobs, load_job, newest_of_each
 from bcadv.results.schema import Result, write_result
+from tests.report.jobs_on_disk import write_job
 
 Written = tuple[Path, Result]
 
@@ -86,3 +88,14 @@ def test_by_default_the_newest_sweep_with_a_finished_job(job: Written, tmp_path:
     ]
     _write(tmp_path / "defense" / "z", job[1], experiment="two", finished="2025-06-01")
     assert [found.folder.name for found in default_jobs(tmp_path)[0]] == ["y", "z"]
+
+
+def test_a_file_that_the_results_vouch_for_is_missed(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    write_job(folder, n=20)
+    job = load_job(folder)
+    assert job.unharmed("history.csv") == folder / "history.csv"
+    (folder / "history.csv").unlink()
+    with pytest.raises(BcadvError, match=r"history\.csv was removed since"):
+        job.unharmed("history.csv")
+    assert job.unharmed("gallery.npz") == folder / "gallery.npz"  # never was one

@@ -155,8 +155,8 @@ def test_a_figure_that_cannot_be_drawn_is_a_warning(
     monkeypatch.setattr("bcadv.report.pictured.epochs_figure", fail)
     assert main([]) == 0
     sentence = (
-        "WARNING: This figure could not be drawn: fig5_epochs_1_undefended (RuntimeError: odd "
-        "[font]).\n"
+        "WARNING: This figure could not be drawn: fig5_epochs_1_undefended__source_breakhis "
+        "(RuntimeError: odd [font]).\n"
     )
     assert sentence in capsys.readouterr().out
     assert (work / "outputs" / "report" / "report.html").is_file()

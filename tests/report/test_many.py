@@ -153,3 +153,45 @@ def test_numbers_of_one_attack_are_not_those_of_another(study: Study) -> None:
     found = {c: study.numbers[name, c, "accuracy"].value for c in TRIED}
     expected = falling(0.95, (0.6, 0.4, 0.2), (0.5, 0.2, 0.0), (0.5, 0.3))
     assert found == pytest.approx({c: np.float64(v) for c, v in expected.items()})
+
+
+def _study(folder: Path, undefended: Mapping[Condition, float], gains: Sequence[float]) -> Study:
+    """An undefended model, and a defended one that does better by so much."""
+    better = {c: right + gain for (c, right), gain in zip(undefended.items(), gains, strict=True)}
+    for name, right in (("u", undefended), ("t", better)):
+        write_job(
+            folder / name,
+            defence=TRAINED if name == "t" else None,
+            frame=table(right),
+            conditions=list(right)[1:],
+            synthetic=False,
+            shape={"objective": "pgd_at" if name == "t" else "erm"},
+        )
+    return build_study(*find_jobs([folder]))
+
+
+@pytest.mark.parametrize("other", [fgsm(0.001, "2"), pgd(0.01)], ids=["norm", "strength"])
+def test_another_norm_or_a_weaker_attack_contradicts_no_gain(
+    tmp_path: Path, other: Condition
+) -> None:
+    found = _study(tmp_path, {CLEAN: 0.95, fgsm(4): 0.2, other: 0.95}, (0, 0.6, 0))
+    assert "it is better at FGSM 4/255" in words(found, 0.1).verdict
+    assert "is no robustness" not in words(found, 0.1).verdict
+
+
+def test_two_series_of_one_label_are_told_apart_by_their_settings(tmp_path: Path) -> None:
+    once, often = (
+        pgd(4).model_copy(update={"settings": {"steps": 20, "restarts": n}, "id": ""})
+        for n in (1, 5)
+    )
+    tried = [Condition.model_validate(c.model_dump()) for c in (once, often)]
+    found = _study(tmp_path, dict(zip([CLEAN, *tried], (0.95, 0.4, 0.2), strict=True)), (0, 0, 0))
+    assert {series.label for series in found.attacks} == {
+        "PGD-20 (restarts 1)",
+        "PGD-20 (restarts 5)",
+    }
+    said = words(found, 0.1).verdict
+    assert (
+        "Of PGD-20 (restarts 5) and PGD-20 (restarts 1), PGD-20 (restarts 5) leaves" in (said)
+        or "Of PGD-20 (restarts 1) and PGD-20 (restarts 5), PGD-20 (restarts 5) leaves" in said
+    )

@@ -228,3 +228,8 @@ def test_what_is_missing_leaves_no_hole(tmp_path: Path, case: str) -> None:
         assert not table.shown.isna().any().any()
         assert not re.search(r"\bnan\b", " ".join(map(str, table.shown.to_numpy().ravel())))
         assert table.shown.iloc[:, 0].is_unique
+
+
+def test_missed_cases_are_of_the_class_that_counts_as_the_disease(tmp_path: Path) -> None:
+    write_job(tmp_path / "a", n=20, task={"positive": (0,), "positive_by": "user"})
+    assert "missed cases of benign" in _tables(_study(tmp_path))["consequences"].shown

@@ -191,6 +191,22 @@ def test_mixed_code_and_failed_checks_and_what_was_left_out_are_said(tmp_path: P
     assert "Synthetic tissue" in said
 
 
+def test_every_suspect_number_of_a_failed_check_is_named(tmp_path: Path) -> None:
+    for name, eps, sigma in (("u", 1, None), ("d", 4, 0.1)):
+        rising = Finding(
+            id="monotone",
+            title="a stronger FGSM never helps",
+            outcome="failed",
+            evidence="it rises",
+            taints=(fgsm(eps).id,),
+        )
+        write_job(tmp_path / name, n=20, sigma=sigma, findings=(rising,))
+    [said] = _words(tmp_path).suspect
+    assert "in 2 cases" in said
+    for suspect in ("FGSM 1/255 (undefended)", "FGSM 4/255 (noise σ=0.1)"):
+        assert suspect in said
+
+
 def test_each_audit_is_said_once(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         overlap = {"sentence": f"audit {min(seed, 1)}", "patient_overlap": 0.0}

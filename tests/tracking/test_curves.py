@@ -70,10 +70,23 @@ def test_no_strength_is_laid_on_another_or_on_the_clean_point(strengths: Sequenc
     rows = [made.result_row(c) for c in (CLEAN, *conditions)]
     found = curve(whole(conditions, rows), "as_trained/fgsm_linf/accuracy")
     assert len(found) == 1 + len(strengths)
-    scale = steps(conditions)
+    assert sorted(found) == sorted(steps(conditions).values())
+    scale = round(max(found) / max(strengths))
     assert curve_tags(whole(conditions, rows)) == {
         "step.fgsm_linf": f"{scale} x ε in grey levels of 255 (0: clean)"
     }
+
+
+@pytest.mark.parametrize("strengths", [(1e-20, 255), (1e-320, 1)])
+def test_strengths_that_no_whole_number_of_a_store_tells_apart_are_numbered(
+    strengths: Sequence[float],
+) -> None:
+    conditions = [fgsm(eps) for eps in strengths]
+    rows = [made.result_row(c) for c in (CLEAN, *conditions)]
+    found = curve(whole(conditions, rows), "as_trained/fgsm_linf/accuracy")
+    assert list(range(1 + len(strengths))) == sorted(found)
+    [said] = curve_tags(whole(conditions, rows)).values()
+    assert said == "place in the order of ε in grey levels of 255 (0: clean)"
 
 
 def test_undefined_values_are_left_out() -> None:
@@ -110,6 +123,9 @@ def test_settings_that_nothing_read_are_not_told() -> None:
     }
     noisy = used_params(every | {"injection.perturbation": "gaussian"})
     assert noisy["sigma"] == 0.1
+    on_no_image = {"injection.perturbation": "gaussian", "injection.probability": 0.0}
+    assert "sigma" not in used_params(every | on_no_image)
+    assert used_params(every | on_no_image)["injection.probability"] == 0
     attacked = used_params(every | {"attacks": ["pgd"], "evaluation.norm": ["2"]})
     assert attacked["attack.pgd.steps"] == 20
     assert "eps_px" not in attacked

@@ -12,7 +12,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from bcadv.results.schema import CLEAN
+from bcadv.results.files import digests
+from bcadv.results.schema import CLEAN, read_result, write_result
 from bcadv.tracking import record, store_uri
 from bcadv.tracking import tracker as tracker_module
 from bcadv.tracking.__main__ import main as places
@@ -91,6 +92,20 @@ def test_a_job_is_uploaded_whole_and_once(away: Path, capsys: pytest.CaptureFixt
     assert main(["--outputs", str(away), "--uri", uri]) == 0
     assert "1 there already" in capsys.readouterr().err
     assert everything(uri, "baseline") == before
+
+
+def test_files_that_are_not_those_of_the_results_are_not_shown(
+    away: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = away / "baseline" / "it"
+    result = read_result(folder)[0].model_copy(update={"files": digests(folder)})
+    (folder / "results.json").write_text(write_result(result), encoding="utf-8")
+    history = folder / "history.csv"
+    history.write_text(history.read_text().replace("0,", "7,", 1))
+    assert main(["--outputs", str(away), "--uri", store_uri(away)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "history.csv was changed or damaged since the results were written" in said
+    assert runs(store_uri(away)) == []
 
 
 def test_a_server_that_is_still_away_is_said_in_a_sentence(
