@@ -25,8 +25,8 @@ from bcadv.config import Config
 from bcadv.console import label, say
 from bcadv.data import splits
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.data.records import write_atomically
 from bcadv.evaluate.run import evaluate, variants_of
+from bcadv.files import write_atomically
 from bcadv.launch import together
 from bcadv.outcome import defence_of, result_of
 from bcadv.plan import plan_of

@@ -16,8 +16,8 @@ from bcadv import distributed
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import BatchNormChoice, Config
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.data.records import write_atomically
 from bcadv.errors import BcadvError
+from bcadv.files import write_atomically
 from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
 from bcadv.models.sync import whole_batches

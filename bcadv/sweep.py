@@ -24,8 +24,9 @@ from filelock import FileLock
 
 from bcadv.config import Config, validate
 from bcadv.data.folder import SUFFIXES
-from bcadv.data.records import image_files, write_atomically
+from bcadv.data.records import image_files
 from bcadv.errors import BcadvError
+from bcadv.files import write_atomically
 from bcadv.store.code import PACKAGE, version_of_files
 from bcadv.store.fingerprint import digest
 

@@ -240,7 +240,7 @@ def test_a_failed_job_is_said_at_once_and_done_when_mended(tmp_path: Path) -> No
     write_images(tmp_path / "one", broken=False)
     assert "2 of 2 jobs are done" in ended(fork(tmp_path, command))
     assert not (folder / "0" / "failed.txt").exists()
-    assert results(folder / "0")["data"]["n_test"] > 0
+    assert sum(results(folder / "0")["data"]["counts"]["test"].values()) > 0
     now = stamps(folder / "1")
     assert {name: now[name] for name in ("results.json", "predictions.parquet")} == {
         name: good[name] for name in ("results.json", "predictions.parquet")

@@ -25,8 +25,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from bcadv.data.records import Record, write_atomically
+from bcadv.data.records import Record
 from bcadv.errors import BcadvError
+from bcadv.files import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from bcadv.data.records import PARTS, Record, write_atomically
+from bcadv.data.records import PARTS, Record
 from bcadv.errors import BcadvError
+from bcadv.files import write_atomically
 
 FOLDS = (1, 2, 3, 4, 5)
 

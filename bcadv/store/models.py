@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bcadv.data.records import write_atomically
 from bcadv.errors import BcadvError
+from bcadv.files import write_atomically
 from bcadv.store import NOT_JOBS
 from bcadv.store.fingerprint import differences, digest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from bcadv.data.records import write_atomically
+from bcadv.files import write_atomically
 
 RUN_FILE = "mlflow_run.json"
 

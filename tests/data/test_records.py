@@ -15,9 +15,9 @@ from bcadv.data.records import (
     SUBTYPES,
     image_files,
     parse_name,
-    write_atomically,
 )
 from bcadv.errors import BcadvError
+from bcadv.files import write_atomically
 
 
 @given(

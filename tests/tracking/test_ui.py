@@ -193,7 +193,16 @@ def test_curves_of_several_runs_lie_over_each_other(ui: Ui, tmp_path: Path) -> N
         "[...document.querySelectorAll('.js-plotly-plot')].map(p => [...p.querySelectorAll("
         "'.scatterlayer .trace')].map(t => t.querySelectorAll('.points path').length))"
     )
-    ui.wait(lambda: any(plot.count(5) == 3 for plot in ui.ask(drawn)))
+    # Charts below the window are not drawn before they are scrolled to.
+    section = json.dumps(CURVE.rpartition("/")[0])
+    heading = f"[...document.querySelectorAll('*')].filter(e => e.innerText === {section}).at(-1)"
+    ui.wait(lambda: ui.ask(f"!!{heading}"))
+
+    def curves() -> bool:
+        ui.ask(f"{heading}.scrollIntoView()")
+        return any(plot.count(5) == 3 for plot in ui.ask(drawn))
+
+    ui.wait(curves)
     ui.see("Step", *(f"{SWEEP}/{n} ({CURVE})" for n in range(3)))
     ui.shoot(tmp_path / "curves.png")
 
