@@ -180,7 +180,12 @@ def as_one_of_two(config: Config, folder: Path, half_done: Path, half: Path) -> 
     entry = None
     if distributed.rank() == 0:
         entry = model_of(folder)
-        shutil.copyfile(entry.statistics("last", "clean"), entry.statistics("last", "noisy"))
+        for suffix in (".pt", ".json"):  # the record of its digest goes with a file
+            clean, noisy = (
+                entry.statistics("last", v).with_suffix(suffix) for v in ("clean", "noisy")
+            )
+            assert noisy.is_file()
+            shutil.copyfile(clean, noisy)
     run(config, folder.parent / "again")
     model = build_model(config, 2)
     recalibrate("clean", config, model, images(config), injection=None, entry=entry)
