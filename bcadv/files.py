@@ -1,4 +1,4 @@
-"""Writing files. Imports nothing of the package."""
+"""Writing files whole."""
 
 from __future__ import annotations
 

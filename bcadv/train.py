@@ -127,11 +127,9 @@ def obtain(
     """
     if not config.reuse:
         entry = Entry(folder / "model")
+        _clear_damage(entry, say)
         changed = differences(shape, entry.shape) if entry.shape else []
-        if entry.is_damaged:
-            say(f"{entry.folder} holds a model without whole records; training anew.")
-            shutil.rmtree(entry.folder)
-        elif changed:
+        if changed:
             say(f"The model in {entry.folder} had another {', '.join(changed)}; training anew.")
             shutil.rmtree(entry.folder)
         if entry.trained is None:
@@ -148,9 +146,7 @@ def obtain(
 
         with store.claim(name, on_wait):
             if entry.trained is None:
-                if entry.is_damaged:
-                    say(f"{entry.folder} holds a model without whole records; training anew.")
-                    shutil.rmtree(entry.folder)
+                _clear_damage(entry, say)
                 near = store.nearest(shape)
                 if near:
                     log.info("No stored model fits; the nearest differs in %s.", ", ".join(near))
@@ -161,6 +157,13 @@ def obtain(
     distributed.tell(None)
     say(f"Model {name} is already trained: {entry.folder}. For a new one: reuse=false.")
     return _trained(entry, reused=True)
+
+
+def _clear_damage(entry: Entry, say: Callable[[str], None]) -> None:
+    """Makes room for a model whose records vouch for it."""
+    if entry.is_damaged:
+        say(f"{entry.folder} holds a model without whole records; training anew.")
+        shutil.rmtree(entry.folder)
 
 
 def assist(

@@ -306,16 +306,20 @@ def first_to_fall(
         As `bcadv.metrics.fall.order_of_fall`, of a few images; how many of them fell first.
     """
     attacked = {c.id: c for c in conditions if c.strength > 0}
-    fall = Fall(np.zeros(0, np.int64), list(attacked.values()))
+    fall: Fall | None = None
     for of, name, answers in read_conditions(path):
         if of != variant:
             continue
         right = answers.prediction == answers.target
         if name == CLEAN.id:
             fall = Fall(answers.index[right], list(attacked.values()))
-        elif name in attacked:
+        elif name in attacked and fall is not None:
             true = answers.probability[np.arange(len(right)), answers.target]
             fall.see(attacked[name], answers.index, right, true)
+        elif name in attacked:
+            raise BcadvError(f"{path} does not hold the clean images of {variant!r} first.")
+    if fall is None:
+        raise BcadvError(f"{path} holds no clean images of {variant!r}.")
     order = fall.order()
     first, last = ends(len(order))
     return pd.concat([order.iloc[:first], order.iloc[len(order) - last :]]), first

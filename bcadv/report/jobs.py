@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bcadv.errors import BcadvError
-from bcadv.results.files import RESULTS, SWEEP_RECORD, SWEEPS, digest
+from bcadv.results.files import RESULTS, SWEEP_RECORD, SWEEPS, unharmed
 from bcadv.results.schema import Condition, Defence, Result, read_result
 from bcadv.store import NOT_JOBS
 
@@ -84,18 +84,8 @@ class Job:
         Raises:
             BcadvError: the file is gone, or not the one that the results were written with.
         """
-        path = self.folder / name
         wanted = self.result.files.get(name)
-        if wanted is not None and not path.is_file():
-            raise BcadvError(
-                f"{path} was removed since the results were written; run the job again."
-            )
-        if wanted is not None and digest(path) != wanted:
-            raise BcadvError(
-                f"{path} was changed or damaged since the results were written, so it is not "
-                "used; run the job again."
-            )
-        return path
+        return self.folder / name if wanted is None else unharmed(self.folder, name, wanted)
 
 
 def load_job(folder: Path) -> Job:
@@ -231,13 +221,9 @@ def told_apart(jobs: Iterable[Job]) -> list[Job]:
 
 
 def _setting(value: object) -> str:
-    return (
-        "by default"
-        if value is None
-        else str(value).lower()
-        if value is True or value is False
-        else f"{value}"
-    )
+    if value is None:
+        return "by default"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def newest_of_each(jobs: Iterable[Job]) -> list[Job]:

@@ -149,9 +149,13 @@ def positive_of(job: Job) -> str:
 
 def cases(jobs: Iterable[Job]) -> str:
     """What a positive image shows, in the plural."""
+    jobs = list(jobs)
     positive = list(dict.fromkeys(positive_of(job) for job in jobs))
-    # Only where that class is the positive one: the other classes of a tumour are no cancers.
-    return "cancers" if positive == ["malignant"] else f"cases of {' or '.join(positive)}"
+    # What these sources call so is cancer; a folder of somebody's own may mean anything by it.
+    tumours = {job.result.data.source for job in jobs} <= {"breakhis", "synthetic"}
+    if tumours and positive == ["malignant"]:
+        return "cancers"
+    return f"cases of {' or '.join(positive)}"
 
 
 def several_seeds(arms: Iterable[Arm]) -> bool:

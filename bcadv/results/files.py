@@ -1,9 +1,11 @@
-"""The names of everything that a job's folder holds."""
+"""The names of everything that a job's folder holds, and whether it is still what it was."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+
+from bcadv.errors import BcadvError
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions.parquet"
@@ -29,6 +31,28 @@ def digest(path: Path) -> str:
         while piece := file.read(1 << 20):
             found.update(piece)
     return found.hexdigest()
+
+
+def unharmed(folder: Path, name: str, wanted: str) -> Path:
+    """Path of a file that results vouch for.
+
+    Args:
+        folder: of the job.
+        name: of the file.
+        wanted: the digest that the results give it.
+
+    Raises:
+        BcadvError: the file is gone, or not the one that the results were written with.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise BcadvError(f"{path} was removed since the results were written; run the job again.")
+    if digest(path) != wanted:
+        raise BcadvError(
+            f"{path} was changed or damaged since the results were written, so it is not used; "
+            "run the job again."
+        )
+    return path
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -85,13 +85,12 @@ def steps(conditions: Sequence[Condition]) -> dict[float, int]:
 
 
 def _scale(strengths: Sequence[float]) -> int | None:
+    """Steps per unit; none where no number that a store can hold keeps the points apart."""
     scale = STEPS_PER_UNIT
-    while scale * max(strengths) <= LARGEST_STEP:
+    while scale * max(1, *strengths) <= LARGEST_STEP:
         if len({round(scale * strength) for strength in strengths}) == len(strengths):
             return scale
         scale *= 10
-        if scale > LARGEST_STEP:
-            return None
     return None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import bcadv
 from bcadv.store.models import slim
+from bcadv.store.statistics import read_statistics
 from bcadv.tracking.store import patiently
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _write(
     # A choice whose file was removed from the store since cannot be loaded, and is not promised.
     there = {variant: file for variant, file in statistics.items() if file.is_file()}
     for variant, file in there.items():
+        read_statistics(file)  # what was changed or damaged is not logged
         shutil.copyfile(file, data / f"{variant}.pt")
     wanted = preparation.get("batchnorm", [AS_TRAINED])
     kept = [variant for variant in wanted if variant == AS_TRAINED or variant in there]

@@ -19,7 +19,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from bcadv.errors import BcadvError
-from bcadv.results.files import HISTORY, RESULTS, digest
+from bcadv.results.files import HISTORY, RESULTS, unharmed
 from bcadv.results.schema import read_result
 from bcadv.store.models import REFERENCE, Entry, job_folders
 from bcadv.tracking import record as records
@@ -139,11 +139,8 @@ def _read(folder: Path, record: Record) -> Files:
     result = read_result(folder)[0]
     for name, wanted in result.files.items():
         # What the tracker shows is to be what the numbers were made from.
-        if (folder / name).is_file() and digest(folder / name) != wanted:
-            raise BcadvError(
-                f"{folder / name} was changed or damaged since the results were written; run the "
-                "job again."
-            )
+        if (folder / name).is_file():
+            unharmed(folder, name, wanted)
     history: list[dict[str, float]] = []
     if (folder / HISTORY).is_file():
         try:

@@ -22,7 +22,9 @@ from bcadv.data.batches import Crops, scale
 from bcadv.data.records import Record
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
+from bcadv.store.statistics import write_statistics
 from bcadv.tracking import record, store_uri
+from bcadv.tracking.model import log_model
 from bcadv.tracking.pyfunc import ImageClassifier
 from tests.tracking import made
 
@@ -205,6 +207,16 @@ def test_a_model_half_uploaded_is_gone_on_with(
     assert mlflow.pyfunc.load_model(f"runs:/{tracker.run.run_id}/model").predict(images()).size
 
 
+def test_damaged_statistics_are_not_logged(tmp_path: Path, checkpoint: Path) -> None:
+    clean = tmp_path / "last.clean.pt"
+    write_statistics({"x": torch.zeros(3)}, clean, "code")
+    clean.write_bytes(clean.read_bytes()[:-1] + b"x")
+    client, run_id = MlflowClient(), "0" * 32
+    preparation = {"classes": made.CLASSES, "batchnorm": ["clean"]}
+    with pytest.raises(BcadvError, match=r"last\.clean\.pt cannot be used"):
+        log_model(client, run_id, checkpoint, preparation, {"clean": clean})
+
+
 def test_every_choice_of_statistics_that_was_reported_can_be_loaded(
     tmp_path: Path, checkpoint: Path
 ) -> None:
@@ -215,7 +227,7 @@ def test_every_choice_of_statistics_that_was_reported_can_be_loaded(
     }
     folder = tmp_path / "defense" / "it"
     clean = tmp_path / "last.clean.pt"
-    torch.save(shifted, clean)
+    write_statistics(shifted, clean, "code")
     tracker = made.tracker(folder, tmp_path)
     tracker.start(made.params())
     result = made.write_files(folder)
