@@ -170,7 +170,11 @@ def _study(folder: Path, undefended: Mapping[Condition, float], gains: Sequence[
     return build_study(*find_jobs([folder]))
 
 
-@pytest.mark.parametrize("other", [fgsm(0.001, "2"), pgd(0.01)], ids=["norm", "strength"])
+@pytest.mark.parametrize(
+    "other",
+    [fgsm(0.001, "2"), fgsm(4, "2"), pgd(0.01)],
+    ids=["norm", "norm of the same number", "strength"],
+)
 def test_another_norm_or_a_weaker_attack_contradicts_no_gain(
     tmp_path: Path, other: Condition
 ) -> None:
