@@ -91,6 +91,7 @@ def _attack(config: Config, name: str, norm: Norm) -> Series:
                 settings=settings,
                 label=row.label_of(norm, settings),
                 how=row.how_of(settings),
+                steps=row.steps_of(settings),
             )
             for strength in sorted(grid)
         )

@@ -36,9 +36,14 @@ def test_several_attacks_have_both_norms_with_grids_of_their_own(tmp_path: Path)
     assert plan.series[2].first.settings["steps"] == 40
     assert "40" in plan.series[2].first.label
     assert "40" in plan.series[2].first.how
-    assert "one step" not in plan.series[2].first.how
+    assert [series.first.steps for series in plan.series] == [1, 1, 40, 40]
     assert len({c.id for c in plan.conditions}) == len(plan.conditions) == 10
     assert plan.conditions[:2] == (CLEAN, REPEATED)
+
+
+def test_an_attack_of_one_step_is_one_by_whatever_name(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "attacks=[fgsm,pgd]", "attack.pgd.steps=1")
+    assert [series.first.steps for series in plan_of(config).attacks] == [1, 1]
 
 
 def test_strength_zero_answers_the_clean_images_again(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ class Attack:
         access: what it knows of the model.
         how: what it does, for a sentence; may name options.
         norms: that it exists in.
+        steps: along how many gradients in a row it goes, unless its option ``steps`` says so.
         options: its settings.
     """
 
@@ -88,6 +89,7 @@ class Attack:
     access: Literal["white box"]
     how: str
     norms: tuple[Norm, ...]
+    steps: int | None = None
     options: tuple[Option, ...] = ()
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Value]:
@@ -121,6 +123,11 @@ class Attack:
         """What it knows and does, for a sentence."""
         return f"{self.access}, {self.how.format(**settings)}"
 
+    def steps_of(self, settings: Mapping[str, Value]) -> int | None:
+        """Along how many gradients in a row it goes; an attack that uses none has none."""
+        steps = settings.get("steps", self.steps)
+        return None if steps is None else int(steps)
+
 
 _ROWS = (
     Attack(
@@ -132,6 +139,7 @@ _ROWS = (
         access="white box",
         how="one step",
         norms=("inf", "2"),
+        steps=1,
     ),
     Attack(
         name="pgd",
@@ -140,7 +148,7 @@ _ROWS = (
         words="Projected gradient descent (Madry et al. 2018): many small steps.",
         family="gradient",
         access="white box",
-        how="{steps} steps from each of {restarts} start(s)",
+        how="projected steps along the gradient, {steps} from each start",
         norms=("inf", "2"),
         options=(
             Option("steps", 20, "whole number", "Gradients per restart.", low=1),

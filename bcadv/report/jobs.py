@@ -209,7 +209,9 @@ def told_apart(jobs: Iterable[Job]) -> list[Job]:
         ]
         for series, condition in of_series.items():
             said = [
-                f"{n} {_setting(condition.settings[n])}" for n in differ if n in condition.settings
+                f"{n} {setting_text(condition.settings[n])}"
+                for n in differ
+                if n in condition.settings
             ]
             labels[series] = f"{label} ({', '.join(said)})" if said else label
     return [
@@ -220,7 +222,8 @@ def told_apart(jobs: Iterable[Job]) -> list[Job]:
     ]
 
 
-def _setting(value: object) -> str:
+def setting_text(value: object) -> str:
+    """An option's value, for a sentence."""
     if value is None:
         return "by default"
     return str(value).lower() if isinstance(value, bool) else str(value)

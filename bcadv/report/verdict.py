@@ -153,7 +153,7 @@ def _limits(facts: Facts) -> list[str]:
             "patients are few. What differs between these trained models may also be chance of "
             "training, which is not in the intervals."
         )
-    if study.attacks and all("one step" in attack.first.how for attack in study.attacks):
+    if study.attacks and all(attack.first.steps == 1 for attack in study.attacks):
         names = listed([attack.label for attack in study.attacks])
         said.append(
             f"{names} take{'' if len(study.attacks) > 1 else 's'} one step, a weak attack: "

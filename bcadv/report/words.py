@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bcadv.metrics.pooled import N_BOOT
 from bcadv.report.arms import VERSIONS
-from bcadv.report.jobs import Job
+from bcadv.report.jobs import Job, setting_text
 from bcadv.report.numbers import Series, several_seeds
 from bcadv.report.paper import unlike_the_papers_training
 from bcadv.report.prose import listed, plural
@@ -139,7 +139,9 @@ def _attack(attack: Series) -> str:
         "2": "Euclidean length of the change, pixels in [0, 1]",
     }.get(attack.first.norm or "", "strength")
     settings = [
-        f"{name} {value}" for name, value in attack.first.settings.items() if value is not None
+        f"{name} {setting_text(value)}"
+        for name, value in attack.first.settings.items()
+        if value is not None
     ]
     more = f" ({', '.join(settings)})" if settings else ""
     how = ", ".join(word for word in (attack.first.how, attack.first.goal) if word)

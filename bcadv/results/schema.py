@@ -57,6 +57,7 @@ class Condition(Model):
         settings: other options of the perturbation.
         label: what people call it without its strength, e.g. ``PGD, 40 steps, L2``.
         how: of an attack, what it knows and does, as words for a sentence.
+        steps: of an attack, along how many gradients in a row it goes; ``None`` where it has none.
         id: names the condition in every file, e.g. ``pgd_linf_4_3fa2b1``; made from the rest.
     """
 
@@ -70,6 +71,7 @@ class Condition(Model):
     settings: Mapping[str, Setting] = Field(default_factory=dict)
     label: str
     how: str = ""
+    steps: int | None = Field(default=None, ge=1)
     id: str = ""
 
     @model_validator(mode="after")

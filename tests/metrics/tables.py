@@ -22,6 +22,7 @@ def fgsm(eps_px: float, norm: Literal["inf", "2"] = "inf") -> Condition:
         goal="untargeted",
         label="FGSM" if norm == "inf" else "FGM, L2",
         how="white box, one step",
+        steps=1,
     )
 
 
