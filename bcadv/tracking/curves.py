@@ -77,11 +77,15 @@ def steps(conditions: Sequence[Condition]) -> dict[float, int]:
     1000 steps per unit, or so many times ten more that no two points meet. Where a store could not
     hold such a number, the strengths are numbered.
     """
-    strengths = sorted({condition.strength for condition in conditions} | {0.0})
+    strengths = _strengths(conditions)
     scale = _scale(strengths)
     if scale is None:
         return {strength: number for number, strength in enumerate(strengths)}
     return {strength: round(scale * strength) for strength in strengths}
+
+
+def _strengths(conditions: Sequence[Condition]) -> list[float]:
+    return sorted({condition.strength for condition in conditions} | {0.0})
 
 
 def _scale(strengths: Sequence[float]) -> int | None:
@@ -102,7 +106,7 @@ def curve_tags(result: Result) -> dict[str, str]:
             series.setdefault(condition.series, []).append(condition)
     said = {}
     for name, conditions in series.items():
-        scale = _scale([0.0, *(condition.strength for condition in conditions)])
+        scale = _scale(_strengths(conditions))
         what = "place in the order of" if scale is None else f"{scale} x"
         said[f"step.{name}"] = f"{what} {conditions[0].axis}"
     return said

@@ -77,6 +77,14 @@ def test_no_strength_is_laid_on_another_or_on_the_clean_point(strengths: Sequenc
     }
 
 
+def test_a_strength_of_zero_is_the_clean_point() -> None:
+    conditions = [fgsm(eps) for eps in (0, 0.25, 16)]
+    rows = [made.result_row(c) for c in (CLEAN, *conditions)]
+    assert list(curve(whole(conditions, rows), "as_trained/fgsm_linf/accuracy")) == [0, 250, 16000]
+    said = curve_tags(whole(conditions, rows))["step.fgsm_linf"]
+    assert said == "1000 x ε in grey levels of 255 (0: clean)"
+
+
 @pytest.mark.parametrize("strengths", [(1e-20, 255), (1e-320, 1)])
 def test_strengths_that_no_whole_number_of_a_store_tells_apart_are_numbered(
     strengths: Sequence[float],
