@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import re
+import shlex
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from filelock import FileLock
+
+from bcadv.errors import BcadvError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +33,7 @@ _T = TypeVar("_T")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _LOCK = ".mlflow.lock"
 _LOCK_SECONDS = 120.0
+_REACH_SECONDS = 5.0
 
 # Between attempts at something that the store was too busy for.
 _PAUSES = (0.5, 2.0)
@@ -41,7 +49,25 @@ def store_uri(outputs: Path) -> str:
     for the others (mlflow sets SQLite's busy timeout in each of its sessions, and never turns a
     read into a write within one, so that waiting always helps), and then tries again.
     """
-    return f"sqlite:///{(outputs / 'mlflow.db').resolve()}"
+    return database_uri((outputs / "mlflow.db").resolve())
+
+
+def database_uri(path: Path) -> str:
+    """The address of an SQLite file, whatever its name holds.
+
+    SQLAlchemy reads ``%`` and ``?`` in an address as its own, and since 2.1 undoes quoting.
+    """
+    if not {"%", "?"} & set(str(path)):
+        return f"sqlite:///{path}"
+    # With the driver's name, MLflow makes no folder named like the quoted path.
+    as_it_is = f"sqlite+pysqlite:///{path}"
+    return as_it_is if _leads_to(as_it_is, path) else f"sqlite+pysqlite:///{quote(str(path))}"
+
+
+def _leads_to(address: str, path: Path) -> bool:
+    from sqlalchemy.engine import make_url
+
+    return make_url(address).database == str(path)
 
 
 def public(text: str) -> str:
@@ -50,7 +76,12 @@ def public(text: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What a person needs of an exception, at most 200 characters and no password."""
+    """What a person needs of an exception, at most 200 characters and no password.
+
+    Words of our own are whole sentences, and stay whole.
+    """
+    if isinstance(error, BcadvError):
+        return public(str(error)).rstrip(".")
     return public((str(error).splitlines() or [type(error).__name__])[0])[:200]
 
 
@@ -86,12 +117,20 @@ def connect(
         A client, and the id of each experiment.
 
     Raises:
-        Exception: anything, where the store cannot be reached or made.
+        BcadvError: a database cannot be opened, or was made by a newer MLflow.
+        Exception: anything else, where the store cannot be reached or made.
     """
     _settle()
     from mlflow import MlflowClient
 
     address = uri or store_uri(outputs)
+    if uri is None and not _leads_to(address, (outputs / "mlflow.db").resolve()):
+        raise BcadvError(
+            "its folder's name holds a question mark, which SQLAlchemy before 2.1 has no address "
+            "for: pip install --upgrade sqlalchemy, or rename the folder"
+        )
+    if _is_database(address):
+        reach(address)
     # Connecting creates the schema, which eight processes at once would trip over.
     with alone(outputs, address):
         if address == store_uri(outputs):
@@ -101,10 +140,99 @@ def connect(
     return client, ids
 
 
+def reach(address: str) -> None:
+    """Opens a database once, because MLflow tries ten times, over minutes and in silence.
+
+    Raises:
+        BcadvError: it cannot be opened, does not answer, or was made by a newer MLflow.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        place = make_url(address)
+        if place.get_backend_name() == "sqlite" and place.database not in {None, "", ":memory:"}:
+            Path(str(place.database)).parent.mkdir(parents=True, exist_ok=True)
+        revision = _within(_REACH_SECONDS, partial(_revision, address))
+    except TimeoutError:
+        raise BcadvError(f"it does not answer within {_REACH_SECONDS:g} s") from None
+    except OSError as error:
+        raise BcadvError(f"{error.filename or 'it'}: {error.strerror or error}") from error
+    except SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or error)
+        raise BcadvError(f"it cannot be opened: {(cause.splitlines() or [''])[0][:200]}") from error
+    known = _known_revisions()
+    if revision is not None and known and revision not in known:
+        raise BcadvError(_too_new(place.database, revision, embedded=address.startswith("sqlite")))
+
+
+def _too_new(database: str | None, revision: str, *, embedded: bool) -> str:
+    from importlib.metadata import version
+
+    aside = ""
+    if embedded and database:
+        new = f"{database}.newer"
+        aside = (
+            f", or move it aside (mv {shlex.quote(database)} {shlex.quote(new)}) and upload the "
+            "jobs to a fresh one with python -m bcadv.tracking.sync"
+        )
+    return (
+        f"its tables (revision {revision}) were made by a newer MLflow than the one installed "
+        f"here, {version('mlflow')}: pip install --upgrade mlflow{aside}"
+    )
+
+
+def _revision(address: str) -> str | None:
+    """Of the tables in a database; ``None`` where there are none, or it is busy."""
+    from sqlalchemy import NullPool, create_engine, inspect, text
+    from sqlalchemy.exc import OperationalError
+
+    engine = create_engine(address, poolclass=NullPool)
+    try:
+        if "alembic_version" not in inspect(engine).get_table_names():
+            return None
+        with engine.connect() as connection:
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return None if found is None else str(found)
+    except OperationalError as error:
+        if "locked" in str(error):  # by a writer, whom MLflow waits for
+            return None
+        raise
+    finally:
+        engine.dispose()
+
+
+def _known_revisions() -> set[str]:
+    """Of the tables, as this MLflow can bring them up to date; none where it hides them."""
+    import mlflow
+
+    versions = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    return {file.name.partition("_")[0] for file in versions.glob("*_*.py")}
+
+
+def _within(seconds: float, action: Callable[[], _T]) -> _T:
+    """The result of an action, unless it takes too long; it is then left to itself.
+
+    Raises:
+        TimeoutError: it took too long.
+        Exception: whatever the action raised.
+    """
+    outcome: Future[_T] = Future()
+
+    def act() -> None:
+        try:
+            outcome.set_result(action())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=act, daemon=True).start()
+    return outcome.result(timeout=seconds)
+
+
 def prepare(outputs: Path, uri: str | None, experiments: Sequence[str]) -> None:
     """Creates store and experiments once, before the jobs of a sweep start.
 
-    A server that cannot be reached costs a warning: the jobs run, and their files stand.
+    A store that cannot be reached costs a warning: the jobs run, and their files stand.
 
     Args:
         outputs: the output folder.
@@ -122,6 +250,7 @@ def prepare(outputs: Path, uri: str | None, experiments: Sequence[str]) -> None:
 
 
 def _settle() -> None:
+    _have_a_home()
     # Read when mlflow is imported or asks. A server that is gone or hangs must be noticed in
     # seconds, and nothing about anybody's runs is reported to anyone. No retries by the HTTP
     # layer: it would also repeat a request to create a run that was answered late.
@@ -137,6 +266,20 @@ def _settle() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # What mlflow logs as an error it raises as well; the caller says it once.
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+
+
+def _have_a_home() -> None:
+    """Names a folder where there is no home, as under a number no user has: MLflow wants one."""
+    try:
+        Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir()) / f"bcadv-{os.getuid()}"
+        home.mkdir(parents=True, exist_ok=True)
+        os.environ["HOME"] = str(home)
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
 
 
 @contextmanager
