@@ -10,15 +10,31 @@ import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from bcadv.errors import BcadvError
 from bcadv.perturb.catalog import ATTACKS
+from bcadv.text import shorten
 
 BatchNormChoice = Literal["as_trained", "clean", "noisy"]
 Part = Literal["train", "val", "test"]
+
+_SHOWN = 200
+"""Characters of a value that a message repeats."""
+
+_IMAGES = "Give a whole number of at least 1, and at most 65536."
 
 
 def _as_list(value: object) -> object:
@@ -46,10 +62,52 @@ GreyLevels = tuple[Annotated[float, Field(ge=0, le=255)], ...]
 Strengths = Annotated[GreyLevels, BeforeValidator(_as_list), Field(min_length=1)]
 
 
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation is made of."""
+    inner = {kind for part in get_args(annotation) for kind in _kinds(part)}
+    return inner or {annotation}
+
+
+def _shortest(value: Any) -> Any:
+    """Floats as the shortest decimal that lies within 1e-12 of them, in whatever holds them.
+
+    So a sum in binary, 0.30000000000000004, is the 0.3 that a person means and writes.
+    """
+    if isinstance(value, tuple):
+        return tuple(_shortest(one) for one in value)
+    return float(f"{value:.12g}") if isinstance(value, float) else value
+
+
 class Section(BaseModel):
     """A part of the configuration; unknown keys are mistakes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _means_something(cls, value: Any, info: ValidationInfo) -> Any:
+        """What the types alone would let pass: nothing for a text, a truth for a number."""
+        if isinstance(value, str) and not value.strip():
+            raise PydanticCustomError("empty", "it is empty")
+        if isinstance(value, str) and ("\x00" in value or _broken(value)):
+            raise PydanticCustomError(
+                "text", "it holds a null character or bytes that are not UTF-8"
+            )
+        inside = value if isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(one, bool) for one in inside):
+            kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+            if bool not in kinds and kinds & {int, float}:
+                raise PydanticCustomError("number", "a truth value is no number")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _as_written(cls, value: Any) -> Any:
+        return _shortest(value)
+
+
+def _broken(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class DataConfig(Section):
@@ -95,7 +153,7 @@ class DataConfig(Section):
     augment: tuple[Literal["crop", "hflip", "vflip", "rot90"], ...] = Field(
         default=("crop",), description="Give a list of crop, hflip, vflip, rot90."
     )
-    batch_size: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
+    batch_size: int = Field(default=32, ge=1, le=65_536, description=_IMAGES)
     on_bad_image: Literal["raise", "skip"] = Field(
         default="raise", description="Give raise or skip."
     )
@@ -129,11 +187,14 @@ class ModelConfig(Section):
         description="Give 64 hexadecimal digits (sha256sum FILE prints them).",
     )
     weights_url: str | None = None
-    growth_rate: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
-    block_config: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        default=(6, 12, 24, 16), min_length=1, description="Give layers per block."
+    growth_rate: int = Field(default=32, ge=1, le=512, description="Give 1 to 512 channels.")
+    block_config: tuple[Annotated[int, Field(ge=1, le=512)], ...] = Field(
+        default=(6, 12, 24, 16),
+        min_length=1,
+        max_length=10,
+        description="Give layers per block, 1 to 512 in up to 10 blocks.",
     )
-    init_features: int = Field(default=64, ge=1, description="Give a whole number of at least 1.")
+    init_features: int = Field(default=64, ge=1, le=4096, description="Give 1 to 4096 channels.")
     compile: bool = Field(default=False, description="Give true or false.")
 
 
@@ -171,18 +232,18 @@ class OptimizerConfig(Section):
 class TrainerConfig(Section):
     """How long, how exact, and on what."""
 
-    max_epochs: int = Field(ge=1, description="Give a whole number of at least 1.")
+    max_epochs: int = Field(ge=1, le=1_000_000, description="Give 1 to 1000000 epochs.")
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_number_as_text)] = Field(
         default="auto", description="Give auto, 32 or bf16."
     )
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
         default="auto", description="Give auto, cpu or gpu."
     )
-    threads: Annotated[int, Field(ge=1)] | None = Field(
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         default=None, description="Give a number of threads, or null."
     )
-    devices: int = Field(default=1, ge=1, description="Give a whole number of at least 1.")
-    nodes: int = Field(default=1, ge=1, description="Give a whole number of at least 1.")
+    devices: int = Field(default=1, ge=1, le=4096, description="Give 1 to 4096.")
+    nodes: int = Field(default=1, ge=1, le=4096, description="Give 1 to 4096.")
     checkpoint: Literal["best", "last"] = Field(default="last", description="Give best or last.")
     early_stopping: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Give epochs of patience, or null."
@@ -203,8 +264,8 @@ class TrackingConfig(Section):
 class PathsConfig(Section):
     """Where things are written."""
 
-    outputs: Path
-    cache: Path
+    outputs: Path = Field(description="Give a folder.")
+    cache: Path = Field(description="Give a folder.")
 
 
 class Config(Section):
@@ -304,18 +365,49 @@ def _sentence(error: Any) -> str:
         if part not in fields:
             if error["type"] == "extra_forbidden":
                 near = get_close_matches(part, list(fields), n=1)
-                name = ".".join([*names, part])
+                name = shorten(".".join([*names, part]), _SHOWN)
                 hint = f"did you mean {'.'.join([*names, near[0]])}?" if near else "remove it."
                 return f"unknown option {name}: {hint}"
             break
         names.append(part)
         remedy = fields[part].description or ""
         model = fields[part].annotation
+    name = ".".join(names)
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{message}."
-    message = message[0].lower() + message[1:]
-    return f"{'.'.join(names)}={error['input']} cannot be used: {message}. {remedy}".strip()
+        return f"{shorten(message)}."
+    if error["type"] == "missing":
+        return f"{name} is missing, and every job needs it. {remedy}".strip()
+    message = (message[0].lower() + message[1:]).removesuffix(" for <class 'pathlib.Path'>")
+    given = error["input"]
+    shown = shorten(_as_typed(given), _SHOWN)
+    if error["type"] in {"path_type", "string_type"} and isinstance(given, int | float):
+        # Hydra read a name of digits as a number.
+        remedy += f" A text that reads as a number goes in quotes: '{name}=\"{given}\"'"
+    return f"{name}={shown} cannot be used: {message}. {remedy}".strip()
+
+
+def _as_typed(value: Any) -> str:
+    """A value as it stands on a command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_as_typed, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{_as_typed(one)}' for key, one in value.items())}}}"
+    return str(value)
+
+
+def canonical(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as the program understands them, so that what means the same is the same.
+
+    Args:
+        raw: plain containers; what cannot be used stays as it is.
+    """
+    try:
+        return Config.model_validate(raw).model_dump(mode="json")
+    except ValidationError:
+        return dict(raw)
 
 
 def validate(raw: Mapping[str, Any]) -> Config:
@@ -334,10 +426,13 @@ def validate(raw: Mapping[str, Any]) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         # A union reports each of its branches; one sentence per option is enough.
-        sentences = list(dict.fromkeys(_sentence(finding) for finding in error.errors()))
+        findings = error.errors(include_url=False, include_context=False)
+        sentences = list(dict.fromkeys(_sentence(finding) for finding in findings))
         by_option = {sentence.split("=")[0]: sentence for sentence in sentences[::-1]}
         raise BcadvError("\n".join(list(by_option.values())[::-1])) from None
     _check_root(config.data)
+    _check_data(config.data)
+    _check_weights(config.model)
     return config
 
 
@@ -348,9 +443,36 @@ def _check_root(data: DataConfig) -> None:
             "data=folder needs to know where the images lie: add data.root=FOLDER, "
             "a folder per class (optionally below train/, val/ and test/)."
         )
-    if data.source == "breakhis" and (data.root is None or not data.root.is_dir()):
+    if data.source == "breakhis" and (data.root is None or not _is_folder(data.root)):
         from bcadv.data.download import missing_data_message
 
         raise BcadvError(missing_data_message(data.root or Path("data/breakhis")))
-    if data.source == "folder" and data.root is not None and not data.root.is_dir():
+    if data.source == "folder" and data.root is not None and not _is_folder(data.root):
         raise BcadvError(f"data.root={data.root} is not a folder: give one that exists.")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # a folder above it that one may not look into, or too long a name
+        raise BcadvError(f"data.root={path} cannot be reached: {error.strerror}.") from None
+
+
+def _check_data(data: DataConfig) -> None:
+    """What the source would refuse once torch is loaded."""
+    if data.source != "folder":
+        from bcadv.data.breakhis import chosen_subtypes
+
+        chosen_subtypes(data.subtypes)
+    elif data.group_regex is not None:
+        from bcadv.data.folder import compile_groups
+
+        compile_groups(data.group_regex)
+
+
+def _check_weights(model: ModelConfig) -> None:
+    """An unknown name is said before torch is loaded, not when the weights are fetched."""
+    if model.weights is not None:
+        from bcadv.models.registry import find_source
+
+        find_source(model.weights, sha256=model.weights_sha256, url=model.weights_url)

@@ -209,7 +209,7 @@ class _Download:
 
     def run(self, progress: bool) -> str:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),

@@ -19,16 +19,19 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bcadv import sweep
-from bcadv.config import validate
+from bcadv.config import Config, validate
 from bcadv.errors import BcadvError
-from bcadv.explain import explain, option_names
+from bcadv.explain import explain, option_names, owners
 from bcadv.options import register
+from bcadv.overrides import count_jobs, quoted, read, settled, twice
 from bcadv.sweep import Sweep
+from bcadv.text import printable, shorten
 from bcadv.world import started_outside
 
 register()
@@ -62,6 +65,8 @@ def task(cfg: DictConfig) -> None:
     raw = resolve(cfg)
     try:
         config = validate(raw)
+        if hydra_cfg.job.chdir:
+            _refuse_relative(config)
         # Jobs that were handed to a cluster outlive a command that is killed and begun again.
         with sweep.own(folder) if in_sweep else nullcontext():
             if (in_sweep or config.resume) and sweep.finished(folder, raw):
@@ -82,9 +87,40 @@ def task(cfg: DictConfig) -> None:
         raise sweep.JobFailed(str(error)) from None
 
 
+def _refuse_relative(config: Config) -> None:
+    """A relative path would mean another place in the job's folder than it did in the command."""
+    places = {
+        "data.root": config.data.root,
+        "data.folds_dir": config.data.folds_dir,
+        "paths.outputs": config.paths.outputs,
+        "paths.cache": config.paths.cache,
+    }
+    relative = [f"{n}={path}" for n, path in places.items() if path and not path.is_absolute()]
+    if relative:
+        raise BcadvError(
+            f"hydra.job.chdir=true makes each job's folder the current one, and {relative[0]} "
+            "would lie there: give a whole path, or leave hydra.job.chdir out (a job's files go to "
+            "its folder anyway)."
+        )
+
+
 def compose_job(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of a command line, with Hydra's own part."""
-    return compose("config", overrides=list(overrides), return_hydra_config=True)
+    """The configuration of a command line, with Hydra's own part.
+
+    Raises:
+        BcadvError: Hydra cannot make one, and has no words for it.
+        HydraException, OmegaConfBaseException: Hydra cannot make one.
+    """
+    try:
+        return compose("config", overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, OSError):
+        raise
+    except Exception as error:  # an assertion, a recursion: its composing trusts what it is given
+        cause = (str(error).splitlines() or [""])[0]
+        raise BcadvError(
+            f"Hydra makes no configuration of this command line: {type(error).__name__}: "
+            f"{shorten(cause, 200)}."
+        ) from error
 
 
 def settings(cfg: DictConfig) -> Mapping[str, Any]:
@@ -92,45 +128,67 @@ def settings(cfg: DictConfig) -> Mapping[str, Any]:
     return resolve(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
 
 
-def precheck(overrides: list[str], *, multirun: bool = False) -> tuple[list[str], Sweep | None]:
+def precheck(
+    overrides: list[str], *, multirun: bool = False, leading: bool = True
+) -> tuple[list[str], Sweep | None]:
     """Judges a command line before Hydra makes a folder for it.
 
     Args:
         overrides: Hydra's, as on the command line.
         multirun: whether `-m` was given.
+        leading: whether this process is the one that speaks.
 
     Returns:
-        Overrides to add (the folder to go on in), and the sweep that the command asks for.
+        The overrides to hand to Hydra (with the folder to go on in), and the sweep that the
+        command asks for.
 
     Raises:
         BcadvError: when the configuration cannot be used.
     """
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        parser = OverridesParser.create()
-        parsed = parser.parse_overrides(overrides)
+        parsed = read(overrides, conf_dir(), _options)
+        for note in twice(parsed) if leading else ():
+            sweep.say(note)
         single = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
         cfg = compose_job(single)
-        if multirun or str(cfg.hydra.mode).endswith("MULTIRUN"):
+        in_sweep = multirun or str(cfg.hydra.mode).endswith("MULTIRUN")
+        if in_sweep:
             if started_outside(os.environ) is not None:
                 raise BcadvError(
                     "srun and torchrun start one job, not a sweep: for a sweep on several devices "
                     "set trainer.devices, and let a launcher start the jobs."
                 )
-            return _precheck_sweep(cfg, overrides)
+            # Once, because a shuffled list is another at each look.
+            line = settled(parsed)
+            planned = _precheck_sweep(cfg, parsed, line, flag=multirun)
+            if planned is None:
+                return overrides, None
+            return [*line, f"hydra.sweep.dir={quoted(str(planned.folder))}"], planned
         raw = settings(compose_job(overrides))
     config = validate(raw)
+    if cfg.hydra.job.chdir:
+        _refuse_relative(config)
     if not config.resume or any(item.startswith("hydra.run.dir") for item in overrides):
-        return [], None
+        return overrides, None
     from bcadv.resume import unfinished
 
     folder = unfinished(raw, config)
-    return ([] if folder is None else [f"hydra.run.dir='{folder}'"]), None
+    more = [] if folder is None else [f"hydra.run.dir={quoted(str(folder))}"]
+    return [*overrides, *more], None
 
 
-def _precheck_sweep(cfg: DictConfig, overrides: list[str]) -> tuple[list[str], Sweep | None]:
+def _options() -> list[str]:
+    """The names of all options, whichever files of the conf tree are chosen."""
+    composed = option_names(OmegaConf.to_container(compose("config"), resolve=False))
+    return sorted({*composed, *owners(conf_dir())})
+
+
+def _precheck_sweep(
+    cfg: DictConfig, overrides: list[Override], line: list[str], *, flag: bool
+) -> Sweep | None:
     # Other sweepers choose values as they go; only Hydra's own is known beforehand.
     if not str(cfg.hydra.sweeper._target_).endswith("BasicSweeper"):
-        return [], None
+        return None
     # Loaded here because a single job does without it.
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
@@ -140,18 +198,33 @@ def _precheck_sweep(cfg: DictConfig, overrides: list[str]) -> tuple[list[str], S
             f"hydra.sweep.subdir={unresolved['subdir']}: the jobs of a sweep lie in folders "
             "named by their numbers; leave the option out."
         )
+    parser = OverridesParser.create()
     params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*params, *overrides])
+    grid = parser.parse_overrides(params)
+    swept = any(override.is_sweep_override() for override in (*grid, *overrides))
+    launcher = str(cfg.hydra.launcher._target_)
+    # Handing one job to a cluster is no mistake.
+    if flag and not swept and launcher.endswith("BasicLauncher"):
+        raise BcadvError(
+            "-m runs a job for each of several values, and no option has several: leave -m out, or "
+            "give some, as in -m sigma=0.05,0.1."
+        )
+    count_jobs(overrides, grid)
+    parsed = parser.parse_overrides([*params, *line])
     [batch] = BasicSweeper.split_arguments(parsed, None)
     jobs = [sweep.judge(job, settings(compose_job(job))) for job in batch]
-    named = any(item.startswith("hydra.sweep.dir=") for item in overrides)
+    if cfg.hydra.job.chdir:
+        for job in jobs:
+            if job.config is not None:
+                _refuse_relative(job.config)
+    named = any(str(item.input_line).startswith("hydra.sweep.dir=") for item in overrides)
     planned = sweep.plan(
         jobs,
         Path(str(settings(cfg)["paths"]["outputs"])),
         Path(str(cfg.hydra.sweep.dir)) if named else None,
     )
     planned.start()
-    return [f"hydra.sweep.dir='{planned.folder}'"], planned
+    return planned
 
 
 def follow(overrides: list[str], *, multirun: bool = False) -> None:
@@ -164,9 +237,9 @@ def follow(overrides: list[str], *, multirun: bool = False) -> None:
         multirun: whether `-m` was given.
     """
     try:
-        more, _ = precheck(overrides, multirun=multirun)
+        checked, _ = precheck(overrides, multirun=multirun, leading=False)
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cfg = compose_job([*overrides, *more])
+            cfg = compose_job(checked)
             folder, raw = Path(str(cfg.hydra.run.dir)), settings(cfg)
     except (BcadvError, HydraException, OmegaConfBaseException):
         sys.exit(2)
@@ -177,9 +250,19 @@ def follow(overrides: list[str], *, multirun: bool = False) -> None:
         run(config, folder)
 
 
+def _refuse_folder() -> None:
+    """What Hydra writes down must be text, and the current folder is part of it."""
+    here = os.getcwd()  # noqa: PTH109  a path as the system gives it
+    if any("\ud800" <= character <= "\udfff" for character in here):
+        raise BcadvError(
+            f"the name of the current folder, {here}, holds bytes that are not UTF-8: rename it, "
+            "or start from another folder."
+        )
+
+
 def complain(message: str) -> NoReturn:
     """Ends with status 2 and the message, without a traceback."""
-    sys.stderr.write(f"bcadv: {message}\n")
+    sys.stderr.write(f"bcadv: {printable(shorten(message))}\n")
     sys.exit(2)
 
 
@@ -213,9 +296,15 @@ def main() -> None:
             if world is not None and world.rank > 0:
                 follow(overrides, multirun=bool(flags))
                 return
-            more, planned = precheck(overrides, multirun=bool(flags))
+            _refuse_folder()
+            checked, planned = precheck(overrides, multirun=bool(flags))
             # Flags first: argparse takes no options on both sides of one.
-            sys.argv[1:] = [*flags, *overrides, *more]
+            sys.argv[1:] = [*flags, *checked]
+        elif not any(item.startswith(("--config", "-c")) for item in overrides):
+            # Shown, not run; what cannot be read is answered all the same.
+            given = [item for item in overrides if "=" in item and not item.startswith("-")]
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                read(given, conf_dir(), _options)
         # With nothing missing, workers or a cluster would be started only to be stopped.
         if planned is None or planned.missing():
             with planned.watched() if planned else nullcontext():
@@ -243,8 +332,8 @@ def _explain(error: Exception) -> NoReturn:
         complain(str(error))
     if isinstance(error, HydraException | OmegaConfBaseException):
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            known = option_names(OmegaConf.to_container(compose("config"), resolve=False))
-        complain(explain(error, known))
+            known = _options()
+        complain(explain(error, known, owners(conf_dir())))
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         where = "" if error.filename is None else f" ({error.filename})"
         complain(

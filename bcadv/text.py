@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 
+SCREENFUL = 2000
+"""Characters of the longest message."""
+
 _UNSHOWN = re.compile(
     "["
     r"\x00-\x1f\x7f-\x9f"  # control characters: colours, cursor, bell, lines
@@ -37,3 +40,23 @@ def shown(text: str, *, keep: str = "") -> str:
 def brief(text: str, width: int) -> str:
     """The text, cut with an ellipsis where it is longer than ``width`` characters."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would act on, or cannot show, as escapes; lines stay lines."""
+    return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte that was not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def shorten(text: str, most: int = SCREENFUL) -> str:
+    """Cuts the middle out of what is longer than `most` characters, and says so."""
+    if len(text) <= most:
+        return text
+    word = f" [... {len(text) - most} characters left out ...] "
+    kept = max(most - len(word), 2)
+    return text[: kept - kept // 2] + word + text[-(kept // 2) :]

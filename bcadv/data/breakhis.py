@@ -63,7 +63,7 @@ def find(
         BcadvError: nothing there, a name that is none of the data set's, one name twice, fewer
             than two classes, or an argument out of range.
     """
-    wanted = _wanted(subtypes)
+    wanted = chosen_subtypes(subtypes)
     if magnification is not None and magnification not in MAGNIFICATIONS:
         raise BcadvError(
             f"data.magnification={magnification} does not exist in BreakHis: choose one of "
@@ -123,7 +123,12 @@ def find(
     )
 
 
-def _wanted(subtypes: str | Sequence[str]) -> tuple[str, ...]:
+def chosen_subtypes(subtypes: str | Sequence[str]) -> tuple[str, ...]:
+    """The subtypes that ``data.subtypes`` stands for.
+
+    Raises:
+        BcadvError: one of them does not exist, or there is none.
+    """
     if isinstance(subtypes, str):
         if subtypes not in ("paper", "all"):
             raise BcadvError(

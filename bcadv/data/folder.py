@@ -44,7 +44,7 @@ def find(
     """
     if not root.is_dir():
         raise BcadvError(f"data.root={root} is not a folder: set it to the folder of the images")
-    pattern = _compile(group_regex)
+    pattern = compile_groups(group_regex)
     files = sorted(image_files(root, SUFFIXES))
     with_parts = any(
         _PART_FOLDERS.get(path.relative_to(root).parts[0].lower())
@@ -112,7 +112,12 @@ def find(
     )
 
 
-def _compile(group_regex: str | None) -> re.Pattern[str] | None:
+def compile_groups(group_regex: str | None) -> re.Pattern[str] | None:
+    """The pattern that finds the patient in a file's name.
+
+    Raises:
+        BcadvError: it is no regular expression, or has not exactly one group for the patient.
+    """
     if group_regex is None:
         return None
     try:

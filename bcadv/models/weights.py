@@ -8,10 +8,10 @@ No class that the file names is ever imported, and no function that it names is 
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import pickle
+import tempfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -25,50 +25,28 @@ from torch import Tensor
 
 from bcadv.errors import BcadvError
 from bcadv.fetch import download
-
-_RELEASE = "https://github.com/mlmed/torchxrayvision/releases/download/v1/"
-_TRAINING = "densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
-
-
-@dataclass(frozen=True)
-class Source:
-    """One set of published weights.
-
-    Attributes:
-        url: where it is published.
-        sha256: its checksum; ``None`` where none is publicly known.
-        size: its length in bytes; ``None`` where unknown.
-    """
-
-    url: str
-    sha256: str | None = None
-    size: int | None = None
-
-
-REGISTRY: Mapping[str, Source] = {
-    "densenet121-res224-all": Source(
-        f"{_RELEASE}nih-pc-chex-mimic_ch-google-openi-kaggle-{_TRAINING}",
-        "56524913dd16a906422e8d8b66a7a5c46be1d82eb7ac012d8103776f1aa68899",
-        28_382_008,
-    ),
-    "densenet121-res224-mimic_ch": Source(
-        f"{_RELEASE}mimic_ch-{_TRAINING}",
-        "23b13a04459684ffa41247d068207a7657b4e1b4dec2b02431f5026bd75b1189",
-        28_382_012,
-    ),
-    "densenet121-res224-chex": Source(f"{_RELEASE}chex-{_TRAINING}"),
-    "densenet121-res224-mimic_nb": Source(f"{_RELEASE}mimic_nb-{_TRAINING}"),
-    "densenet121-res224-nih": Source(f"{_RELEASE}nih-{_TRAINING}"),
-    "densenet121-res224-pc": Source(f"{_RELEASE}pc-{_TRAINING}"),
-    "densenet121-res224-rsna": Source(f"{_RELEASE}kaggle-{_TRAINING}"),
-}
-"""DenseNet121 of torchxrayvision (Cohen et al., MIDL 2022), by the names it gives them."""
+from bcadv.models.registry import REGISTRY, find_source
 
 
 def default_cache_dir() -> Path:
-    """Returns ``$BCADV_CACHE/weights``, or ``~/.cache/bcadv/weights`` where that is not set."""
-    cache = os.environ.get("BCADV_CACHE")
-    return (Path(cache).expanduser() if cache else Path.home() / ".cache" / "bcadv") / "weights"
+    """Returns ``$BCADV_CACHE/weights``, or ``~/.cache/bcadv/weights`` where that is not set.
+
+    Without a home folder, as in a container that runs under a number no user has, it is a folder
+    for temporary files: what lies there is checked before it is used.
+
+    Raises:
+        BcadvError: ``$BCADV_CACHE`` begins with a home folder that is not known.
+    """
+    named = os.environ.get("BCADV_CACHE")
+    try:
+        cache = Path(named).expanduser() if named else Path.home() / ".cache" / "bcadv"
+    except RuntimeError:
+        if named:
+            raise BcadvError(
+                f"BCADV_CACHE={named} names a home folder that is not known: give a whole path."
+            ) from None
+        cache = Path(tempfile.gettempdir()) / f"bcadv-{os.getuid()}"
+    return cache / "weights"
 
 
 def fetch_weights(
@@ -81,7 +59,7 @@ def fetch_weights(
     """Returns the path of a set of weights, fetched once and checked every time.
 
     Args:
-        name: a key of :data:`REGISTRY`.
+        name: a key of :data:`REGISTRY`; with `sha256` and `url` any other as well.
         cache_dir: folder that keeps the files; ``None`` is :func:`default_cache_dir`.
         sha256: checksum to expect instead of the registered one; needed where none is registered.
         url: another address to fetch from.
@@ -89,23 +67,12 @@ def fetch_weights(
     Raises:
         BcadvError: if the name is unknown, no checksum is known, or the file can't be had.
     """
-    source = REGISTRY.get(name)
-    if source is None:
-        near = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.5) or sorted(REGISTRY)
-        raise BcadvError(f"model.weights={name} is unknown; did you mean {', '.join(near)}?")
+    source = find_source(name, sha256=sha256, url=url, registry=REGISTRY)
+    assert source.sha256 is not None
     folder = cache_dir if cache_dir is not None else default_cache_dir()
-    address = url or source.url
-    expected = (sha256 or source.sha256 or "").lower()
-    if not expected:
-        raise BcadvError(
-            f"No checksum of {name} is known, and a file that nobody vouches for is not loaded: "
-            f"fetch {address}, decide whether you trust it, and give model.weights_sha256=<what "
-            "`sha256sum` prints for it>."
-        )
-    size = source.size if expected == source.sha256 else None
     # The checksum in the name lets files that were pinned differently stand side by side.
-    path = folder / f"{name}-{expected[:12]}.pt"
-    download(address, path, sha256=expected, size=size)
+    path = folder / f"{name}-{source.sha256[:12]}.pt"
+    download(source.url, path, sha256=source.sha256, size=source.size)
     return path
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bcadv.errors import BcadvError
 from bcadv.store.models import Entry, Store
+from bcadv.text import printable
 
 _SHOWN = ("data.source", "data.split", "injection.perturbation", "sigma", "seed")
 
@@ -34,13 +36,17 @@ def show(store: Store, console: Console) -> None:
         table.add_column(heading, overflow="fold")
     for entry in entries:
         jobs = references.get(entry.folder.name, [])
-        table.add_row(
-            entry.folder.name, _epochs(entry), _what(entry), megabytes(entry.size()), str(len(jobs))
-        )
+        cells = (entry.folder.name, _epochs(entry), _what(entry), megabytes(entry.size()))
+        table.add_row(*map(Text, cells), str(len(jobs)))
     if entries:
         console.print(table)
     total = megabytes(sum(entry.size() for entry in entries))
-    console.print(f"{len(entries)} stored models, {total}, in {store.root}.", soft_wrap=True)
+    _say(console, f"{len(entries)} stored models, {total}, in {store.root}.")
+
+
+def _say(console: Console, sentence: str) -> None:
+    """Names of folders and settings are text, whatever brackets they hold."""
+    console.print(printable(sentence), soft_wrap=True, markup=False, highlight=False)
 
 
 def _epochs(entry: Entry) -> str:
@@ -50,7 +56,8 @@ def _epochs(entry: Entry) -> str:
 
 def _what(entry: Entry) -> str:
     shape = entry.shape
-    return " ".join(f"{k}={shape[k]}" for k in _SHOWN if shape.get(k) is not None) or "unknown"
+    known = " ".join(f"{k}={shape[k]}" for k in _SHOWN if shape.get(k) is not None)
+    return printable(known) or "unknown"
 
 
 def prune(store: Store, console: Console, *, ask: bool) -> None:
@@ -58,10 +65,10 @@ def prune(store: Store, console: Console, *, ask: bool) -> None:
     references = store.references()
     unused = [entry for entry in store.entries() if entry.folder.name not in references]
     if not unused:
-        console.print(f"Every model in {store.root} is used by a job; nothing to remove.")
+        _say(console, f"Every model in {store.root} is used by a job; nothing to remove.")
         return
     for entry in unused:
-        console.print(f"{entry.folder.name}  {megabytes(entry.size())}  {_what(entry)}")
+        _say(console, f"{entry.folder.name}  {megabytes(entry.size())}  {_what(entry)}")
     size = megabytes(sum(entry.size() for entry in unused))
     question = f"Remove these {len(unused)} models ({size}) that no job uses?"
     if ask and console.input(f"{question} [y/N] ").strip().lower() != "y":
@@ -70,7 +77,7 @@ def prune(store: Store, console: Console, *, ask: bool) -> None:
     references = store.references()  # a job may have come while the question stood
     for entry in unused:
         if entry.folder.name in references or not store.remove(entry):
-            console.print(f"{entry.folder.name} is wanted by a job now and stays.")
+            _say(console, f"{entry.folder.name} is wanted by a job now and stays.")
     console.print("Done.")
 
 
@@ -95,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             prune(store, console, ask=options.get("yes") != "true")
     except BcadvError as error:
-        Console(stderr=True).print(f"bcadv: {error}", soft_wrap=True, markup=False)
+        _say(Console(stderr=True), f"bcadv: {error}")
         return 2
     except (EOFError, KeyboardInterrupt):
         console.print("Nothing was removed.")

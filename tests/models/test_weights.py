@@ -30,7 +30,8 @@ from torchvision.models.densenet import (  # type: ignore[import-untyped]
 from bcadv import fetch
 from bcadv.errors import BcadvError
 from bcadv.models import weights
-from bcadv.models.weights import REGISTRY, Source, fetch_weights, load_state_dict
+from bcadv.models.registry import REGISTRY, Source
+from bcadv.models.weights import fetch_weights, load_state_dict
 from tests.http_server import Served, Server, running_server
 
 TINY = {"growth_rate": 4, "block_config": (1, 2), "num_init_features": 8, "bn_size": 2}
@@ -435,3 +436,29 @@ def test_the_cache_follows_the_environment(
     assert path.parent == tmp_path / "mine" / "weights"
     monkeypatch.delenv("BCADV_CACHE")
     assert weights.default_cache_dir() == Path.home() / ".cache" / "bcadv" / "weights"
+
+
+def test_without_a_home_folder_the_cache_is_a_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_: object) -> str:
+        raise KeyError("uid not found")
+
+    for name in ("BCADV_CACHE", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert weights.default_cache_dir().parents[1] == tmp_path
+    monkeypatch.setenv("BCADV_CACHE", "~/mine")
+    with pytest.raises(BcadvError, match=r"BCADV_CACHE=~/mine .*whole path"):
+        weights.default_cache_dir()
+
+
+def test_weights_of_ones_own_need_an_address_and_a_checksum(server: Server, tmp_path: Path) -> None:
+    url, mine = server.offer("/own.pt", Served(b"own")), hashlib.sha256(b"own").hexdigest()
+    assert fetch_weights("own-1.0", tmp_path, url=url, sha256=mine).read_bytes() == b"own"
+    for more in ({"url": url}, {"sha256": mine}):
+        with pytest.raises(BcadvError, match=r"own-1\.0 is unknown.*weights_url= and"):
+            fetch_weights("own-1.0", tmp_path, **more)
+    with pytest.raises(BcadvError, match=r"\.\./own names the file"):
+        fetch_weights("../own", tmp_path, url=url, sha256=mine)
