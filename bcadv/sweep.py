@@ -22,33 +22,72 @@ from typing import Any
 
 from filelock import FileLock
 
-from bcadv.config import Config, validate
+from bcadv.config import Config, canonical, validate
 from bcadv.data.folder import SUFFIXES
 from bcadv.data.records import image_files
 from bcadv.errors import BcadvError
 from bcadv.files import write_atomically
+from bcadv.results.files import RESULTS, unharmed
+from bcadv.results.schema import read_result
 from bcadv.store.code import PACKAGE, version_of_files
-from bcadv.store.fingerprint import digest
+from bcadv.store.fingerprint import digest, flatten
+from bcadv.text import printable, shorten
 
 FOLDER = "sweeps"
 RECORD = "sweep.json"
 FAILED = "failed.txt"
-RESULTS = "results.json"
 
 IGNORED = ("resume", "reuse", "tracking", "paths")
 """What may differ between a job and its repetition: none of it changes a result."""
 
+_PLACES = ("data.root", "data.folds_dir", "model.weights_url")
+"""Where something lies or comes from. What lies there counts by its content."""
+
 _LOOK_EVERY_S = 0.5
+_MOST_NAMED = 10
 
 _NOT_MEASURING = {
     *("report", "tracking", "run.py", "sweep.py", "explain.py", "options.py", "conf"),
-    *("console.py", "text.py", "resume.py"),
+    *("console.py", "text.py", "resume.py", "overrides.py", "files.py"),
 }
 
 
 def job_key(raw: Mapping[str, Any]) -> str:
-    """Names what a job measures: every option that can change its results."""
-    return digest({key: value for key, value in raw.items() if key not in IGNORED})[:16]
+    """Names a job among others: every option that can change its results, and whose images.
+
+    A folder below the output folder counts by its place there, so that all of it may be moved.
+    That of synthetic tissue does not count: its options say what is painted into it.
+    """
+    settings = _settings(raw)
+    outputs = Path(str(_option(raw, "paths.outputs") or ""))
+    for name in _PLACES:
+        place = _option(raw, name)
+        if place is not None and not (name == "data.root" and _synthetic(raw)):
+            settings[name] = _below(Path(str(place)), outputs)
+    return digest(settings)[:16]
+
+
+def _settings(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option that can change a result, by dotted name, without places."""
+    kept = {key: value for key, value in canonical(raw).items() if key not in IGNORED}
+    return {name: value for name, value in flatten(kept).items() if name not in _PLACES}
+
+
+def _option(raw: Mapping[str, Any], name: str) -> Any:
+    section, _, option = name.partition(".")
+    return (raw.get(section) or {}).get(option)
+
+
+def _synthetic(raw: Mapping[str, Any]) -> bool:
+    return bool(_option(raw, "data.source") == "synthetic")
+
+
+def _below(place: Path, outputs: Path) -> str:
+    """A place as seen from the output folder where it lies in it, else as it was given."""
+    try:
+        return f"outputs:{place.absolute().relative_to(outputs.absolute()).as_posix()}"
+    except ValueError:
+        return str(place)
 
 
 def measuring_code() -> str:
@@ -62,18 +101,33 @@ def measuring_code() -> str:
 
 
 def result_key(raw: Mapping[str, Any]) -> str:
-    """`job_key` with the version of the code and of the images: equal keys, equal results."""
-    data = raw["data"]
-    images = "" if data["source"] == "synthetic" else f"-{_images(str(data['root']))}"
-    return f"{job_key(raw)}-{measuring_code()}{images}"
+    """Names what a job measures; equal keys, equal results.
+
+    The settings without places, the version of the code, and the images themselves.
+    """
+    parts = [digest(_settings(raw))[:16], measuring_code()]
+    if not _synthetic(raw):
+        parts.append(_files(str(_option(raw, "data.root")), SUFFIXES))
+        folds = _option(raw, "data.folds_dir")
+        if folds is not None:
+            parts.append(_files(str(folds), frozenset({".txt"})))
+    return "-".join(parts)
 
 
 @cache
-def _images(root: str) -> str:
+def _files(root: str, suffixes: frozenset[str]) -> str:
     """Names the files below a folder by place, size and time, which is enough to see a change."""
-    files = sorted(image_files(Path(root), SUFFIXES))
-    status = [(str(path.relative_to(root)), path.stat()) for path in files]
-    return digest([[name, s.st_size, s.st_mtime_ns] for name, s in status])[:16]
+    files = sorted(image_files(Path(root), suffixes))
+    return digest([[str(path.relative_to(root)), *_state(path)] for path in files])[:16]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of a file; of one that cannot be reached, as a dangling link, none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (-1, -1)
+    return (status.st_size, status.st_mtime_ns)
 
 
 def finished(folder: Path, raw: Mapping[str, Any]) -> bool:
@@ -81,10 +135,14 @@ def finished(folder: Path, raw: Mapping[str, Any]) -> bool:
     if (folder / FAILED).exists():
         return False
     try:
-        run = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["run"]
-        return bool(run["key"] == result_key(raw))
-    except (OSError, ValueError, KeyError, TypeError):
+        result, _ = read_result(folder / RESULTS)
+        if result.run.key != result_key(raw):
+            return False
+        for name, wanted in result.files.items():
+            unharmed(folder, name, wanted)
+    except (OSError, BcadvError):
         return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -140,12 +198,11 @@ class Sweep:
         mistakes = {job.mistake for job in self.jobs if job.mistake is not None}
         if not usable:
             raise BcadvError("\n".join(sorted(mistakes)))
-        for number, job in enumerate(self.jobs):
-            if job.mistake is not None:
-                say(
-                    f"job {number} ({self.label(number)}) cannot run: {job.mistake} "
-                    "The other jobs go on."
-                )
+        wrong = [(n, job.mistake) for n, job in enumerate(self.jobs) if job.mistake is not None]
+        for number, mistake in wrong[:_MOST_NAMED]:
+            say(f"job {number} ({self.label(number)}) cannot run: {mistake} The other jobs go on.")
+        if len(wrong) > _MOST_NAMED:
+            say(f"and {len(wrong) - _MOST_NAMED} more jobs cannot run.")
         self.folder.mkdir(parents=True, exist_ok=True)
         record = {
             "command": shlex.join(["python", "-m", "bcadv.run", *sys.argv[1:]]),
@@ -218,11 +275,12 @@ class Sweep:
         """What became of the sweep, and the exit status it deserves."""
         done = self._done()
         lines = [f"{len(done)} of {len(self.jobs)} jobs are done: {self.folder}"]
-        for number, job in enumerate(self.jobs):
-            if number in done:
-                continue
-            cause = job.mistake or _first_line(self.folder / str(number) / FAILED)
-            lines.append(f"  job {number} ({self.label(number)}): {cause}")
+        absent = [number for number in range(len(self.jobs)) if number not in done]
+        for number in absent[:_MOST_NAMED]:
+            cause = self.jobs[number].mistake or _first_line(self.folder / str(number) / FAILED)
+            lines.append(shorten(f"  job {number} ({self.label(number)}): {cause}", 300))
+        if len(absent) > _MOST_NAMED:
+            lines.append(f"  and {len(absent) - _MOST_NAMED} more")
         missed = sum(self._missed_by_tracker(number) for number in done)
         if missed:
             [outputs, *_] = {job.config.paths.outputs for job in self.jobs if job.config}
@@ -308,6 +366,6 @@ def _first_line(path: Path) -> str:
 
 
 def say(message: str) -> None:
-    """One line on standard error, from whatever process."""
-    sys.stderr.write(f"bcadv: {message}\n")
+    """A message on standard error, from whatever process."""
+    sys.stderr.write(f"bcadv: {printable(shorten(message))}\n")
     sys.stderr.flush()

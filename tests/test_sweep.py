@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import signal
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -376,3 +378,34 @@ def test_a_failure_reaches_the_parent_process_whatever_it_was(
     for error in raised:
         assert "too bad" in str(pickle.loads(pickle.dumps(error)))
     assert "too bad" in (the_sweep(tmp_path) / "0" / sweep.FAILED).read_text()
+
+
+@pytest.mark.parametrize(
+    ("harm", "done"),
+    [
+        (lambda folder: None, True),
+        (lambda folder: (folder / "failed.txt").touch(), False),
+        (lambda folder: (folder / "results.json").unlink(), False),
+        (lambda folder: _without_numbers(folder / "results.json"), False),
+        (lambda folder: (folder / "results.json").write_text("{}"), False),
+        (lambda folder: (folder / "predictions.parquet").write_bytes(b""), False),
+        (lambda folder: (folder / "split.csv").unlink(), False),
+    ],
+    ids=["whole", "failed", "gone", "null", "empty", "damaged", "incomplete"],
+)
+def test_what_a_report_would_refuse_is_not_done(
+    swept: tuple[Path, str], tmp_path: Path, harm: Callable[[Path], object], done: bool
+) -> None:
+    job = shutil.copytree(the_sweep(swept[0]) / "0", tmp_path / "0")
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        raw = settings(compose_job(results(job)["run"]["overrides"]))
+    harm(job)
+    assert sweep.finished(job, raw) is done
+
+
+def _without_numbers(path: Path) -> None:
+    content = json.loads(path.read_text())
+    for row in content["rows"]:
+        for measure in row["metrics"].values():
+            measure["value"] = None
+    path.write_text(json.dumps(content))
