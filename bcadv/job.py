@@ -25,7 +25,7 @@ from bcadv.config import Config
 from bcadv.console import label, say
 from bcadv.data import splits
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.evaluate.run import evaluate, variants_of
+from bcadv.evaluate.run import evaluated, variants_of
 from bcadv.files import write_atomically
 from bcadv.launch import together
 from bcadv.outcome import defence_of, result_of
@@ -106,7 +106,9 @@ def _assist(config: Config, folder: Path) -> None:
     injection = build_injection(config)
     assist(config, model, data, injection)
     weights: str = distributed.tell()
-    evaluate(config, folder, model, data, plan_of(config), weights=weights, injection=injection)
+    plan = plan_of(config)
+    with evaluated(config, folder, model, data, plan, weights=weights, injection=injection):
+        pass
 
 
 def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
@@ -156,7 +158,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
         epoch = load(model, trained.entry, config.trainer.checkpoint)
         weights = distributed.tell(digest(model))
         plan = plan_of(config)
-        evaluate(
+        with evaluated(
             config,
             folder,
             model,
@@ -165,24 +167,24 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
             weights=weights,
             injection=injection,
             entry=trained.entry,
-        )
-        result = result_of(
-            config,
-            data,
-            origin,
-            folder=folder,
-            plan=plan,
-            variants=variants_of(config, model),
-            model=model,
-            trained=trained,
-            shape=shape,
-            name=name,
-            started=started,
-            epoch=epoch,
-            weights=weights,
-        )
-        # From here on the job is done, whatever becomes of its pictures and of the tracker.
-        write_atomically(folder / RESULTS, write_result(result))
+        ):
+            result = result_of(
+                config,
+                data,
+                origin,
+                folder=folder,
+                plan=plan,
+                variants=variants_of(config, model),
+                model=model,
+                trained=trained,
+                shape=shape,
+                name=name,
+                started=started,
+                epoch=epoch,
+                weights=weights,
+            )
+            # From here on the job is done, whatever becomes of its pictures and of the tracker.
+            write_atomically(folder / RESULTS, write_result(result))
     render(folder, result)
     tracker.finish(
         config.model_dump(mode="json"),

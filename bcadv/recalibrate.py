@@ -53,8 +53,7 @@ def recalibrate(
         distributed.share_state(model)
         return
     batches = (
-        data.on_after_batch_transfer(data.transfer_batch_to_device(b, model.device, 0), 0)
-        for b in data.plain_train_dataloader()
+        data.transfer_batch_to_device(b, model.device, 0) for b in data.plain_train_dataloader()
     )
     with whole_batches(model):
         if variant == "noisy" and injection is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 Logits: TypeAlias = Tensor
@@ -13,18 +15,33 @@ Logits: TypeAlias = Tensor
 
 @dataclass
 class Batch:
-    """A batch of images on its way through the model.
+    """A batch of images on its way through the model; unpacks as ``image, target = batch``.
 
     Attributes:
-        image: RGB in [0, 1], float32, shape (batch, 3, height, width).
+        pixels: the images as they travel: grey levels (uint8), or what `image` says.
         target: class indices, int64, shape (batch,).
         index: the image's number in the data set, int64, shape (batch,). It names the image in
             every result file and seeds whatever is random about it.
     """
 
-    image: Tensor
+    pixels: Tensor
     target: Tensor
     index: Tensor
+
+    @property
+    def image(self) -> Tensor:
+        """RGB in [0, 1], float32, shape (batch, 3, height, width)."""
+        # Scaled at first use, which is on the device: a byte per value travels, not four.
+        if self.pixels.dtype == torch.uint8:
+            self.pixels = self.pixels.float().div_(255)
+        return self.pixels
+
+    @image.setter
+    def image(self, image: Tensor) -> None:
+        self.pixels = image
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.image, self.target))
 
 
 @runtime_checkable

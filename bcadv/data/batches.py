@@ -76,13 +76,13 @@ class Crops(Dataset[Batch]):
         return self.__getitems__([key])
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
-        """The images of several keys, still uint8: the device scales them after the transfer."""
+        """The images of several keys."""
         out = np.empty((len(keys), self.crop, self.crop, 3), np.uint8)
         for row, (epoch, i) in zip(out, keys, strict=True):
             row[:] = self._crop(epoch, i)
         numbers = torch.tensor([i for _, i in keys], dtype=torch.int64)
         return Batch(
-            image=torch.from_numpy(out).permute(0, 3, 1, 2),
+            pixels=torch.from_numpy(out).permute(0, 3, 1, 2),
             target=torch.from_numpy(self.targets[numbers.numpy()]),
             index=numbers,
         )
@@ -111,7 +111,8 @@ class EpochSampler(Sampler[Key]):
     """Images in an order that depends on (seed, epoch) alone.
 
     Lightning calls `set_epoch` before each epoch, also after a resume, so that a resumed training
-    goes on with the order that an uninterrupted one would have had.
+    goes on with the order that an uninterrupted one would have had. Without it each iteration is
+    the next epoch.
 
     Args:
         members: numbers of the images.
@@ -134,7 +135,9 @@ class EpochSampler(Sampler[Key]):
         order = np.asarray(self.members)
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch, 2]).permutation(order)
-        return iter([(self.epoch, int(i)) for i in order])
+        epoch = self.epoch
+        self.epoch += 1
+        return iter([(epoch, int(i)) for i in order])
 
 
 def share(batch: Sequence[T], rank: int, size: int) -> Sequence[T]:
@@ -172,9 +175,3 @@ class SharedBatches(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         return (list(share(batch, self.rank, self.size)) for batch in self.batches)
-
-
-def scale(batch: Batch) -> Batch:
-    """uint8 -> float32 in [0, 1], on the batch's device."""
-    batch.image = batch.image.float().div_(255)
-    return batch

@@ -17,7 +17,7 @@ from bcadv import distributed
 from bcadv.config import DataConfig
 from bcadv.data import breakhis, cache, folder, splits
 from bcadv.data.audit import Audit, audit
-from bcadv.data.batches import Crops, EpochSampler, Images, SharedBatches, scale
+from bcadv.data.batches import Crops, EpochSampler, Images, SharedBatches
 from bcadv.data.records import Record, Selection
 from bcadv.errors import BcadvError
 from bcadv.typing import Batch
@@ -85,6 +85,9 @@ def split(config: DataConfig, records: tuple[Record, ...], *, seed: int) -> spli
 class ImageDataModule(pl.LightningDataModule):
     """BreakHis, synthetic tissue or a folder per class, decoded once and cropped on the way.
 
+    Its loaders yield `bcadv.typing.Batch`, which any LightningModule and any plain loop can unpack:
+    ``image, target = batch``, images in [0, 1].
+
     After `prepare` these are known: ``records`` (one per image; an image's number is its place),
     ``classes``, ``positive``, ``split``, ``audit``, ``notes`` (what a reader must know) and
     ``skipped`` (unreadable images that were left out).
@@ -110,12 +113,12 @@ class ImageDataModule(pl.LightningDataModule):
     def __init__(
         self,
         config: DataConfig,
-        cache_dir: Path,
+        cache_dir: Path | str,
         seed: int = 0,
         eval_batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.cache_dir, self.seed = config, cache_dir, seed
+        self.config, self.cache_dir, self.seed = config, Path(cache_dir), seed
         self.eval_batch_size = eval_batch_size or config.batch_size
         self.selection: Selection | None = None
         self.prepared = False
@@ -183,7 +186,7 @@ class ImageDataModule(pl.LightningDataModule):
     def centre_crops(self, members: Sequence[int]) -> Batch:
         """Some images by number, as the evaluation sees them, in [0, 1]."""
         crops = Crops(self.images, self.targets, self.config.crop)
-        return scale(crops.__getitems__([(0, i) for i in members]))
+        return crops.__getitems__([(0, i) for i in members])
 
     def _loader(
         self, part: str, *, augment: bool, shuffle: bool, batch_size: int, drop_last: bool = False
@@ -207,6 +210,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Augmented training images in a new order each epoch."""
+        self.prepare()
         size = min(self.config.batch_size, len(self.split.train))
         # A last batch of a few images would give BatchNorm statistics of a few images.
         ragged = 0 < len(self.split.train) % size < min(8, size)
@@ -214,20 +218,19 @@ class ImageDataModule(pl.LightningDataModule):
 
     def plain_train_dataloader(self) -> Any:
         """Training images as the evaluation sees them: centre crops, full batches."""
+        self.prepare()
         size = min(self.config.batch_size, len(self.split.train))
         return self._loader("train", augment=False, shuffle=True, batch_size=size, drop_last=True)
 
     def val_dataloader(self) -> Any:
         """Validation images, centre crops."""
+        self.prepare()
         return self._loader("val", augment=False, shuffle=False, batch_size=self.eval_batch_size)
 
     def test_dataloader(self) -> Any:
         """Test images, centre crops."""
+        self.prepare()
         return self._loader("test", augment=False, shuffle=False, batch_size=self.eval_batch_size)
-
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Scales to [0, 1] on the device: a byte per value travels, not four."""
-        return scale(batch)
 
 
 def _as_it_is(batch: Any) -> Any:

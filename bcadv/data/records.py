@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bcadv.errors import BcadvError
+from bcadv.text import printable
 
 BENIGN_SUBTYPES = ("A", "F", "PT", "TA")
 """Adenosis, fibroadenoma, phyllodes tumour, tubular adenoma."""
@@ -172,6 +173,10 @@ def image_files(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
     Args:
         root: the folder.
         suffixes: lower-case endings with their dot; compared without regard to case.
+
+    Raises:
+        BcadvError: a name that is not UTF-8, which no result file could hold, or something that
+            is called like an image and is no file, such as a named pipe.
     """
     seen: set[str] = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
@@ -183,4 +188,19 @@ def image_files(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
         subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
         for name in names:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122
-                yield Path(folder, name)
+                yield _checked(os.path.join(folder, name))  # noqa: PTH118
+
+
+def _checked(path: str) -> Path:
+    if any("\ud800" <= character <= "\udfff" for character in path):
+        raise BcadvError(
+            f"the name of {printable(path)} is not UTF-8 (\\x.. are its bytes): rename the file or "
+            "folder, for instance with convmv -f latin1 -t utf8"
+        )
+    # Reading a pipe would wait for ever. A dangling link is found out when it is read.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise BcadvError(
+            f"{printable(path)} is called like an image and is no file (a folder, a pipe or a "
+            "device): remove or rename it"
+        )
+    return Path(path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ PARTS = "evaluations"
 """Folder below the cache where evaluations under way keep what they have."""
 
 _SAY_EVERY_S = 30.0
+_STALE_S = 30 * 24 * 3600.0
 
 
 def variants_of(config: Config, model: Classifier) -> tuple[BatchNormChoice, ...]:
@@ -90,7 +92,8 @@ class _Sink:
         self.parts.write(self.variant, batch, answers)
 
 
-def evaluate(
+@contextmanager
+def evaluated(
     config: Config,
     folder: Path,
     model: Classifier,
@@ -100,11 +103,12 @@ def evaluate(
     weights: str,
     injection: NoiseInjection | None,
     entry: Entry | None = None,
-) -> None:
-    """Measures a model under everything that a plan asks for.
+) -> Iterator[None]:
+    """Measures a model under everything that a plan asks for; the body gets a complete table.
 
     Always in float32: bf16 has 8 significant bits, which a quarter of a grey level drowns in.
-    What is done is on disk after each batch, so a killed evaluation goes on where it was.
+    What is done is on disk after each batch, so a killed evaluation goes on where it was. That is
+    kept until the body ends well: whoever is killed over the numbers has the answers still.
 
     Args:
         config: BatchNorm choices, batch size.
@@ -157,6 +161,8 @@ def evaluate(
             attacks = [t for t in trials if t.conditions[0].kind == "attack"]
             if attacks:
                 save_pictures(folder, config, variants[0], attacks[0], model, data)
+        yield
+        if distributed.rank() == 0:
             parts.remove()
 
 
@@ -178,6 +184,7 @@ def _place(config: Config, folder: Path, key: str) -> Iterator[Path]:
         return
     root = config.paths.cache / PARTS
     root.mkdir(parents=True, exist_ok=True)
+    _prune(root)
     lock = FileLock(root / f"{key[:16]}.lock")
     try:
         lock.acquire(timeout=0)
@@ -188,6 +195,22 @@ def _place(config: Config, folder: Path, key: str) -> Iterator[Path]:
         yield distributed.tell(place)
     finally:
         lock.release()
+
+
+def _prune(root: Path) -> None:
+    """Removes what evaluations left that were stopped long ago and never begun again."""
+    for path in root.iterdir():
+        try:
+            age = time.time() - path.stat().st_mtime
+        except OSError:  # removed by another process
+            continue
+        if age < _STALE_S:
+            continue
+        if path.is_dir():
+            with suppress(Timeout), FileLock(root / f"{path.name}.lock", timeout=0):
+                shutil.rmtree(path, ignore_errors=True)
+        elif not path.with_suffix("").exists():
+            path.unlink(missing_ok=True)
 
 
 class _Progress:

@@ -13,9 +13,13 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from bcadv import distributed
+from bcadv.errors import BcadvError
 from bcadv.models.densenet import DenseNet121
 from bcadv.task import Task
 from bcadv.typing import Batch, Logits
+
+_ROUNDING = 1e-4
+"""How far beyond [0, 1] a resized image may be by rounding."""
 
 
 class Classifier(pl.LightningModule):
@@ -60,7 +64,21 @@ class Classifier(pl.LightningModule):
         self.val_accuracy = MulticlassAccuracy(classes, average="micro")
 
     def forward(self, image: Tensor) -> Logits:
-        """Images in [0, 1], shape (batch, 3, height, width) -> logits (batch, classes)."""
+        """Images -> logits, shape (batch, classes).
+
+        Args:
+            image: RGB in [0, 1], shape (batch, 3, height, width).
+
+        Raises:
+            BcadvError: other images, such as grey levels up to 255 or images that were normalised
+                already: their logits would look like any others. In training, where noise may
+                leave [0, 1], only their type and shape are looked at.
+        """
+        _check(image, box=not self.training)
+        return self.beyond_box(image)
+
+    def beyond_box(self, image: Tensor) -> Logits:
+        """`forward` for images that noise has moved out of [0, 1]."""
         logits: Tensor = self.net(image.contiguous(memory_format=torch.channels_last))
         return logits
 
@@ -112,3 +130,27 @@ class Classifier(pl.LightningModule):
             return adam
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.cosine_epochs)
         return {"optimizer": adam, "lr_scheduler": schedule}
+
+
+def _check(image: object, *, box: bool) -> None:
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
+        raise BcadvError(
+            f"Classifier: the images are {kind}; give a tensor of floats in [0, 1] (of uint8 it is "
+            "image.float() / 255)."
+        )
+    if image.ndim != 4 or image.shape[1] != 3:
+        raise BcadvError(
+            f"Classifier: the images have shape {tuple(image.shape)}; give RGB images, shape "
+            "(batch, 3, height, width)."
+        )
+    # On a GPU a look waits for all that is under way, in an attack at each of its steps; the
+    # attack has looked at its images itself.
+    if not box or not image.numel() or (image.is_cuda and image.requires_grad):
+        return
+    low, high = (float(end) for end in image.detach().aminmax())
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        raise BcadvError(
+            f"Classifier: pixels reach from {low:g} to {high:g}; give them in [0, 1]: grey levels "
+            "are divided by 255, and nothing is normalised (the model does it itself)."
+        )

@@ -17,7 +17,7 @@ from bcadv.build import build_model
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.predictions import read_frames
-from bcadv.evaluate.run import evaluate
+from bcadv.evaluate.run import evaluated
 from bcadv.metrics.robustness import summarise
 from bcadv.plan import plan_of
 from bcadv.results.files import PREDICTIONS
@@ -60,7 +60,8 @@ def child(folder: Path, n: int) -> None:
     data, chosen = prepared(folder, n), config(folder, n)
     model = build_model(chosen, len(data.classes))
     plan = plan_of(chosen)
-    evaluate(chosen, folder, model, data, plan, weights=digest(model), injection=None)
+    with evaluated(chosen, folder, model, data, plan, weights=digest(model), injection=None):
+        pass
     rows = summarise(
         read_frames(folder / PREDICTIONS), plan.conditions, data.classes, data.positive, n_boot=1000
     )

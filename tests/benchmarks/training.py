@@ -167,7 +167,7 @@ def _trained(
     device = torch.device("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
     batch = data.transfer_batch_to_device(next(iter(loader)), device, 0)
     classes, steps = len(data.classes), len(loader)
-    bare = BareSteps(config, data.on_after_batch_transfer(batch, 0), classes, steps)
+    bare = BareSteps(config, batch, classes, steps)
 
     def between(epoch: int) -> None:
         number, noisy = divmod(epoch, epochs)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bcadv.data.batches import Crops, EpochSampler, scale
+from bcadv.data.batches import Crops, EpochSampler
 
 ALL = ("crop", "hflip", "vflip", "rot90")
 
@@ -58,7 +58,7 @@ def test_augmentation_does_not_depend_on_how_many_images_there_are() -> None:
 def test_without_augmentation_it_is_the_centre() -> None:
     data = images()
     expected = torch.from_numpy(data.images[0, 4:36, 14:46]).permute(2, 0, 1)
-    assert torch.equal(crops()[7, 0].image[0], expected)
+    assert torch.equal(crops()[7, 0].pixels[0], expected)
 
 
 def test_every_position_is_reached_and_padding_never_seen() -> None:
@@ -67,7 +67,7 @@ def test_every_position_is_reached_and_padding_never_seen() -> None:
     source.images[:, 38:] = 0
     source.heights[:] = 38
     data = Crops(source, np.zeros(2, np.int64), 32, ("crop",))
-    seen = {tuple(np.unique(data[epoch, 0].image.numpy()).tolist()) for epoch in range(200)}
+    seen = {tuple(np.unique(data[epoch, 0].pixels.numpy()).tolist()) for epoch in range(200)}
     assert seen == {(1,)}
 
 
@@ -83,11 +83,16 @@ def test_each_kind_of_augmentation_reaches_all_its_versions(kind: str, versions:
 
 
 def test_pixels_are_scaled_to_the_unit_interval() -> None:
-    batch = scale(crops()[0, 0])
+    batch = crops()[0, 0]
+    exact = batch.pixels.double() / 255
+    assert batch.pixels.dtype == torch.uint8
     assert batch.image.dtype == torch.float32
     assert 0 <= float(batch.image.min()) <= float(batch.image.max()) <= 1
-    exact = crops()[0, 0].image.double() / 255
     torch.testing.assert_close(batch.image.double(), exact, rtol=0, atol=1e-7)
+    assert batch.image is batch.image, "scaled once"
+    image, target = batch
+    assert image is batch.image
+    assert target is batch.target
 
 
 def test_the_order_depends_on_seed_and_epoch() -> None:
@@ -101,6 +106,14 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
     assert [i for _, i in order(2)] != [i for _, i in order(3)]
     assert sorted(i for _, i in order(3)) == list(range(20))
     assert {epoch for epoch, _ in order(3)} == {3}
+
+
+def test_a_plain_loop_goes_on_to_the_next_epoch() -> None:
+    sampler = EpochSampler(range(20), shuffle=True, seed=4)
+    first, second = list(sampler), list(sampler)
+    assert [{epoch for epoch, _ in keys} for keys in (first, second)] == [{0}, {1}]
+    sampler.set_epoch(0)
+    assert list(sampler) == first
 
 
 def test_evaluation_keeps_the_order() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from PIL import Image
 
@@ -50,7 +51,7 @@ def test_synthetic_tissue_is_read_like_breakhis(tmp_path: Path) -> None:
     assert data.classes == ("benign", "malignant")
     assert data.positive == (1,)
     assert data.notes == ()
-    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    batch = next(iter(data.train_dataloader()))
     assert batch.image.shape == (8, 3, 32, 32)
     assert batch.image.dtype == torch.float32
     assert 0 <= float(batch.image.min()) < float(batch.image.max()) <= 1
@@ -182,3 +183,61 @@ def test_the_real_subset_by_the_official_lists(
     listed = (shared_data / "breakhis_folds" / f"dsfold{fold}.txt").read_text()
     for i in data.split.test:
         assert f"{data.records[i].image_id}.png|100|{fold}|test" in listed
+
+
+class Theirs(pl.LightningModule):
+    """Somebody else's: knows pairs of images and targets alone, and writes down what it meets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+        self.met: dict[str, list[torch.Tensor]] = {"train": [], "test": []}
+
+    def step(self, batch: tuple[torch.Tensor, torch.Tensor], part: str) -> torch.Tensor:
+        image, target = batch
+        self.met[part].append(image)
+        return torch.nn.functional.cross_entropy(self.layer(image.mean((2, 3))), target)
+
+    def training_step(
+        self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int
+    ) -> torch.Tensor:
+        return self.step(batch, "train")
+
+    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        self.log("loss", self.step(batch, "test"))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+
+def test_it_serves_somebody_elses_module_and_a_plain_loop_alike(tmp_path: Path) -> None:
+    data = ImageDataModule(synthetic(tmp_path), str(tmp_path / "cache"))
+    plain = [image for image, _ in data.test_dataloader()]  # before any setup
+    fit = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    theirs = Theirs()
+    fit.fit(theirs, datamodule=data)
+    fit.test(theirs, datamodule=data, verbose=False)
+    assert torch.equal(torch.cat(theirs.met["test"]), torch.cat(plain))
+    after = [image for image, _ in data.test_dataloader()]
+    loader = data.train_dataloader()
+    trained = [image for _ in range(2) for image, _ in loader]
+    assert torch.equal(torch.cat(theirs.met["train"]), torch.cat(trained))
+    for images in (plain, after, theirs.met["train"], theirs.met["test"]):
+        for image in images:
+            assert image.dtype == torch.float32
+            assert 0 <= float(image.min()) < 0.5 < float(image.max()) <= 1
+
+
+@pytest.mark.parametrize("loader", ["train", "val", "test", "plain_train"])
+def test_a_loader_before_setup_prepares_the_images(tmp_path: Path, loader: str) -> None:
+    data = ImageDataModule(synthetic(tmp_path), str(tmp_path / "cache"))
+    image, target = next(iter(getattr(data, f"{loader}_dataloader")()))
+    assert image.shape[1:] == (3, 32, 32)
+    assert len(target) == len(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,21 @@ def test_the_walk_follows_links_once_and_leaves_hidden_files_out(tmp_path: Path)
     (tmp_path / "link").symlink_to(outside, target_is_directory=True)
     (tmp_path / "real" / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert sorted(p.name for p in image_files(tmp_path, {".png"})) == ["a.PNG", "c.png"]
+
+
+@pytest.mark.parametrize("name", [b"benign/caf\xe9.png", b"caf\xe9/a.png"])
+def test_a_name_that_is_not_utf8_is_refused_by_its_bytes(tmp_path: Path, name: bytes) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    file.parent.mkdir()
+    file.touch()
+    with pytest.raises(BcadvError, match=r"caf\\xe9.* is not UTF-8.*rename"):
+        list(image_files(tmp_path, {".png"}))
+
+
+def test_what_is_called_like_an_image_must_be_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(BcadvError, match=r"pipe\.png is called like an image and is no file"):
+        list(image_files(tmp_path, {".png"}))
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.typing import Batch
 
@@ -76,3 +79,37 @@ def test_predictions_are_probabilities() -> None:
     batch = Blobs()[0]
     found = small().eval().predict_step(batch, 0)
     torch.testing.assert_close(found.sum(1), torch.ones(8))
+
+
+GREY = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (GREY.byte(), r"are torch.uint8; .* image\.float\(\) / 255"),
+        (GREY.long(), "are torch.int64"),
+        (GREY.numpy(), "are ndarray"),
+        (GREY, "reach from 0.0.* to 25.*divided by 255"),
+        (GREY / 255 - 0.5, "reach from -0.* nothing is normalised"),
+        (GREY / 100, "give them in .0, 1."),
+        (GREY * torch.nan, "reach from nan to nan"),
+        (GREY[0] / 255, r"have shape \(3, 32, 32\)"),
+        (GREY[:, :1] / 255, r"have shape \(2, 1, 32, 32\)"),
+    ],
+)
+def test_images_in_another_unit_are_refused(image: Any, words: str) -> None:
+    model = small().eval()
+    with pytest.raises(BcadvError, match=words):
+        model(image)
+
+
+def test_noise_may_leave_the_box_in_training_and_where_it_is_said() -> None:
+    noisy = GREY / 255 + 0.3
+    model = small()
+    with pytest.raises(BcadvError, match="uint8"):
+        model.train()(GREY.byte())
+    model.train()(noisy)
+    model.eval()
+    assert torch.isfinite(model.beyond_box(noisy)).all()
+    assert torch.equal(model.beyond_box(GREY / 255), model(GREY / 255))

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from bcadv.data import cache
-from bcadv.data.batches import Crops, scale
+from bcadv.data.batches import Crops
 from bcadv.data.records import Record
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
@@ -44,7 +44,7 @@ def trained_on(image: Any, tmp_path: Path, model: Classifier, *, resize: int | N
         found.append(Record(tmp_path / f"{i}.png", str(i), "benign", None))
     cached = cache.build(found, tmp_path / "cache", resize=resize, progress=False)
     crops = Crops(cached, np.zeros(len(image), np.int64), 32)
-    batch = scale(crops.__getitems__([(0, i) for i in range(len(image))]))
+    batch = crops.__getitems__([(0, i) for i in range(len(image))])
     with torch.inference_mode():
         return model(batch.image).softmax(1).numpy()
 
