@@ -144,7 +144,8 @@ def reach(address: str) -> None:
     """Opens a database once, because MLflow tries ten times, over minutes and in silence.
 
     Raises:
-        BcadvError: it cannot be opened, does not answer, or was made by a newer MLflow.
+        BcadvError: it cannot be opened, does not answer, lacks its driver, or was made by a newer
+            MLflow.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
@@ -154,6 +155,8 @@ def reach(address: str) -> None:
         if place.get_backend_name() == "sqlite" and place.database not in {None, "", ":memory:"}:
             Path(str(place.database)).parent.mkdir(parents=True, exist_ok=True)
         revision = _within(_REACH_SECONDS, partial(_revision, address))
+    except ImportError as error:
+        raise BcadvError(f"its driver {error.name} is not installed: pip install it") from error
     except TimeoutError:
         raise BcadvError(f"it does not answer within {_REACH_SECONDS:g} s") from None
     except OSError as error:

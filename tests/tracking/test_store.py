@@ -62,10 +62,15 @@ def test_a_database_that_cannot_be_opened_is_said_soon(tmp_path: Path) -> None:
 def test_a_database_that_does_not_answer_is_said_soon(tmp_path: Path) -> None:
     pytest.importorskip("psycopg2")
     with closing(socket.create_server(("127.0.0.1", 0))) as mute:
-        place = f"postgresql://me:secret@127.0.0.1:{mute.getsockname()[1]}/x"
+        place = f"postgresql+psycopg2://me:secret@127.0.0.1:{mute.getsockname()[1]}/x"
         said = _answer(tmp_path, place)
     assert "does not answer within 5 s" in said
     assert "secret" not in said
+
+
+def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    said = _answer(tmp_path, "mssql+pymssql://me:secret@127.0.0.1/x")
+    assert said == "its driver pymssql is not installed: pip install it"
 
 
 def test_a_database_of_a_newer_mlflow_is_said_with_what_helps(tmp_path: Path) -> None:
