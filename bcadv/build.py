@@ -9,6 +9,7 @@ import torch
 from bcadv.callbacks.evaluate import Trial
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import Config
+from bcadv.defend import catalog as objectives
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.models.weights import fetch_weights, load_state_dict
@@ -43,9 +44,11 @@ def build_model(config: Config, classes: int) -> Classifier:
         lr=config.optimizer.lr,
         weight_decay=config.optimizer.weight_decay,
         cosine_epochs=config.trainer.max_epochs if config.optimizer.scheduler else None,
-        growth_rate=config.model.growth_rate,
-        block_config=config.model.block_config,
-        init_features=config.model.init_features,
+        network=config.model.network,
+        **config.model.options(),
+    )
+    model.objective = objectives.build(
+        config.objective, config.objective_options.get(config.objective, {})
     )
     path = pretrained(config)
     if path is not None:

@@ -7,26 +7,33 @@ answered in a moment.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from bcadv.data.catalog import SOURCES
+from bcadv.defend.catalog import OBJECTIVES
 from bcadv.errors import BcadvError
 from bcadv.perturb.catalog import ATTACKS
 from bcadv.text import shorten
+
+if TYPE_CHECKING:
+    from bcadv.data.records import Selection
 
 BatchNormChoice = Literal["as_trained", "clean", "noisy"]
 Part = Literal["train", "val", "test"]
@@ -110,22 +117,22 @@ def _broken(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
-class DataConfig(Section):
-    """Which images, how they are split, and what the model sees of them."""
+def _known(kind: str, rows: Mapping[str, Any], name: str) -> str:
+    if name not in rows:
+        near = get_close_matches(name, list(rows), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(rows)}"
+        raise ValueError(f"there is no {kind} {name}: {hint}")
+    return name
 
-    source: Literal["synthetic", "breakhis", "folder"] = Field(
-        description="Give synthetic, breakhis or folder."
-    )
+
+class DataConfig(Section):
+    """Which images, how they are split, and what the model sees of them.
+
+    These are the settings of every source; each has a class of its own that adds to them.
+    """
+
+    source: str = Field(description=f"Give one of {', '.join(SOURCES)}.")
     root: Path | None = Field(default=None, description="Give the folder that holds the images.")
-    magnification: Literal[40, 100, 200, 400] | None = Field(
-        default=100, description="Give 40, 100, 200, 400, or null for all."
-    )
-    subtypes: Literal["paper", "all"] | tuple[str, ...] = Field(
-        default="paper", description="Give paper, all, or a list such as [A,F,DC]."
-    )
-    target: Literal["malignancy", "subtype"] = Field(
-        default="malignancy", description="Give malignancy or subtype."
-    )
     split: Literal["paper", "patient", "official", "parts"] = Field(
         description="Give paper (by image), patient, official (with data.fold) or parts."
     )
@@ -135,17 +142,9 @@ class DataConfig(Section):
     folds_dir: Path | None = Field(
         default=None, description="Give the folder of the authors' fold lists."
     )
-    group_regex: str | None = Field(
-        default=None, description="Give a regular expression with one group."
-    )
-    positive: tuple[str, ...] | None = Field(default=None, description="Give class names.")
     per_class: dict[Part, dict[str, Annotated[int, Field(ge=1)]]] | None = Field(
         default=None, description="Give {part: {class: images}}."
     )
-    patients: int = Field(default=40, ge=8, le=500, description="Give 8 to 500 patients.")
-    images_per_patient: int = Field(default=12, ge=1, le=200, description="Give 1 to 200 images.")
-    height: int = Field(default=92, ge=32, le=2000, description="Give 32 to 2000 pixels.")
-    width: int = Field(default=140, ge=32, le=2000, description="Give 32 to 2000 pixels.")
     crop: int = Field(default=224, ge=32, le=2000, description="Give 32 to 2000 pixels.")
     resize: Annotated[int, Field(ge=32, le=4000)] | None = Field(
         default=None, description="Give the shorter side in pixels, 32 to 4000, or null."
@@ -159,16 +158,44 @@ class DataConfig(Section):
     )
     workers: int = Field(default=0, ge=0, le=64, description="Give 0 to 64 processes.")
 
+    def find(self) -> Selection:
+        """Finds the images; decodes none.
+
+        Raises:
+            BcadvError: there are no such images, with the ways forward.
+        """
+        raise NotImplementedError(f"take the class of a source, as {SOURCES[self.source].place}")
+
+    def check(self) -> None:
+        """Looks for what would fail once torch is loaded.
+
+        Raises:
+            BcadvError: missing images, or settings that cannot be used.
+        """
+
+    def is_reachable(self) -> bool:
+        """Whether the folder of the images is there.
+
+        Raises:
+            BcadvError: a folder above it that one may not look into, or too long a name.
+        """
+        try:
+            return self.root is not None and self.root.is_dir()
+        except OSError as error:
+            raise BcadvError(
+                f"data.root={self.root} cannot be reached: {error.strerror}."
+            ) from None
+
     @model_validator(mode="after")
     def _agree(self) -> DataConfig:
         if self.split == "official" and self.fold is None:
             raise ValueError("data.split=official needs a fold: add data.fold=1 (to 5)")
-        if self.split == "official" and self.source != "breakhis":
+        if self.split not in SOURCES[_known("source", SOURCES, self.source)].splits:
+            having = [f"data={row.name}" for row in SOURCES.values() if self.split in row.splits]
             raise ValueError(
-                "data.split=official exists for data=breakhis alone: take patient or paper"
+                f"data.split={self.split} exists for {' and '.join(having)} alone: take "
+                f"{' or '.join(SOURCES[self.source].splits)}"
             )
-        if self.split == "parts" and self.source != "folder":
-            raise ValueError("data.split=parts exists for data=folder alone: take patient or paper")
         if self.resize is not None and self.resize < self.crop:
             raise ValueError(
                 f"data.resize={self.resize} leaves less than data.crop={self.crop}: "
@@ -178,8 +205,12 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The network and where its weights come from."""
+    """The network and where its weights come from.
 
+    These are the settings of every network; where one has more, a class adds them.
+    """
+
+    network: str = Field(default="densenet121", description="Give the name of a network.")
     weights: str | None = Field(description="Give the name of a set of weights, or null.")
     weights_sha256: str | None = Field(
         default=None,
@@ -187,15 +218,23 @@ class ModelConfig(Section):
         description="Give 64 hexadecimal digits (sha256sum FILE prints them).",
     )
     weights_url: str | None = None
-    growth_rate: int = Field(default=32, ge=1, le=512, description="Give 1 to 512 channels.")
-    block_config: tuple[Annotated[int, Field(ge=1, le=512)], ...] = Field(
-        default=(6, 12, 24, 16),
-        min_length=1,
-        max_length=10,
-        description="Give layers per block, 1 to 512 in up to 10 blocks.",
-    )
-    init_features: int = Field(default=64, ge=1, le=4096, description="Give 1 to 4096 channels.")
     compile: bool = Field(default=False, description="Give true or false.")
+
+    def options(self) -> dict[str, Any]:
+        """What this network has beside what every network has."""
+        return {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name not in ModelConfig.model_fields
+        }
+
+    def least_side(self, batch_size: int) -> tuple[int, str]:
+        """Side of the smallest square that the network can train on, in pixels, and what asks so.
+
+        Args:
+            batch_size: images of a batch.
+        """
+        return 1, "this network"
 
 
 class InjectionConfig(Section):
@@ -268,6 +307,39 @@ class PathsConfig(Section):
     cache: Path = Field(description="Give a folder.")
 
 
+def _of_source(raw: Any) -> Any:
+    """Settings of the images as the class of their source."""
+    if not isinstance(raw, Mapping):
+        return raw
+    row = SOURCES[_known("source", SOURCES, str(raw.get("source")))]
+    return row.settings.model_validate(raw)
+
+
+def _of_network(raw: Any) -> Any:
+    """Settings of the model as the class of its network."""
+    from bcadv.models.catalog import NETWORKS
+
+    if not isinstance(raw, Mapping):
+        return raw
+    name = str(raw.get("network", ModelConfig.model_fields["network"].default))
+    return NETWORKS[_known("network", NETWORKS, name)].settings.model_validate(raw)
+
+
+def fields_of(section: Any) -> dict[str, FieldInfo]:
+    """The fields of a section, also those that only some sources or networks have."""
+    from bcadv.models.catalog import NETWORKS
+
+    kinds: Iterable[Any] = ()
+    if section is DataConfig:
+        kinds = (row.settings for row in SOURCES.values())
+    elif section is ModelConfig:
+        kinds = (row.settings for row in NETWORKS.values())
+    found: dict[str, FieldInfo] = {}
+    for kind in (*kinds, section):
+        found |= getattr(kind, "model_fields", {})
+    return found
+
+
 class Config(Section):
     """One job: train a classifier, attack it, write down what happened."""
 
@@ -288,10 +360,16 @@ class Config(Section):
     batchnorm: Annotated[tuple[BatchNormChoice, ...], BeforeValidator(_as_list)] = Field(
         min_length=1, description="Give as_trained, clean, noisy, or a list of them."
     )
+    objective: str = Field(
+        default="cross_entropy", description=f"Give one of {', '.join(OBJECTIVES)}."
+    )
+    objective_options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Give options of a training objective."
+    )
     resume: bool = Field(default=False, description="Give true or false.")
     reuse: bool = Field(default=True, description="Give true or false.")
-    data: DataConfig
-    model: ModelConfig
+    data: Annotated[SerializeAsAny[DataConfig], BeforeValidator(_of_source)]
+    model: Annotated[SerializeAsAny[ModelConfig], BeforeValidator(_of_network)]
     injection: InjectionConfig
     evaluation: EvaluationConfig
     optimizer: OptimizerConfig
@@ -308,15 +386,18 @@ class Config(Section):
                 shown = f"{twice[0]:g}" if isinstance(twice[0], float) else twice[0]
                 raise ValueError(f"{name} names {shown} twice: leave one out")
         self._agree_on_attacks()
-        blocks = len(self.model.block_config)
-        side = self.data.crop // 2 ** (blocks + 1)
-        if side < (2 if self.data.batch_size == 1 else 1):
-            images = " with data.batch_size=1" if self.data.batch_size == 1 else ""
-            least = 2 ** (blocks + 1) * (2 if images else 1)
+        _known("objective", OBJECTIVES, self.objective)
+        for name, given in self.objective_options.items():
+            OBJECTIVES[_known("objective", OBJECTIVES, name)].settings(given)
+        least, owner = self.model.least_side(self.data.batch_size)
+        if self.data.crop < least:
+            # A batch of one image has fewer values to take statistics of.
+            alone = self.data.batch_size == 1 and self.model.least_side(2)[0] < least
             raise ValueError(
-                f"data.crop={self.data.crop} is too small for the {blocks} blocks of "
-                f"model.block_config{images}: take at least {least}"
-                + (", or larger batches" if images else "")
+                f"data.crop={self.data.crop} is too small for {owner}"
+                + (" with data.batch_size=1" if alone else "")
+                + f": take at least {least}"
+                + (", or larger batches" if alone else "")
             )
         if self.injection.perturbation is None and "noisy" in self.batchnorm:
             raise ValueError(
@@ -337,10 +418,7 @@ class Config(Section):
 
     def _agree_on_attacks(self) -> None:
         for name in (*self.attacks, *self.attack):
-            if name not in ATTACKS:
-                near = get_close_matches(name, ATTACKS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ATTACKS)}"
-                raise ValueError(f"there is no attack {name}: {hint}")
+            _known("attack", ATTACKS, name)
         for name in self.attacks:
             row = ATTACKS[name]
             strange = [norm for norm in self.evaluation.norm if norm not in row.norms]
@@ -361,7 +439,7 @@ def _sentence(error: Any) -> str:
     remedy = ""
     # Pydantic's location goes on into unions and items; only the option's own name helps a person.
     for part in location:
-        fields = getattr(model, "model_fields", {})
+        fields = fields_of(model)
         if part not in fields:
             if error["type"] == "extra_forbidden":
                 near = get_close_matches(part, list(fields), n=1)
@@ -376,6 +454,8 @@ def _sentence(error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{shorten(message)}."
+    if error["type"] == "extra_forbidden":
+        return f"{name} is no option of what was chosen here: remove it."
     if error["type"] == "missing":
         return f"{name} is missing, and every job needs it. {remedy}".strip()
     message = (message[0].lower() + message[1:]).removesuffix(" for <class 'pathlib.Path'>")
@@ -430,44 +510,9 @@ def validate(raw: Mapping[str, Any]) -> Config:
         sentences = list(dict.fromkeys(_sentence(finding) for finding in findings))
         by_option = {sentence.split("=")[0]: sentence for sentence in sentences[::-1]}
         raise BcadvError("\n".join(list(by_option.values())[::-1])) from None
-    _check_root(config.data)
-    _check_data(config.data)
+    config.data.check()
     _check_weights(config.model)
     return config
-
-
-def _check_root(data: DataConfig) -> None:
-    """Missing images are said before torch is loaded, not after."""
-    if data.source == "folder" and data.root is None:
-        raise BcadvError(
-            "data=folder needs to know where the images lie: add data.root=FOLDER, "
-            "a folder per class (optionally below train/, val/ and test/)."
-        )
-    if data.source == "breakhis" and (data.root is None or not _is_folder(data.root)):
-        from bcadv.data.download import missing_data_message
-
-        raise BcadvError(missing_data_message(data.root or Path("data/breakhis")))
-    if data.source == "folder" and data.root is not None and not _is_folder(data.root):
-        raise BcadvError(f"data.root={data.root} is not a folder: give one that exists.")
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError as error:  # a folder above it that one may not look into, or too long a name
-        raise BcadvError(f"data.root={path} cannot be reached: {error.strerror}.") from None
-
-
-def _check_data(data: DataConfig) -> None:
-    """What the source would refuse once torch is loaded."""
-    if data.source != "folder":
-        from bcadv.data.breakhis import chosen_subtypes
-
-        chosen_subtypes(data.subtypes)
-    elif data.group_regex is not None:
-        from bcadv.data.folder import compile_groups
-
-        compile_groups(data.group_regex)
 
 
 def _check_weights(model: ModelConfig) -> None:

@@ -24,6 +24,7 @@ from bcadv.callbacks.record import History
 from bcadv.config import Config
 from bcadv.console import label, say
 from bcadv.data import splits
+from bcadv.data.catalog import SOURCES
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.run import evaluated, variants_of
 from bcadv.files import write_atomically
@@ -285,7 +286,7 @@ def _settle(config: Config) -> None:
 
 
 def _announce(console: Console, config: Config, data: ImageDataModule) -> None:
-    if config.data.source == "synthetic":
+    if SOURCES[config.data.source].synthetic:
         label(
             console,
             "SYNTHETIC TISSUE",
@@ -307,7 +308,7 @@ def _tags(config: Config, data: ImageDataModule, origin: Origin, name: str) -> d
     tags: Mapping[str, object] = {
         "experiment": config.experiment,
         "data_source": config.data.source,
-        "synthetic": str(config.data.source == "synthetic").lower(),
+        "synthetic": str(SOURCES[config.data.source].synthetic).lower(),
         "split": config.data.split,
         "patient_overlap": data.audit.patient_overlap,
         "git_commit": hardware.git_commit() or "unknown",

@@ -1,6 +1,6 @@
-"""What Hydra's tree takes from the catalog of attacks: their options, and a line each for --help.
+"""What Hydra's tree takes from the catalogs: options, and a line for each attack for --help.
 
-A new attack is a row of the catalog; it needs no file of its own in the conf tree.
+A new attack or objective is a row of its catalog; it needs no file of its own in the conf tree.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import textwrap
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from bcadv.defend.catalog import OBJECTIVES
 from bcadv.perturb.catalog import ATTACKS
 
 
 def register() -> None:
-    """Puts the options of all attacks into Hydra's store, once or again."""
+    """Puts the options of all attacks and objectives into Hydra's store, once or again."""
     tree = {name: row.settings({}) for name, row in ATTACKS.items() if row.options}
     ConfigStore.instance().store(name="attack_options", node={"attack": tree}, provider="bcadv")
+    objectives = {name: row.settings({}) for name, row in OBJECTIVES.items() if row.options}
+    node = {"objective_options": objectives}
+    ConfigStore.instance().store(name="objective_options", node=node, provider="bcadv")
     OmegaConf.register_new_resolver("attacks", describe, replace=True)
 
 

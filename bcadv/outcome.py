@@ -10,7 +10,9 @@ from typing import Any
 
 from bcadv import hardware
 from bcadv.config import Config
+from bcadv.data.catalog import SOURCES
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.defend.catalog import OBJECTIVES
 from bcadv.evaluate.checks import checks, data_findings
 from bcadv.evaluate.predictions import read_frames
 from bcadv.metrics.robustness import summarise
@@ -39,6 +41,20 @@ def defence_of(config: Config) -> Defence:
 
     Noise of strength 0, or on no image, is no noise: the model is then undefended.
     """
+    noise = _noise(config)
+    row = OBJECTIVES[config.objective]
+    if row.label is None:
+        return noise
+    settings = row.settings(config.objective_options.get(row.name, {}))
+    label = row.label.format(**settings)
+    return Defence(
+        kind="objective",
+        settings={"objective": row.name} | settings | dict(noise.settings),
+        label=label if noise.none else f"{label}, {noise.label}",
+    )
+
+
+def _noise(config: Config) -> Defence:
     injection = config.injection
     if injection.perturbation is None or config.sigma == 0 or injection.probability == 0:
         return UNDEFENDED
@@ -107,6 +123,7 @@ def result_of(
     if len(variants) < len(config.batchnorm):
         findings.append(_no_statistics(config))
     attacks = plan.attacks
+    source = SOURCES[config.data.source]
     return Result(
         run=RunSection(
             experiment=config.experiment,
@@ -124,7 +141,10 @@ def result_of(
         task=task,
         data=DataSection(
             source=config.data.source,
-            synthetic=config.data.source == "synthetic",
+            words=source.words,
+            label=source.label,
+            synthetic=source.synthetic,
+            tumours=source.tumours,
             split=config.data.split,
             fold=config.data.fold,
             counts=data.audit.counts,

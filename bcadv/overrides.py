@@ -30,7 +30,7 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from bcadv.config import Config
+from bcadv.config import Config, fields_of
 from bcadv.errors import BcadvError
 from bcadv.explain import near_name
 from bcadv.text import shorten
@@ -208,7 +208,7 @@ def _field(name: str) -> Any:
     model: Any = Config
     field = None
     for part in name.lstrip("+~").split("."):
-        field = getattr(model, "model_fields", {}).get(part)
+        field = fields_of(model).get(part)
         if field is None:
             return None
         model = field.annotation

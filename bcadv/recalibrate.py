@@ -16,7 +16,7 @@ from bcadv.errors import BcadvError
 from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
 from bcadv.models.sync import whole_batches
-from bcadv.store.fingerprint import statistics_code
+from bcadv.store.fingerprint import chosen, statistics_code
 from bcadv.store.models import Entry
 from bcadv.store.statistics import read_statistics, write_statistics
 
@@ -49,7 +49,8 @@ def recalibrate(
     if variant == "as_trained":
         return
     kept = None if entry is None else entry.statistics(config.trainer.checkpoint, variant)
-    if distributed.tell(kept is not None and _load(model, kept)):
+    code = statistics_code(chosen(config))
+    if distributed.tell(kept is not None and _load(model, kept, code)):
         distributed.share_state(model)
         return
     batches = (
@@ -63,7 +64,7 @@ def recalibrate(
         else:
             reestimate(model, batches)
     if kept is not None:
-        write_statistics(_statistics(model), kept, statistics_code())
+        write_statistics(_statistics(model), kept, code)
 
 
 def _statistics(model: nn.Module) -> dict[str, Tensor]:
@@ -76,8 +77,17 @@ def _statistics(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _load(model: nn.Module, path: Path) -> bool:
-    """Takes statistics from a file; returns whether it held all of them, unharmed."""
+def _load(model: nn.Module, path: Path, wanted: str) -> bool:
+    """Takes statistics from a file.
+
+    Args:
+        model: gets them.
+        path: of the file.
+        wanted: the code that they must have been estimated with.
+
+    Returns:
+        Whether the file held all of them, unharmed.
+    """
     if not path.is_file():
         return False
     try:
@@ -85,11 +95,11 @@ def _load(model: nn.Module, path: Path) -> bool:
     except BcadvError as error:
         log.warning("%s That is done now.", error)
         return False
-    if code != statistics_code():
+    if code != wanted:
         log.info("%s was estimated by other code; estimated anew.", path)
         return False
-    wanted = {name: value.shape for name, value in _statistics(model).items()}
-    if {name: value.shape for name, value in statistics.items()} != wanted:
+    shapes = {name: value.shape for name, value in _statistics(model).items()}
+    if {name: value.shape for name, value in statistics.items()} != shapes:
         log.warning("%s cannot be used (it is of another network); estimated anew.", path)
         return False
     model.load_state_dict(statistics, strict=False)

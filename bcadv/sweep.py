@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock
 
 from bcadv.config import Config, canonical, validate
+from bcadv.data.catalog import SOURCES
 from bcadv.data.folder import SUFFIXES
 from bcadv.data.records import image_files
 from bcadv.errors import BcadvError
@@ -79,7 +80,8 @@ def _option(raw: Mapping[str, Any], name: str) -> Any:
 
 
 def _synthetic(raw: Mapping[str, Any]) -> bool:
-    return bool(_option(raw, "data.source") == "synthetic")
+    row = SOURCES.get(str(_option(raw, "data.source")))
+    return row is not None and row.synthetic
 
 
 def _below(place: Path, outputs: Path) -> str:

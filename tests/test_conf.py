@@ -44,7 +44,7 @@ def test_real_data_takes_the_papers_settings(tmp_path: Path) -> None:
     assert (config.trainer.max_epochs, config.optimizer.lr) == (400, 0.001)
     assert (config.data.batch_size, config.data.crop) == (32, 224)
     assert config.model.weights == "densenet121-res224-all"
-    assert config.data.subtypes == "paper"
+    assert config.model_dump()["data"]["subtypes"] == "paper"
 
 
 def test_the_embedded_default_needs_no_download() -> None:

@@ -20,7 +20,7 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.recalibrate import recalibrate
-from bcadv.store.fingerprint import statistics_code
+from bcadv.store.fingerprint import chosen, statistics_code
 from bcadv.store.models import Entry
 from bcadv.store.statistics import read_statistics, write_statistics
 from tests.jobs import tiny_config
@@ -106,8 +106,13 @@ def test_without_an_entry_nothing_is_kept(of: Recalibrated, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("damage", ["cut", "incomplete", "another network"])
 def test_a_damaged_file_is_said_and_made_anew(
-    of: Recalibrated, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+    of: Recalibrated,
+    config: Config,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
 ) -> None:
+    used = statistics_code(chosen(config))
     expected = of("clean", Entry(tmp_path))
     path = tmp_path / "last.clean.pt"
     whole = path.read_bytes()
@@ -115,10 +120,10 @@ def test_a_damaged_file_is_said_and_made_anew(
         path.write_bytes(whole[: len(whole) // 2])
     elif damage == "incomplete":
         less = dict(list(torch.load(path, weights_only=True).items())[1:])
-        write_statistics(less, path, statistics_code())
+        write_statistics(less, path, used)
     else:
         other = Classifier(2, growth_rate=4, init_features=4, block_config=(1,))
-        write_statistics(dict(other.state_dict()), path, statistics_code())
+        write_statistics(dict(other.state_dict()), path, used)
     assert same(of("clean", Entry(tmp_path)), expected)
     assert str(path) in caplog.text
     with no_pass_over_the_images():
@@ -133,7 +138,7 @@ def test_every_variant_can_be_loaded_later(
         expected = of(variant, entry)
         model = build_model(config, len(data.classes))
         statistics, code = read_statistics(entry.statistics("last", variant))
-        assert code == statistics_code()
+        assert code == statistics_code(chosen(config))
         model.load_state_dict(statistics, strict=False)
         assert same(dict(model.state_dict()), expected)
 

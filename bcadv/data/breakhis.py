@@ -9,6 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from pydantic import Field
+
+from bcadv.config import DataConfig
 from bcadv.data.records import (
     BENIGN_SUBTYPES,
     MAGNIFICATIONS,
@@ -36,6 +39,38 @@ OFFICIAL_COUNTS: Mapping[int, Mapping[str, int]] = MappingProxyType(
 """Images of the complete data set per magnification and subtype, counted in the official lists."""
 
 Target = Literal["malignancy", "subtype"]
+
+
+class BreakHisData(DataConfig):
+    """What to take of BreakHis."""
+
+    source: str = "breakhis"
+    magnification: Literal[40, 100, 200, 400] | None = Field(
+        default=100, description="Give 40, 100, 200, 400, or null for all."
+    )
+    subtypes: Literal["paper", "all"] | tuple[str, ...] = Field(
+        default="paper", description="Give paper, all, or a list such as [A,F,DC]."
+    )
+    target: Target = Field(default="malignancy", description="Give malignancy or subtype.")
+
+    def check(self) -> None:
+        """Missing images and unknown subtypes."""
+        if not self.is_reachable():
+            from bcadv.data.download import missing_data_message
+
+            raise BcadvError(missing_data_message(self.root or Path("data/breakhis")))
+        chosen_subtypes(self.subtypes)
+
+    def find(self) -> Selection:
+        """The images of the official tree, or of any folder that holds such files."""
+        if self.root is None:
+            raise BcadvError("data=breakhis needs data.root=FOLDER.")
+        return find(
+            self.root,
+            magnification=self.magnification,
+            subtypes=self.subtypes,
+            target=self.target,
+        )
 
 
 def find(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,44 +14,12 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from bcadv import distributed
 from bcadv.config import DataConfig
-from bcadv.data import breakhis, cache, folder, splits
+from bcadv.data import cache, splits
 from bcadv.data.audit import Audit, audit
 from bcadv.data.batches import Crops, EpochSampler, Images, SharedBatches
 from bcadv.data.records import Record, Selection
 from bcadv.errors import BcadvError
 from bcadv.typing import Batch
-
-
-def select(config: DataConfig) -> Selection:
-    """Finds the images that a configuration names; writes the synthetic ones if they are missing.
-
-    Raises:
-        BcadvError: there are no such images, with the ways forward.
-    """
-    root = config.root
-    if root is None:
-        raise BcadvError(f"data={config.source} needs data.root=FOLDER.")
-    if config.source == "folder":
-        return folder.find(root, group_regex=config.group_regex, positive=config.positive)
-    if config.source == "synthetic":
-        from bcadv.data import synthetic
-
-        root = synthetic.write_tree(
-            root,
-            n_patients=config.patients,
-            images_per_patient=config.images_per_patient,
-            seed=0,  # other seeds are other experiments on the same images
-            height=config.height,
-            width=config.width,
-        )
-    selection = breakhis.find(
-        root,
-        magnification=config.magnification,
-        subtypes=config.subtypes,
-        target=config.target,
-    )
-    # Painted tissue has no official counts to fall short of.
-    return selection if config.source == "breakhis" else replace(selection, expected=None, notes=())
 
 
 def _folds_dir(config: DataConfig) -> Path:
@@ -134,7 +101,7 @@ class ImageDataModule(pl.LightningDataModule):
             BcadvError: there are none, with the ways forward.
         """
         if self.selection is None:
-            self.selection = select(self.config)
+            self.selection = self.config.find()
         return self.selection
 
     def prepare(self) -> None:

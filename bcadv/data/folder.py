@@ -8,12 +8,42 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from pydantic import Field
+
+from bcadv.config import DataConfig
 from bcadv.data.records import Record, Selection, image_files
 from bcadv.errors import BcadvError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 
 _PART_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+
+
+class FolderData(DataConfig):
+    """What the names of files and folders say."""
+
+    source: str = "folder"
+    group_regex: str | None = Field(
+        default=None, description="Give a regular expression with one group."
+    )
+    positive: tuple[str, ...] | None = Field(default=None, description="Give class names.")
+
+    def check(self) -> None:
+        """A missing folder, and a regular expression that is none."""
+        if self.root is None:
+            raise BcadvError(
+                "data=folder needs to know where the images lie: add data.root=FOLDER, "
+                "a folder per class (optionally below train/, val/ and test/)."
+            )
+        if not self.is_reachable():
+            raise BcadvError(f"data.root={self.root} is not a folder: give one that exists.")
+        compile_groups(self.group_regex)
+
+    def find(self) -> Selection:
+        """The images of each class folder."""
+        if self.root is None:
+            raise BcadvError("data=folder needs data.root=FOLDER.")
+        return find(self.root, group_regex=self.group_regex, positive=self.positive)
 
 
 def find(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,8 +12,9 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from bcadv import distributed
+from bcadv.defend.catalog import LossOf
 from bcadv.errors import BcadvError
-from bcadv.models.densenet import DenseNet121
+from bcadv.models.catalog import build
 from bcadv.task import Task
 from bcadv.typing import Batch, Logits
 
@@ -23,38 +23,40 @@ _ROUNDING = 1e-4
 
 
 class Classifier(pl.LightningModule):
-    """DenseNet121 fine-tuned in all its layers with Adam (Li & Liu 2023).
+    """A network fine-tuned in all its layers with Adam (Li & Liu 2023: DenseNet121).
 
     Its hyperparameters are plain numbers, so that a checkpoint loads without executing code:
     ``Classifier.load_from_checkpoint(path)``.
 
     Args:
         classes: number of classes.
+        network: a row of `bcadv.models.catalog`.
         lr: Adam's learning rate; the paper's is 0.001.
         weight_decay: Adam's L2 penalty.
         cosine_epochs: with a number, the learning rate falls to zero over so many epochs.
-        growth_rate: see `DenseNet121`.
-        block_config: see `DenseNet121`.
-        init_features: see `DenseNet121`.
+        options: of the network.
+
+    Attributes:
+        objective: what training minimises; ``None`` is the task's own loss.
     """
 
     def __init__(
         self,
         classes: int = 2,
         *,
+        network: str = "densenet121",
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         cosine_epochs: int | None = None,
-        growth_rate: int = 32,
-        block_config: Sequence[int] = (6, 12, 24, 16),
-        init_features: int = 64,
+        **options: Any,
     ) -> None:
         super().__init__()
-        block_config = list(block_config)
+        options = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
         self.save_hyperparameters()
         self.task = Task(classes=tuple(f"class {k}" for k in range(classes)))
         self.lr, self.weight_decay, self.cosine_epochs = lr, weight_decay, cosine_epochs
-        self.net = DenseNet121(classes, growth_rate, block_config, init_features)
+        self.objective: LossOf | None = None
+        self.net: Any = build(network, classes, **options)
         # Channels-last is the layout that convolutions are fastest in, on CPUs and GPUs alike.
         self.net = self.net.to(memory_format=torch.channels_last)
         # By default a loss that is not a number is left out, and the mean of the rest looks fine.
@@ -83,11 +85,14 @@ class Classifier(pl.LightningModule):
         return logits
 
     def _step(self, batch: Batch, part: str) -> Tensor:
-        logits = self(batch.image)
         # The mean of nothing is not a number; its sum is the 0 that it contributes.
         images = len(batch.target)
         reduction = "mean" if images else "sum"
-        loss = self.task.training_loss(logits, batch.target, reduction)
+        if part == "train" and self.objective is not None:
+            loss, logits = self.objective(self, batch, self.task, reduction)
+        else:
+            logits = self(batch.image)
+            loss = self.task.training_loss(logits, batch.target, reduction)
         mean, accuracy = getattr(self, f"{part}_loss"), getattr(self, f"{part}_accuracy")
         if images:
             mean.update(loss.detach(), weight=images)
@@ -97,7 +102,7 @@ class Classifier(pl.LightningModule):
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross entropy of a batch; of a share of one, weighted for DDP's average."""
+        """Loss of a batch; of a share of one, weighted for DDP's average."""
         loss = self._step(batch, "train")
         if distributed.active():
             loss = loss * distributed.weight_of(len(batch.target), loss.device)

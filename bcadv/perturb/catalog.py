@@ -6,7 +6,7 @@ Imports no torch. A new attack is its class in `bcadv.perturb.attacks` and a row
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -22,10 +22,10 @@ Value = bool | int | float | None
 
 @dataclass(frozen=True)
 class Option:
-    """A setting of an attack, on the command line ``attack.<attack>.<name>``.
+    """A setting of an attack, ``attack.<attack>.<name>``, or of a training objective.
 
     Attributes:
-        name: the field of the attack's class.
+        name: the field of its class.
         default: its default there.
         kind: of value.
         description: what it does, for a person.
@@ -64,6 +64,36 @@ class Option:
         raise ValueError(f"{place}={str(value)[:60]} cannot be used: give {what}{null}")
 
 
+def checked(
+    options: Sequence[Option], given: Mapping[str, Any], place: str, owner: str
+) -> dict[str, Value]:
+    """Every option with its value: the one given, or the default.
+
+    Args:
+        options: that there are.
+        given: name -> value.
+        place: where they stand on the command line.
+        owner: of the options, for a sentence.
+
+    Raises:
+        ValueError: an unknown option, or a value that cannot be used.
+    """
+    known = {option.name: option for option in options}
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = (
+                f"did you mean {place}.{near[0]}?"
+                if near
+                else f"{owner} has {', '.join(known) or 'no options'}"
+            )
+            raise ValueError(f"unknown option {place}.{name}: {hint}")
+    return {
+        name: option.checked(given.get(name, option.default), f"{place}.{name}")
+        for name, option in known.items()
+    }
+
+
 @dataclass(frozen=True)
 class Attack:
     """A row of the catalog.
@@ -98,21 +128,7 @@ class Attack:
         Raises:
             ValueError: an unknown option, or a value that cannot be used.
         """
-        known = {option.name: option for option in self.options}
-        for name in given:
-            if name not in known:
-                near = get_close_matches(name, known, n=1)
-                place = f"attack.{self.name}"
-                hint = (
-                    f"did you mean {place}.{near[0]}?"
-                    if near
-                    else f"{self.name} has {', '.join(known) or 'no options'}"
-                )
-                raise ValueError(f"unknown option {place}.{name}: {hint}")
-        return {
-            name: option.checked(given.get(name, option.default), f"attack.{self.name}.{name}")
-            for name, option in known.items()
-        }
+        return checked(self.options, given, f"attack.{self.name}", self.name)
 
     def label_of(self, norm: Norm, settings: Mapping[str, Value]) -> str:
         """What people call it with these settings, without its strength."""

@@ -152,7 +152,7 @@ def cases(jobs: Iterable[Job]) -> str:
     jobs = list(jobs)
     positive = list(dict.fromkeys(positive_of(job) for job in jobs))
     # What these sources call so is cancer; a folder of somebody's own may mean anything by it.
-    tumours = {job.result.data.source for job in jobs} <= {"breakhis", "synthetic"}
+    tumours = all(job.result.data.tumours for job in jobs)
     if tumours and positive == ["malignant"]:
         return "cancers"
     return f"cases of {' or '.join(positive)}"

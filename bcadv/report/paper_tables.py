@@ -74,9 +74,8 @@ def _data_name(job: Job) -> str:
     data = job.result.data
     sort = {"paper": "by image"}.get(data.split, f"split {data.split}")
     fold = f", fold {data.fold}" if data.fold else ""
-    what = "own images" if data.source == "folder" else data.source
-    extra = "" if data.source != "folder" else f" {'/'.join(job.classes)}"
-    return f"{what}{extra}, {sort}{fold}"
+    extra = "" if data.tumours else f" {'/'.join(job.classes)}"
+    return f"{data.label or data.source}{extra}, {sort}{fold}"
 
 
 def clean(study: Study) -> Table:

@@ -102,11 +102,7 @@ def _data_sentence(job: Job) -> str:
         "official": f"split by the official fold {data.fold}",
         "parts": "split as its folders are",
     }.get(data.split, f"split “{data.split}”")
-    what = {
-        "synthetic": "Synthetic tissue, painted by a program and not by nature",
-        "breakhis": "BreakHis, real microscope images of breast tumours",
-        "folder": "Images from the user's own folder",
-    }.get(data.source, data.source)
+    what = data.words or data.source
     n = sum(data.counts["test"].values())
     positive = [task.classes[number] for number in task.positive]
     return (

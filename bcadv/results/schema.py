@@ -272,10 +272,21 @@ class RunSection(Model):
 
 
 class DataSection(Model):
-    """Which images, how they were split, and what the parts share."""
+    """Which images, how they were split, and what the parts share.
+
+    Attributes:
+        source: its name on the command line.
+        words: what the images are, for a sentence.
+        label: the same in a word or two.
+        synthetic: whether they are painted, so that nothing medical follows from them.
+        tumours: whether a positive class is a cancer.
+    """
 
     source: str
+    words: str = ""
+    label: str = ""
     synthetic: bool
+    tumours: bool = False
     split: str
     fold: int | None = None
     counts: Mapping[str, Mapping[str, int]]

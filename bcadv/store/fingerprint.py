@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bcadv.config import Config
+from bcadv.defend.catalog import OBJECTIVES
+from bcadv.models.catalog import NETWORKS
 from bcadv.store.code import PACKAGE, Symbol, version_of_use
 
 TRAINING: tuple[Symbol, ...] = (
@@ -31,6 +33,10 @@ STATISTICS: tuple[Symbol, ...] = (("recalibrate", "recalibrate"),)
 _CONTENT = "what it chooses counts by its content, see `ImageDataModule.training_content`"
 NOT_FOLLOWED = {
     "config": "options count by their values",
+    "data.catalog": _CONTENT,
+    "models.catalog": "the chosen network is a root",
+    "defend.catalog": "the chosen objective is a root",
+    "perturb.catalog": "an attack that an objective uses is followed by its class",
     "errors": "words",
     "fetch": "weights count by their checksum",
     "console": "words",
@@ -49,7 +55,6 @@ NOT_FOLLOWED = {
     "data.records.parse_name": _CONTENT,
     "data.splits": _CONTENT,
     "data.audit": "tells, and changes nothing",
-    "data.datamodule.select": _CONTENT,
     "data.datamodule.split": _CONTENT,
 }
 """Modules and definitions that a training uses and that do not name it, and why."""
@@ -122,13 +127,20 @@ def describe(config: Config, *, content: str, precision: str) -> dict[str, Any]:
         for name, value in flatten(config.model_dump(mode="json")).items()
         if not any(name == left_out or name.startswith(f"{left_out}.") for left_out in NOT_TRAINING)
     }
+    del shape["objective"]
+    shape = {k: v for k, v in shape.items() if not k.startswith("objective_options")}
+    row = OBJECTIVES[config.objective]
+    shape |= {
+        "objective": row.name,
+        "objective.options": row.settings(config.objective_options.get(row.name, {})),
+    }
     injection = config.injection
     if injection.perturbation is None or config.sigma == 0 or injection.probability == 0:
         shape |= dict.fromkeys(_NOISE)
     return shape | {
         "trainer.precision": precision,
         "data.content": content,
-        "code": training_code(),
+        "code": training_code(chosen(config)),
         "torch": version("torch"),
         "lightning": version("pytorch-lightning"),
     }
@@ -145,16 +157,32 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@lru_cache
-def training_code(package: Path = PACKAGE) -> str:
-    """Names the code that a training uses."""
-    return version_of_use(TRAINING, tuple(NOT_FOLLOWED), package)
+def chosen(config: Config) -> tuple[Symbol, ...]:
+    """The classes of the network and the objective, which their catalogs name in texts."""
+    places = (NETWORKS[config.model.network].place, OBJECTIVES[config.objective].place)
+    named = [place.partition(":") for place in places if place is not None]
+    return tuple(
+        (module.removeprefix(f"{PACKAGE.name}."), name)
+        for module, _, name in named
+        if module.startswith(f"{PACKAGE.name}.")
+    )
 
 
 @lru_cache
-def statistics_code(package: Path = PACKAGE) -> str:
-    """Names the code that BatchNorm statistics are estimated with."""
-    return version_of_use((*TRAINING, *STATISTICS), tuple(NOT_FOLLOWED), package)
+def training_code(used: tuple[Symbol, ...] = (), package: Path = PACKAGE) -> str:
+    """Names the code that a training uses.
+
+    Args:
+        used: what `chosen` says.
+        package: folder of the sources.
+    """
+    return version_of_use((*TRAINING, *used), tuple(NOT_FOLLOWED), package)
+
+
+@lru_cache
+def statistics_code(used: tuple[Symbol, ...] = (), package: Path = PACKAGE) -> str:
+    """Names the code that BatchNorm statistics are estimated with; as `training_code`."""
+    return version_of_use((*TRAINING, *STATISTICS, *used), tuple(NOT_FOLLOWED), package)
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -124,19 +124,11 @@ def used_params(params: Mapping[str, object]) -> dict[str, object]:
     injected = params.get("injection.perturbation") is not None
     noise = injected and params.get("injection.probability") != 0
     attacks, norms = params.get("attacks") or (), params.get("evaluation.norm") or ()
-    source = params.get("data.source")
     unused = {
         "sigma": not noise and not params.get("evaluation.noise"),
         "injection.probability": not injected,
         "eps_px": "evaluation.norm" in params and "inf" not in norms,  # type: ignore[operator]
         "eps_l2": "evaluation.norm" in params and "2" not in norms,  # type: ignore[operator]
-    }
-    unused |= {
-        f"data.{name}": source is not None and source != "synthetic"
-        for name in ("patients", "images_per_patient", "height", "width")
-    }
-    unused |= {
-        f"data.{name}": source == "folder" for name in ("magnification", "subtypes", "target")
     }
 
     def is_used(name: str) -> bool:

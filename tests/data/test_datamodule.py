@@ -11,7 +11,10 @@ import torch
 from PIL import Image
 
 from bcadv.config import DataConfig
+from bcadv.data.breakhis import BreakHisData
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.data.folder import FolderData
+from bcadv.data.synthetic import SyntheticData
 from bcadv.errors import BcadvError
 
 
@@ -23,7 +26,6 @@ def module(tmp_path: Path, config: DataConfig, seed: int = 0) -> ImageDataModule
 
 def synthetic(tmp_path: Path, **options: object) -> DataConfig:
     settings: dict[str, object] = {
-        "source": "synthetic",
         "root": tmp_path / "tissue",
         "split": "paper",
         "patients": 10,
@@ -33,7 +35,7 @@ def synthetic(tmp_path: Path, **options: object) -> DataConfig:
         "crop": 32,
         "batch_size": 8,
     }
-    return DataConfig.model_validate(settings | options)
+    return SyntheticData.model_validate(settings | options)
 
 
 def class_folders(root: Path, n: int = 12) -> Path:
@@ -97,8 +99,7 @@ def test_subtypes_as_classes(tmp_path: Path) -> None:
 
 
 def test_a_folder_per_class(tmp_path: Path) -> None:
-    config = DataConfig(
-        source="folder",
+    config = FolderData(
         root=class_folders(tmp_path / "mine"),
         split="patient",
         group_regex=r"^(case\d+)",
@@ -127,7 +128,7 @@ def test_a_byte_identical_copy_on_the_other_side_is_reported(tmp_path: Path) -> 
         for file in (root / name).glob("*.png"):
             file.unlink()
         (root / name).rmdir()
-    config = DataConfig(source="folder", root=root, split="parts", crop=32)
+    config = FolderData(root=root, split="parts", crop=32)
     data = module(tmp_path, config)
     assert data.audit.duplicates is not None
     assert "test/cat/copy" in data.audit.sentence() or "byte-identical" in data.audit.sentence()
@@ -143,10 +144,10 @@ def test_an_unreadable_image_is_named_or_listed(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "mine")
     bad = root / "cat" / "case0_0.png"
     bad.write_bytes(bad.read_bytes()[:200])
-    settings = {"source": "folder", "root": root, "split": "paper", "crop": 32}
+    settings = {"root": root, "split": "paper", "crop": 32}
     with pytest.raises(BcadvError, match="case0_0"):
-        module(tmp_path, DataConfig.model_validate(settings))
-    data = module(tmp_path, DataConfig.model_validate(settings | {"on_bad_image": "skip"}))
+        module(tmp_path, FolderData.model_validate(settings))
+    data = module(tmp_path, FolderData.model_validate(settings | {"on_bad_image": "skip"}))
     assert len(data.skipped) == 1
     assert "case0_0" in data.skipped[0]
     assert len(data.records) == 35
@@ -154,8 +155,7 @@ def test_an_unreadable_image_is_named_or_listed(tmp_path: Path) -> None:
 
 @pytest.mark.shared_data
 def test_the_real_subset_is_said_to_be_one(tmp_path: Path, shared_data: Path) -> None:
-    config = DataConfig(
-        source="breakhis",
+    config = BreakHisData(
         root=shared_data / "breakhis_100x_half",
         subtypes="all",
         split="patient",
@@ -171,8 +171,7 @@ def test_the_real_subset_is_said_to_be_one(tmp_path: Path, shared_data: Path) ->
 def test_the_real_subset_by_the_official_lists(
     tmp_path: Path, shared_data: Path, fold: int
 ) -> None:
-    config = DataConfig(
-        source="breakhis",
+    config = BreakHisData(
         root=shared_data / "breakhis_100x_half",
         subtypes="all",
         split="official",

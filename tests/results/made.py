@@ -92,7 +92,10 @@ def result(
         data=DataSection.model_validate(
             {
                 "source": "breakhis",
+                "label": "breakhis",
+                "words": "BreakHis, real microscope images of breast tumours",
                 "synthetic": False,
+                "tumours": True,
                 "split": "paper",
                 "counts": {part: dict.fromkeys(classes, n) for part, n in counts.items()},
                 "patient_overlap": 2 / 3,

@@ -22,6 +22,7 @@ from bcadv.train import fit
 from tests.jobs import tiny_config
 
 WITHOUT = tuple(NOT_FOLLOWED)
+CHOSEN = (("models.densenet", "DenseNet121"),)
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def copy(tmp_path: Path) -> Path:
 def name_of(package: Path, *, statistics: bool = False) -> str:
     """Of the training, as the files are now."""
     forget()
-    return version_of_use((*TRAINING, *(STATISTICS if statistics else ())), WITHOUT, package)
+    roots = (*TRAINING, *CHOSEN, *(STATISTICS if statistics else ()))
+    return version_of_use(roots, WITHOUT, package)
 
 
 def forget() -> None:
@@ -51,7 +53,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 def test_the_copy_has_the_name_of_the_package(copy: Path) -> None:
-    assert name_of(copy) == version_of_use(TRAINING, WITHOUT)
+    assert name_of(copy) == version_of_use((*TRAINING, *CHOSEN), WITHOUT)
 
 
 def test_adding_an_attack_a_source_or_words_renames_nothing(copy: Path) -> None:
@@ -59,13 +61,14 @@ def test_adding_an_attack_a_source_or_words_renames_nothing(copy: Path) -> None:
     (copy / "perturb" / "attacks" / "cw.py").write_text(
         "from bcadv.perturb.loop import GradientAttack\n\n\nclass CW(GradientAttack):\n    pass\n"
     )
-    edit(copy / "perturb" / "catalog.py", "_ROWS = (", "_ROWS = (\n    None,")
     (copy / "data" / "dicom.py").write_text("def find(root):\n    return None\n")
-    edit(copy / "data" / "datamodule.py", "def select(", "def _other():\n    pass\n\n\ndef select(")
-    edit(
-        copy / "data" / "datamodule.py", "    root = config.root\n", "    root = config.root or 1\n"
-    )
-    edit(copy / "models" / "classifier.py", '"""DenseNet121 fine-tuned', '"""A net, fine-tuned')
+    (copy / "models" / "resnet.py").write_text("class ResNet:\n    pass\n")
+    (copy / "defend" / "trades.py").write_text("class TRADES:\n    pass\n")
+    for room in ("perturb", "data", "models", "defend"):
+        edit(copy / room / "catalog.py", "_ROWS = (", "_ROWS = (\n    None,")
+    edit(copy / "data" / "datamodule.py", "def split(", "def _other():\n    pass\n\n\ndef split(")
+    edit(copy / "data" / "folder.py", "return find(self.root", "return find(self.root or 1")
+    edit(copy / "models" / "classifier.py", '"""A network fine-tuned', '"""A net, fine-tuned')
     edit(copy / "train.py", "    common: dict", "    # Why it is so.\n    common: dict")
     edit(copy / "data" / "folder.py", "SUFFIXES = ", "SUFFIXES = OTHERS = ")
     edit(copy / "perturb" / "loop.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
@@ -94,7 +97,7 @@ CHANGES = {
     ),
     "crops": ("data/batches.py", "int(down * (free_rows + 1))", "int(down * free_rows)"),
     "order": ("data/batches.py", "[self.seed, self.epoch, 2]", "[self.seed, self.epoch, 3]"),
-    "scaling": ("data/batches.py", "div_(255)", "div_(256)"),
+    "scaling": ("typing.py", "div_(255)", "div_(256)"),
     "resizing": ("data/cache.py", "LANCZOS", "BILINEAR"),
     "ragged batches": ("data/datamodule.py", "min(8, size)", "min(4, size)"),
     "initial weights": ("build.py", "torch.manual_seed(config.seed)", "torch.manual_seed(1)"),
@@ -116,7 +119,7 @@ def test_statistics_follow_their_own_code_and_that_of_the_training(copy: Path) -
     assert name_of(copy) == training
     assert name_of(copy, statistics=True) != statistics
     again = name_of(copy, statistics=True)
-    edit(copy / "data" / "batches.py", "div_(255)", "div_(256)")
+    edit(copy / "typing.py", "div_(255)", "div_(256)")
     assert name_of(copy, statistics=True) != again
 
 
