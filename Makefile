@@ -78,7 +78,7 @@ prune: setup  ## remove the trained models that no job refers to, after asking
 	$(BIN)/python -m bcadv.store prune $(ARGS)
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 format: setup  ## format the code
 	$(BIN)/ruff format .

@@ -220,6 +220,13 @@ class ModelConfig(Section):
     weights_url: str | None = None
     compile: bool = Field(default=False, description="Give true or false.")
 
+    @property
+    def place(self) -> str:
+        """Of the network's class, ``module:class``."""
+        from bcadv.models.catalog import NETWORKS
+
+        return NETWORKS[self.network].place
+
     def options(self) -> dict[str, Any]:
         """What this network has beside what every network has."""
         return {

@@ -16,7 +16,6 @@ from typing import Any
 
 from bcadv.config import Config
 from bcadv.defend.catalog import OBJECTIVES
-from bcadv.models.catalog import NETWORKS
 from bcadv.store.code import PACKAGE, Symbol, version_of_use
 
 TRAINING: tuple[Symbol, ...] = (
@@ -52,6 +51,7 @@ NOT_FOLLOWED = {
     "data.tissue": _CONTENT,
     "data.records.BreakhisName": _CONTENT,
     "data.records.image_files": _CONTENT,
+    "data.records._checked": _CONTENT,
     "data.records.parse_name": _CONTENT,
     "data.splits": _CONTENT,
     "data.audit": "tells, and changes nothing",
@@ -159,7 +159,7 @@ def digest(value: Any) -> str:
 
 def chosen(config: Config) -> tuple[Symbol, ...]:
     """The classes of the network and the objective, which their catalogs name in texts."""
-    places = (NETWORKS[config.model.network].place, OBJECTIVES[config.objective].place)
+    places = (config.model.place, OBJECTIVES[config.objective].place)
     named = [place.partition(":") for place in places if place is not None]
     return tuple(
         (module.removeprefix(f"{PACKAGE.name}."), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bcadv.data.catalog import SOURCES
 from bcadv.results.schema import (
     CLEAN,
     UNDEFENDED,
@@ -71,6 +72,7 @@ def result(
     known = tuple(rows) or tuple(row(c, variant) for variant in batchnorm for c in every)
     counts = {"train": 80, "val": 10, "test": 30}
     classes = tuple((task or {}).get("classes", CLASSES))
+    source = SOURCES[(data or {}).get("source", "breakhis")]
     attacked = next((c.series for c in every if c.kind == "attack"), None)
     return Result(
         run=RunSection.model_validate(
@@ -91,11 +93,11 @@ def result(
         ),
         data=DataSection.model_validate(
             {
-                "source": "breakhis",
-                "label": "breakhis",
-                "words": "BreakHis, real microscope images of breast tumours",
-                "synthetic": False,
-                "tumours": True,
+                "source": source.name,
+                "words": source.words,
+                "label": source.label,
+                "synthetic": source.synthetic,
+                "tumours": source.tumours,
                 "split": "paper",
                 "counts": {part: dict.fromkeys(classes, n) for part, n in counts.items()},
                 "patient_overlap": 2 / 3,

@@ -17,7 +17,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.recalibrate import recalibrate
 from bcadv.store import code
 from bcadv.store.code import PACKAGE, MissingRootError, used, version_of_files, version_of_use
-from bcadv.store.fingerprint import NOT_FOLLOWED, STATISTICS, TRAINING
+from bcadv.store.fingerprint import NOT_FOLLOWED, STATISTICS, TRAINING, chosen
 from bcadv.train import fit
 from tests.jobs import tiny_config
 
@@ -290,7 +290,10 @@ def test_all_that_runs_in_a_training_is_part_of_its_name(tmp_path: Path) -> None
     trained, estimated = _run(train), _run(estimate)
     assert {("models.classifier", "Classifier"), ("perturb.noise", "GaussianNoise")} <= trained
     assert ("models.batchnorm", "reestimate") in estimated
-    for ran, roots in ((trained, TRAINING), (estimated, (*TRAINING, *STATISTICS))):
+    for ran, roots in (
+        (trained, (*TRAINING, *chosen(config))),
+        (estimated, (*TRAINING, *chosen(config), *STATISTICS)),
+    ):
         followed = used(roots, NOT_FOLLOWED)
         strange = {
             (module, name)

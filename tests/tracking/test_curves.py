@@ -116,7 +116,6 @@ def test_settings_that_nothing_read_are_not_told() -> None:
         "eps_px": [1],
         "eps_l2": [2],
         "data.source": "breakhis",
-        "data.patients": 40,
         "seed": 0,
     }
     told = used_params(every)
