@@ -403,6 +403,34 @@ def test_what_a_report_would_refuse_is_not_done(
     assert sweep.finished(job, raw) is done
 
 
+def test_an_output_folder_may_be_moved(swept: tuple[Path, str], tmp_path: Path) -> None:
+    """Also where the images were painted into it."""
+    job = the_sweep(swept[0]) / "0"
+    overrides = results(job)["run"]["overrides"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        here, there = (
+            settings(compose_job([*overrides, f"paths.outputs={place}"]))
+            for place in (swept[0] / OUTPUTS, tmp_path / "elsewhere")
+        )
+        other = settings(compose_job([*overrides, "data.root=elsewhere"]))
+    assert here["data"]["root"] != there["data"]["root"]
+    assert sweep.job_key(here) == sweep.job_key(there)
+    assert sweep.finished(job, there)
+    folders = [{**raw, "data": {**raw["data"], "source": "folder"}} for raw in (here, there, other)]
+    assert sweep.job_key(folders[0]) == sweep.job_key(folders[1]) != sweep.job_key(folders[2])
+
+
+def test_a_dangling_link_among_the_images_stops_no_job(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "notes.png").symlink_to(tmp_path / "nowhere.png")
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        raw = settings(compose_job(["data=folder", f"data.root={tmp_path}"]))
+    before = sweep.result_key(raw)
+    sweep._files.cache_clear()
+    (tmp_path / "nowhere.png").touch()
+    assert sweep.result_key(raw) != before
+
+
 def _without_numbers(path: Path) -> None:
     content = json.loads(path.read_text())
     for row in content["rows"]:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -54,6 +55,8 @@ _BAD_IMAGE = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+_REMEDY = "replace it, or leave such images out with data.on_bad_image=skip"
 
 _T = TypeVar("_T")
 _S = TypeVar("_S")
@@ -134,7 +137,8 @@ def build(
     pool_size = workers or os.cpu_count() or 1
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        digests = _digests(records, cache_dir, pool_size, progress)
+        skip = on_bad_image == "skip"
+        digests = _digests(records, cache_dir, pool_size, progress=progress, skip=skip)
         folder = cache_dir / _key(digests, resize)
         if not _complete(folder):
             _decode_all(
@@ -201,12 +205,17 @@ def _header(path: Path) -> tuple[int, int] | str:
         return str(error) or type(error).__name__
 
 
-def _digests(records: Sequence[Record], cache_dir: Path, workers: int, progress: bool) -> list[str]:
-    """The content digest of every file, read from disk only where the file may have changed."""
+def _digests(
+    records: Sequence[Record], cache_dir: Path, workers: int, *, progress: bool, skip: bool
+) -> list[str]:
+    """The content digest of every file, read from disk only where the file may have changed.
+
+    Under ``skip`` one that cannot be read has a digest that says so.
+    """
     index_path = cache_dir / _INDEX
     index = _read_index(index_path)
     keys = [os.path.abspath(record.path) for record in records]  # noqa: PTH100
-    stamps = [_stamp(record.path) for record in records]
+    stamps = [_stamp(record.path, skip=skip) for record in records]
     stale = [
         i
         for i, (key, stamp) in enumerate(zip(keys, stamps, strict=True))
@@ -214,7 +223,7 @@ def _digests(records: Sequence[Record], cache_dir: Path, workers: int, progress:
     ]
     if stale:
         paths = [records[i].path for i in stale]
-        hashed = _in_parallel(_digest, paths, workers)
+        hashed = _in_parallel(partial(_digest, skip=skip), paths, workers)
         for i, digest in zip(
             stale, _shown(hashed, "Reading images", len(stale), progress), strict=True
         ):
@@ -236,19 +245,25 @@ def _read_index(path: Path) -> dict[str, list[Any]]:
     return index
 
 
-def _stamp(path: Path) -> list[int]:
+def _stamp(path: Path, *, skip: bool) -> list[int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise BcadvError(f"the image {path} is gone or out of reach: {error.strerror}") from None
+        if skip:
+            return [-1, time.time_ns()]  # never the same again, so that it is tried again
+        raise BcadvError(
+            f"the image {path} is gone or out of reach ({error.strerror}): {_REMEDY}"
+        ) from None
     return [status.st_size, status.st_mtime_ns]
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, *, skip: bool) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise BcadvError(f"cannot read the image {path}: {error.strerror}") from None
+        if skip:
+            return f"unreadable: {error.strerror}"
+        raise BcadvError(f"the image {path} cannot be read ({error.strerror}): {_REMEDY}") from None
 
 
 def _key(digests: Iterable[str], resize: int | None) -> str:
@@ -315,10 +330,7 @@ def _try_decode(path: Path, resize: int | None) -> Pixels | str:
 
 def _bad_image(record: Record, why: str, on_bad_image: OnBadImage) -> None:
     if on_bad_image == "raise":
-        raise BcadvError(
-            f"the image {record.path} cannot be decoded ({why}): replace it, or leave such images "
-            "out with data.on_bad_image=skip"
-        )
+        raise BcadvError(f"the image {record.path} cannot be decoded ({why}): {_REMEDY}")
 
 
 def _publish(temporary: Path, folder: Path) -> None:
