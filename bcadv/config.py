@@ -460,7 +460,7 @@ def _sentence(error: Any) -> str:
     name = ".".join(names)
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{shorten(message)}."
+        return shorten(message) + ("" if message.endswith(("?", ".")) else ".")
     if error["type"] == "extra_forbidden":
         return f"{name} is no option of what was chosen here: remove it."
     if error["type"] == "missing":

@@ -165,17 +165,21 @@ def chosen(tmp_path: Path, **more: Any) -> Config:
             "attack": {"dots": {"every": 3}},
             "objective": "smooth",
             "objective_options": {"smooth": {"share": 0.2}},
+            "batchnorm": ["as_trained", "clean"],
         }
         | more
     )
 
 
 @pytest.mark.usefixtures("rows")
-def test_one_job_uses_a_new_attack_network_objective_and_source(tmp_path: Path) -> None:
+def test_one_job_uses_a_new_attack_network_objective_and_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = job.run(chosen(tmp_path), tmp_path / "job").result
     assert result.model.architecture == "flat (6 channels)"
     assert result.model.settings["channels"] == 6
     assert not result.model.has_batchnorm
+    assert {row.batchnorm for row in result.rows} == {"as_trained"}, "both would be the same"
     assert result.model.defence.label == "label smoothing 0.2"
     assert (result.data.source, result.data.label) == ("stripes", "stripes")
     assert sys.modules["four_new_things"].Smooth.calls > 0
@@ -189,6 +193,9 @@ def test_one_job_uses_a_new_attack_network_objective_and_source(tmp_path: Path) 
     said = (tmp_path / "job" / "report.html").read_text(encoding="utf-8")
     for words in ("Stripes, drawn by a test", "label smoothing 0.2", "Dots/3"):
         assert words in said
+    assert "BN as trained" not in capsys.readouterr().err
+    assert "BN on clean, " not in said
+    assert "label smoothing 0.2, BN" not in said
     assert "No undefended model stands beside it" in said
 
 

@@ -239,7 +239,9 @@ def _named(ways: Sequence[Mapping[int, Model]]) -> list[Measured]:
     found.sort(key=lambda entry: _place(entry[0].defence))
     ways_of_arms = [way_of(newest) for newest, _, _ in found]
     named = names_of(
-        ways_of_arms, [job.defence for job, _, _ in found], [variant for _, variant, _ in found]
+        ways_of_arms,
+        [job.defence for job, _, _ in found],
+        [variant if job.result.model.has_batchnorm else None for job, variant, _ in found],
     )
     models = [seeds[max(seeds)] for _, _, seeds in found]
     names = made_unique([each.arm for each in named], [f"{model.total} images" for model in models])

@@ -31,7 +31,11 @@ def robustness_curve(result: Result) -> Figure | None:
     Returns:
         The figure; ``None`` where nothing was perturbed.
     """
-    lines = {variant_name(variant): rows for variant, rows in by_variant(result).items()}
+    has_batchnorm = result.model.has_batchnorm
+    lines = {
+        variant_name(variant if has_batchnorm else None): rows
+        for variant, rows in by_variant(result).items()
+    }
     return _curves(
         lines,
         list(_METRICS),

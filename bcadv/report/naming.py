@@ -42,24 +42,27 @@ class Named:
 
 
 def names_of(
-    ways: Sequence[Mapping[str, Hashable]], defences: Sequence[Defence], variants: Sequence[str]
+    ways: Sequence[Mapping[str, Hashable]],
+    defences: Sequence[Defence],
+    variants: Sequence[str | None],
 ) -> list[Named]:
     """Names of arms; two may share one only if the same settings trained them.
 
     Args:
         ways: of training, option -> value, one per arm.
         defences: of the models of each arm.
-        variants: BatchNorm statistics of each arm.
+        variants: BatchNorm statistics of each arm; ``None`` of a network that has none.
     """
     # One undefended model needs no word on its statistics; beside a second one it does.
     several = any(
-        defence.none and variant != "as_trained"
+        defence.none and variant not in {"as_trained", None}
         for defence, variant in zip(defences, variants, strict=True)
     )
     names = []
     extras = _what_differs(ways)
     for defence, variant, extra in zip(defences, variants, extras, strict=True):
-        statistics = [] if defence.none and not several else [variant_name(variant)]
+        told = variant is not None and (several or not defence.none)
+        statistics = [variant_name(variant)] if told else []
         names.append(
             Named(
                 ", ".join([defence.label, *extra]),

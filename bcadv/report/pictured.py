@@ -243,7 +243,8 @@ def _synthetic(job: Job) -> bool:
 
 
 def _model(found: _Found[Any]) -> str:
-    return f"The model: {found.training}, {variant_name(found.job.pictured)}."
+    variant = found.job.pictured if found.job.result.model.has_batchnorm else None
+    return f"The model: {found.training}, {variant_name(variant)}."
 
 
 def _described(triplets: Iterable[Triplet], job: Job) -> str:

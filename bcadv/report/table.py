@@ -47,8 +47,10 @@ def decimal(entry: Measure) -> str:
     return UNDEFINED if entry.value is None else f"{entry.value:.3f}"
 
 
-def variant_name(variant: str) -> str:
-    """Short name of a BatchNorm variant."""
+def variant_name(variant: str | None) -> str:
+    """Short name of a BatchNorm variant; ``None``: the network has no such layer."""
+    if variant is None:
+        return "no BatchNorm"
     return _VARIANTS.get(variant, f"BN {variant}")
 
 
@@ -123,7 +125,8 @@ def console_table(result: Result) -> Table:
         table.add_column(heading, justify="right" if i else "left", overflow="fold")
     for variant, rows in by_variant(result).items():
         table.add_section()
-        table.add_row(Text(shown(variant_name(variant)), "bold"))
+        named = variant_name(variant if result.model.has_batchnorm else None)
+        table.add_row(Text(shown(named), "bold"))
         for condition, row in rows:
             table.add_row(*(Text(shown(cell)) for cell in _cells(condition, row)))
     return table
