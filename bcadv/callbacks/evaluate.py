@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -158,11 +159,11 @@ class RobustnessEvaluation(pl.Callback):
         image: torch.Tensor,
         logits: Logits | None = None,
     ) -> Answers:
-        with torch.inference_mode():
-            # A model of ours refuses pixels outside of [0, 1], which is where noise may be.
-            noise = condition.kind == "noise"
-            ask = getattr(model, "beyond_box", model) if noise else model
-            logits = ask(image) if logits is None else logits
+        # A model of ours refuses pixels outside of [0, 1], which is where noise may be.
+        noise = condition.kind == "noise"
+        allowed = getattr(model, "beyond_box", nullcontext) if noise else nullcontext
+        with torch.inference_mode(), allowed():
+            logits = model(image) if logits is None else logits
             size = ThreatModel(0.0, float(condition.norm or "inf")).size(image - batch.image)
             return Answers(
                 condition,

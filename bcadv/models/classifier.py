@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -56,6 +58,7 @@ class Classifier(pl.LightningModule):
         self.task = Task(classes=tuple(f"class {k}" for k in range(classes)))
         self.lr, self.weight_decay, self.cosine_epochs = lr, weight_decay, cosine_epochs
         self.objective: LossOf | None = None
+        self._beyond_box = False
         self.net: Any = build(network, classes, **options)
         # Channels-last is the layout that convolutions are fastest in, on CPUs and GPUs alike.
         self.net = self.net.to(memory_format=torch.channels_last)
@@ -74,15 +77,20 @@ class Classifier(pl.LightningModule):
         Raises:
             BcadvError: other images, such as grey levels up to 255 or images that were normalised
                 already: their logits would look like any others. In training, where noise may
-                leave [0, 1], only their type and shape are looked at.
+                leave [0, 1], and in `beyond_box` only their type and shape are looked at.
         """
-        _check(image, box=not self.training)
-        return self.beyond_box(image)
-
-    def beyond_box(self, image: Tensor) -> Logits:
-        """`forward` for images that noise has moved out of [0, 1]."""
+        _check(image, box=not (self.training or self._beyond_box))
         logits: Tensor = self.net(image.contiguous(memory_format=torch.channels_last))
         return logits
+
+    @contextmanager
+    def beyond_box(self) -> Iterator[None]:
+        """Within it, images that noise has moved out of [0, 1] are taken."""
+        before, self._beyond_box = self._beyond_box, True
+        try:
+            yield
+        finally:
+            self._beyond_box = before
 
     def _step(self, batch: Batch, part: str) -> Tensor:
         # The mean of nothing is not a number; its sum is the 0 that it contributes.

@@ -111,5 +111,9 @@ def test_noise_may_leave_the_box_in_training_and_where_it_is_said() -> None:
         model.train()(GREY.byte())
     model.train()(noisy)
     model.eval()
-    assert torch.isfinite(model.beyond_box(noisy)).all()
-    assert torch.equal(model.beyond_box(GREY / 255), model(GREY / 255))
+    with model.beyond_box():
+        assert torch.isfinite(model(noisy)).all()
+        with pytest.raises(BcadvError, match="uint8"):
+            model(GREY.byte())
+    with pytest.raises(BcadvError, match="reach from"):
+        model(noisy)
