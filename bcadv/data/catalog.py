@@ -62,7 +62,7 @@ _ROWS = (
     ),
     Source(
         name="synthetic",
-        place="bcadv.data.synthetic:SyntheticData",
+        place="bcadv.data.painted:SyntheticData",
         words="Synthetic tissue, painted by a program and not by nature",
         label="synthetic",
         synthetic=True,

@@ -12,19 +12,16 @@ import shutil
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
-from bcadv.data import breakhis, tissue
-from bcadv.data.records import Selection
+from bcadv.data import tissue
 from bcadv.errors import BcadvError
 
 NOTICE = (
@@ -86,41 +83,6 @@ def image_path(patient: int, image: int) -> Path:
         *(f"SOB_{tumour}_{subtype}_{case}", "100X"),
         f"SOB_{tumour}_{subtype}-{case}-100-{image:03d}.png",
     )
-
-
-class SyntheticData(breakhis.BreakHisData):
-    """How much tissue to paint, in the shape of BreakHis."""
-
-    source: str = "synthetic"
-    patients: int = Field(default=40, ge=8, le=500, description="Give 8 to 500 patients.")
-    images_per_patient: int = Field(default=12, ge=1, le=200, description="Give 1 to 200 images.")
-    height: int = Field(default=92, ge=32, le=2000, description="Give 32 to 2000 pixels.")
-    width: int = Field(default=140, ge=32, le=2000, description="Give 32 to 2000 pixels.")
-
-    def check(self) -> None:
-        """Unknown subtypes; what is missing is painted."""
-        breakhis.chosen_subtypes(self.subtypes)
-
-    def find(self) -> Selection:
-        """The painted images; paints them if they are missing."""
-        if self.root is None:
-            raise BcadvError("data=synthetic needs data.root=FOLDER.")
-        root = write_tree(
-            self.root,
-            n_patients=self.patients,
-            images_per_patient=self.images_per_patient,
-            seed=0,  # other seeds are other experiments on the same images
-            height=self.height,
-            width=self.width,
-        )
-        selection = breakhis.find(
-            root,
-            magnification=self.magnification,
-            subtypes=self.subtypes,
-            target=self.target,
-        )
-        # Painted tissue has no official counts to fall short of.
-        return replace(selection, expected=None, notes=())
 
 
 def write_tree(

@@ -47,6 +47,7 @@ NOT_FOLLOWED = {
     "data.breakhis": _CONTENT,
     "data.download": _CONTENT,
     "data.folder": _CONTENT,
+    "data.painted": _CONTENT,
     "data.synthetic": _CONTENT,
     "data.tissue": _CONTENT,
     "data.records.BreakhisName": _CONTENT,

@@ -14,7 +14,7 @@ from bcadv.config import DataConfig
 from bcadv.data.breakhis import BreakHisData
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.data.folder import FolderData
-from bcadv.data.synthetic import SyntheticData
+from bcadv.data.painted import SyntheticData
 from bcadv.errors import BcadvError
 
 
