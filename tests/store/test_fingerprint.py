@@ -236,5 +236,12 @@ def test_without_noise_sigma_shapes_nothing(base: Config) -> None:
 
 def test_the_code_that_trains_is_part_of_it(base: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     before = name_of(base)
-    monkeypatch.setattr("bcadv.store.fingerprint.training_code", lambda used: "other")
+    asked: list[Any] = []
+
+    def other(used: Any) -> str:
+        asked.append(used)
+        return "other"
+
+    monkeypatch.setattr("bcadv.store.fingerprint.training_code", other)
     assert name_of(base) != before
+    assert asked == [(("models.densenet", "DenseNet121"),)], "the network that was chosen"
