@@ -327,7 +327,7 @@ def test_a_shuffled_list_is_shuffled_once(tmp_path: Path, monkeypatch: pytest.Mo
     checked, found = precheck(line, multirun=True)
     assert found is not None
     order = [job.raw["seed"] for job in found.jobs]
-    assert sorted(order) == list(range(1, 10))
+    assert sorted(order) == list(range(1, 10)) != order
     assert f"seed={','.join(map(str, order))}" in checked
 
 
