@@ -160,7 +160,7 @@ def precheck(
                 )
             # Once, because a shuffled list is another at each look.
             line = settled(parsed)
-            planned = _precheck_sweep(cfg, parsed, line, flag=multirun)
+            planned = _precheck_sweep(cfg, parsed, line)
             if planned is None:
                 return overrides, None
             return [*line, f"hydra.sweep.dir={quoted(str(planned.folder))}"], planned
@@ -183,9 +183,7 @@ def _options() -> list[str]:
     return sorted({*composed, *owners(conf_dir())})
 
 
-def _precheck_sweep(
-    cfg: DictConfig, overrides: list[Override], line: list[str], *, flag: bool
-) -> Sweep | None:
+def _precheck_sweep(cfg: DictConfig, overrides: list[Override], line: list[str]) -> Sweep | None:
     # Other sweepers choose values as they go; only Hydra's own is known beforehand.
     if not str(cfg.hydra.sweeper._target_).endswith("BasicSweeper"):
         return None
@@ -201,14 +199,6 @@ def _precheck_sweep(
     parser = OverridesParser.create()
     params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
     grid = parser.parse_overrides(params)
-    swept = any(override.is_sweep_override() for override in (*grid, *overrides))
-    launcher = str(cfg.hydra.launcher._target_)
-    # Handing one job to a cluster is no mistake.
-    if flag and not swept and launcher.endswith("BasicLauncher"):
-        raise BcadvError(
-            "-m runs a job for each of several values, and no option has several: leave -m out, or "
-            "give some, as in -m sigma=0.05,0.1."
-        )
     count_jobs(overrides, grid)
     parsed = parser.parse_overrides([*params, *line])
     [batch] = BasicSweeper.split_arguments(parsed, None)

@@ -137,8 +137,6 @@ WRONG: list[tuple[list[str], str]] = [
     (["hydra.run.dir="], "it is empty"),
     (["tracking.uri="], "tracking.uri= cannot be used: it is empty"),
     # Sweeps.
-    (["-m"], "leave -m out"),
-    (["-m", "seed=1"], "leave -m out"),
     (["sigma=0.1,0.2"], "add -m"),
     (["sigma=range(0,1,0.1)"], "add -m"),
     (["-m", "sigma=range(0,1,0)"], "its step is 0"),
@@ -319,6 +317,14 @@ def test_a_range_holds_the_numbers_a_person_means(
     [line] = [item for item in checked if item.startswith("sigma=")]
     if swept != "range(0,3)":
         assert line == f"sigma={','.join(map(str, map(float, values)))}"
+
+
+def test_a_sweep_may_have_one_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a script fills in the values."""
+    monkeypatch.chdir(tmp_path)
+    _, found = precheck(tiny_overrides(tmp_path, "seed=1"), multirun=True)
+    assert found is not None
+    assert [job.raw["seed"] for job in found.jobs] == [1]
 
 
 def test_a_shuffled_list_is_shuffled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
