@@ -6,31 +6,27 @@ answered in a moment.
 
 from __future__ import annotations
 
-import math
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationError,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
 from bcadv.data.catalog import SOURCES
 from bcadv.defend.catalog import OBJECTIVES
 from bcadv.errors import BcadvError
+from bcadv.mistakes import sentences
 from bcadv.perturb.catalog import ATTACKS
-from bcadv.text import shorten
+from bcadv.section import LengthsOrNone, NormName, Section, Strengths, as_list, number_as_text
 
 if TYPE_CHECKING:
     from bcadv.data.records import Selection
@@ -38,83 +34,7 @@ if TYPE_CHECKING:
 BatchNormChoice = Literal["as_trained", "clean", "noisy"]
 Part = Literal["train", "val", "test"]
 
-_SHOWN = 200
-"""Characters of a value that a message repeats."""
-
 _IMAGES = "Give a whole number of at least 1, and at most 65536."
-
-
-def _as_list(value: object) -> object:
-    """One value may stand for a list of one, so that a sweep can set it."""
-    return value if isinstance(value, (list, tuple)) else [value]
-
-
-def _as_list_or_none(value: object) -> object:
-    return None if value is None else _as_list(value)
-
-
-def _number_as_text(value: object) -> object:
-    """YAML and the command line read `2` as a number; the norm is a name."""
-    if isinstance(value, float) and math.isinf(value):
-        return "inf"
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-NormName = Annotated[Literal["inf", "2"], BeforeValidator(_number_as_text)]
-Lengths = tuple[Annotated[float, Field(ge=0, le=10_000)], ...]
-LengthsOrNone = Annotated[
-    Annotated[Lengths, Field(min_length=1)] | None, BeforeValidator(_as_list_or_none)
-]
-GreyLevels = tuple[Annotated[float, Field(ge=0, le=255)], ...]
-Strengths = Annotated[GreyLevels, BeforeValidator(_as_list), Field(min_length=1)]
-
-
-def _kinds(annotation: Any) -> set[Any]:
-    """The types that an annotation is made of."""
-    inner = {kind for part in get_args(annotation) for kind in _kinds(part)}
-    return inner or {annotation}
-
-
-def _shortest(value: Any) -> Any:
-    """Floats as the shortest decimal that lies within 1e-12 of them, in whatever holds them.
-
-    So a sum in binary, 0.30000000000000004, is the 0.3 that a person means and writes.
-    """
-    if isinstance(value, tuple):
-        return tuple(_shortest(one) for one in value)
-    return float(f"{value:.12g}") if isinstance(value, float) else value
-
-
-class Section(BaseModel):
-    """A part of the configuration; unknown keys are mistakes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _means_something(cls, value: Any, info: ValidationInfo) -> Any:
-        """What the types alone would let pass: nothing for a text, a truth for a number."""
-        if isinstance(value, str) and not value.strip():
-            raise PydanticCustomError("empty", "it is empty")
-        if isinstance(value, str) and ("\x00" in value or _broken(value)):
-            raise PydanticCustomError(
-                "text", "it holds a null character or bytes that are not UTF-8"
-            )
-        inside = value if isinstance(value, (list, tuple)) else [value]
-        if any(isinstance(one, bool) for one in inside):
-            kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
-            if bool not in kinds and kinds & {int, float}:
-                raise PydanticCustomError("number", "a truth value is no number")
-        return value
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _as_written(cls, value: Any) -> Any:
-        return _shortest(value)
-
-
-def _broken(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _known(kind: str, rows: Mapping[str, Any], name: str) -> str:
@@ -158,13 +78,13 @@ class DataConfig(Section):
     )
     workers: int = Field(default=0, ge=0, le=64, description="Give 0 to 64 processes.")
 
+    @abstractmethod
     def find(self) -> Selection:
         """Finds the images; decodes none.
 
         Raises:
             BcadvError: there are no such images, with the ways forward.
         """
-        raise NotImplementedError(f"take the class of a source, as {SOURCES[self.source].place}")
 
     def check(self) -> None:
         """Looks for what would fail once torch is loaded.
@@ -256,7 +176,7 @@ class InjectionConfig(Section):
 class EvaluationConfig(Section):
     """How the test images are attacked; with what is said by `attacks`."""
 
-    norm: Annotated[tuple[NormName, ...], BeforeValidator(_as_list)] = Field(
+    norm: Annotated[tuple[NormName, ...], BeforeValidator(as_list)] = Field(
         default=("inf",), min_length=1, description="Give inf, 2, or [inf,2]."
     )
     noise: bool = Field(default=False, description="Give true or false.")
@@ -279,7 +199,7 @@ class TrainerConfig(Section):
     """How long, how exact, and on what."""
 
     max_epochs: int = Field(ge=1, le=1_000_000, description="Give 1 to 1000000 epochs.")
-    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_number_as_text)] = Field(
+    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(number_as_text)] = Field(
         default="auto", description="Give auto, 32 or bf16."
     )
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
@@ -353,7 +273,7 @@ class Config(Section):
     experiment: str = Field(pattern=r"^[\w.-]+$", description="Give letters, digits, . _ or -.")
     seed: int = Field(ge=0, lt=2**31, description="Give a whole number from 0 to 2147483647.")
     sigma: float = Field(ge=0, le=10, description="Give a number from 0 to 10, for example 0.1.")
-    attacks: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+    attacks: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         min_length=1, description=f"Give any of {', '.join(ATTACKS)}, or a list of them."
     )
     attack: dict[str, dict[str, Any]] = Field(
@@ -364,7 +284,7 @@ class Config(Section):
         default=None,
         description="Give Euclidean lengths of pixels in [0, 1], for example [0,0.5,1], or null.",
     )
-    batchnorm: Annotated[tuple[BatchNormChoice, ...], BeforeValidator(_as_list)] = Field(
+    batchnorm: Annotated[tuple[BatchNormChoice, ...], BeforeValidator(as_list)] = Field(
         min_length=1, description="Give as_trained, clean, noisy, or a list of them."
     )
     objective: str = Field(
@@ -438,53 +358,6 @@ class Config(Section):
             ATTACKS[name].settings(options)
 
 
-def _sentence(error: Any) -> str:
-    """Turns one of pydantic's findings into: value, place, what is wrong, remedy."""
-    location = [part for part in error["loc"] if isinstance(part, str)]
-    model: Any = Config
-    names: list[str] = []
-    remedy = ""
-    # Pydantic's location goes on into unions and items; only the option's own name helps a person.
-    for part in location:
-        fields = fields_of(model)
-        if part not in fields:
-            if error["type"] == "extra_forbidden":
-                near = get_close_matches(part, list(fields), n=1)
-                name = shorten(".".join([*names, part]), _SHOWN)
-                hint = f"did you mean {'.'.join([*names, near[0]])}?" if near else "remove it."
-                return f"unknown option {name}: {hint}"
-            break
-        names.append(part)
-        remedy = fields[part].description or ""
-        model = fields[part].annotation
-    name = ".".join(names)
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "value_error":
-        return shorten(message) + ("" if message.endswith(("?", ".")) else ".")
-    if error["type"] == "extra_forbidden":
-        return f"{name} is no option of what was chosen here: remove it."
-    if error["type"] == "missing":
-        return f"{name} is missing, and every job needs it. {remedy}".strip()
-    message = (message[0].lower() + message[1:]).removesuffix(" for <class 'pathlib.Path'>")
-    given = error["input"]
-    shown = shorten(_as_typed(given), _SHOWN)
-    if error["type"] in {"path_type", "string_type"} and isinstance(given, int | float):
-        # Hydra read a name of digits as a number.
-        remedy += f" A text that reads as a number goes in quotes: '{name}=\"{given}\"'"
-    return f"{name}={shown} cannot be used: {message}. {remedy}".strip()
-
-
-def _as_typed(value: Any) -> str:
-    """A value as it stands on a command line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(_as_typed, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{_as_typed(one)}' for key, one in value.items())}}}"
-    return str(value)
-
-
 def canonical(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as the program understands them, so that what means the same is the same.
 
@@ -512,11 +385,7 @@ def validate(raw: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        # A union reports each of its branches; one sentence per option is enough.
-        findings = error.errors(include_url=False, include_context=False)
-        sentences = list(dict.fromkeys(_sentence(finding) for finding in findings))
-        by_option = {sentence.split("=")[0]: sentence for sentence in sentences[::-1]}
-        raise BcadvError("\n".join(list(by_option.values())[::-1])) from None
+        raise BcadvError("\n".join(sentences(error, Config, fields_of))) from None
     config.data.check()
     _check_weights(config.model)
     return config

@@ -25,6 +25,7 @@ _MERGING = re.compile(r"Error merging override (?P<value>.+)")
 _NOWHERE = re.compile(r"Interpolation key '(?P<key>[^']+)' not found.*?full_key: (?P<name>\S+)")
 _RESOLVER = re.compile(r"Unsupported interpolation type (?P<kind>\S+).*?full_key: (?P<name>\S+)")
 _VARIABLE = re.compile(r"Environment variable '(?P<key>[^']+)' not found.*?full_key: (?P<name>\S+)")
+_WRITE = "write the value itself, or ${oc.env:NAME} for a variable of the shell."
 _HELP = "python -m bcadv.run --help lists them all"
 
 
@@ -110,17 +111,11 @@ def _merging(found: re.Match[str], error: Exception) -> str:
 
 
 def _nowhere(found: re.Match[str], _: Exception) -> str:
-    return (
-        f"{found['name']} refers to ${{{found['key']}}}, and there is no such option: write the "
-        "value itself, or ${oc.env:NAME} for a variable of the shell."
-    )
+    return f"{found['name']} refers to ${{{found['key']}}}, and there is no such option: {_WRITE}"
 
 
 def _resolver(found: re.Match[str], _: Exception) -> str:
-    return (
-        f"{found['name']} refers to ${{{found['kind']}:...}}, which nobody knows: write the value "
-        "itself, or ${oc.env:NAME} for a variable of the shell."
-    )
+    return f"{found['name']} refers to ${{{found['kind']}:...}}, which nobody knows: {_WRITE}"
 
 
 def _variable(found: re.Match[str], _: Exception) -> str:

@@ -33,7 +33,7 @@ from hydra.errors import HydraException
 from bcadv.config import Config, fields_of
 from bcadv.errors import BcadvError
 from bcadv.explain import near_name
-from bcadv.text import shorten
+from bcadv.text import is_utf8, shorten
 
 MOST_JOBS = 10_000
 """Jobs of one sweep."""
@@ -116,7 +116,7 @@ def _read(parser: OverridesParser, item: str, options: Callable[[], Sequence[str
         )
     if "\x00" in item:
         raise BcadvError(f"{shown} holds a null character, which no name and no value can have.")
-    if any("\ud800" <= c <= "\udfff" for c in item):
+    if not is_utf8(item):
         raise BcadvError(
             f"{shown} holds bytes that are not UTF-8: give the file or folder a name in UTF-8."
         )

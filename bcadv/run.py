@@ -31,7 +31,7 @@ from bcadv.explain import explain, option_names, owners
 from bcadv.options import register
 from bcadv.overrides import count_jobs, quoted, read, settled, twice
 from bcadv.sweep import Sweep
-from bcadv.text import printable, shorten
+from bcadv.text import is_utf8, printable, shorten
 from bcadv.world import started_outside
 
 register()
@@ -243,7 +243,7 @@ def follow(overrides: list[str], *, multirun: bool = False) -> None:
 def _refuse_folder() -> None:
     """What Hydra writes down must be text, and the current folder is part of it."""
     here = os.getcwd()  # noqa: PTH109  a path as the system gives it
-    if any("\ud800" <= character <= "\udfff" for character in here):
+    if not is_utf8(here):
         raise BcadvError(
             f"the name of the current folder, {here}, holds bytes that are not UTF-8: rename it, "
             "or start from another folder."

@@ -7,13 +7,14 @@ changes this file and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bcadv.errors import BcadvError
+from bcadv.typing import Batch, Logits
 
 _SURE = -30.0
 """Log odds against the true class beyond which its probability cannot be told from 1."""
@@ -126,6 +127,23 @@ class Task:
     def training_loss(self, logits: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
         """Cross entropy as training minimises it, in the precision of the logits."""
         return functional.cross_entropy(logits, target, reduction=reduction)
+
+
+class LossOf(Protocol):
+    """What a training step minimises."""
+
+    def __call__(
+        self, model: nn.Module, batch: Batch, task: Task, reduction: str
+    ) -> tuple[Tensor, Logits]:
+        """The loss of a batch, and the logits that the training's accuracy is told from.
+
+        Args:
+            model: in training mode, images -> logits.
+            batch: images as the training sees them, with noise where that is injected.
+            task: what the logits mean.
+            reduction: ``mean``, or ``sum`` of a batch without images.
+        """
+        ...
 
 
 class TwoClasses(nn.Module):

@@ -42,6 +42,11 @@ def brief(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text from the system holds no bytes that are not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def printable(text: str) -> str:
     """The text with what a terminal would act on, or cannot show, as escapes; lines stay lines."""
     return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)

@@ -194,7 +194,6 @@ def test_one_job_uses_a_new_attack_network_objective_and_source(
     for words in ("Stripes, drawn by a test", "label smoothing 0.2", "Dots/3"):
         assert words in said
     assert "BN as trained" not in capsys.readouterr().err
-    assert "BN on clean, " not in said
     assert "label smoothing 0.2, BN" not in said
     assert "No undefended model stands beside it" in said
 

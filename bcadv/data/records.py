@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bcadv.errors import BcadvError
-from bcadv.text import printable
+from bcadv.text import is_utf8, printable
 
 BENIGN_SUBTYPES = ("A", "F", "PT", "TA")
 """Adenosis, fibroadenoma, phyllodes tumour, tubular adenoma."""
@@ -192,7 +192,7 @@ def image_files(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
 
 
 def _checked(path: str) -> Path:
-    if any("\ud800" <= character <= "\udfff" for character in path):
+    if not is_utf8(path):
         raise BcadvError(
             f"the name of {printable(path)} is not UTF-8 (\\x.. are its bytes): rename the file or "
             "folder, for instance with convmv -f latin1 -t utf8"

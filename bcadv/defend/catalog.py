@@ -8,32 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bcadv.perturb.catalog import Option, Value, checked
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from bcadv.task import Task
-    from bcadv.typing import Batch, Logits
-
-
-class LossOf(Protocol):
-    """What a training step minimises."""
-
-    def __call__(
-        self, model: nn.Module, batch: Batch, task: Task, reduction: str
-    ) -> tuple[Tensor, Logits]:
-        """The loss of a batch, and the logits that the training's accuracy is told from.
-
-        Args:
-            model: in training mode, images -> logits.
-            batch: images as the training sees them, with noise where that is injected.
-            task: what the logits mean.
-            reduction: ``mean``, or ``sum`` of a batch without images.
-        """
-        ...
+    from bcadv.task import LossOf
 
 
 @dataclass(frozen=True)
@@ -43,8 +23,8 @@ class Objective:
     Attributes:
         name: in files and on the command line.
         words: what it does, in one line.
-        place: of its class, ``module:class``, whose instances are a `LossOf`; ``None``: the
-            task's own loss.
+        place: of its class, ``module:class``, whose instances are a `bcadv.task.LossOf`; ``None``
+            for the task's own loss.
         label: what people call a model that was trained with it; may name options, as in
             ``TRADES β={beta}``. ``None``: it is no defence.
         options: its settings, on the command line ``objective_options.<objective>.<name>``.

@@ -14,10 +14,9 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from bcadv import distributed
-from bcadv.defend.catalog import LossOf
 from bcadv.errors import BcadvError
 from bcadv.models.catalog import build
-from bcadv.task import Task
+from bcadv.task import LossOf, Task
 from bcadv.typing import Batch, Logits
 
 _ROUNDING = 1e-4

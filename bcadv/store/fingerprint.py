@@ -37,6 +37,8 @@ NOT_FOLLOWED = {
     "defend.catalog": "the chosen objective is a root",
     "perturb.catalog": "an attack that an objective uses is followed by its class",
     "errors": "words",
+    "mistakes": "words",
+    "section": "options count by their values",
     "fetch": "weights count by their checksum",
     "console": "words",
     "text": "words",

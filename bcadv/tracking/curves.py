@@ -134,6 +134,8 @@ def used_params(params: Mapping[str, object]) -> dict[str, object]:
     def is_used(name: str) -> bool:
         if name.startswith("attack."):
             return name.split(".")[1] in attacks  # type: ignore[operator]
+        if name == "objective_options" or name.startswith("objective_options."):
+            return name.split(".")[1:2] == [params.get("objective")]
         return not unused.get(name, False)
 
     return {name: value for name, value in params.items() if is_used(name)}

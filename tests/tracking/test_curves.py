@@ -105,7 +105,7 @@ def test_undefined_values_are_left_out() -> None:
 
 
 def test_settings_that_nothing_read_are_not_told() -> None:
-    every = {
+    every: dict[str, object] = {
         "sigma": 0.1,
         "injection.perturbation": None,
         "injection.probability": 1.0,
@@ -116,6 +116,9 @@ def test_settings_that_nothing_read_are_not_told() -> None:
         "eps_px": [1],
         "eps_l2": [2],
         "data.source": "breakhis",
+        "objective": "cross_entropy",
+        "objective_options": {},
+        "objective_options.other.share": 0.1,
         "seed": 0,
     }
     told = used_params(every)
@@ -126,8 +129,10 @@ def test_settings_that_nothing_read_are_not_told() -> None:
         "attacks",
         "eps_px",
         "data.source",
+        "objective",
         "seed",
     }
+    assert "objective_options.other.share" in used_params(every | {"objective": "other"})
     noisy = used_params(every | {"injection.perturbation": "gaussian"})
     assert noisy["sigma"] == 0.1
     on_no_image = {"injection.perturbation": "gaussian", "injection.probability": 0.0}
