@@ -32,7 +32,7 @@ from bcadv.launch import together
 from bcadv.outcome import defence_of, result_of
 from bcadv.plan import plan_of
 from bcadv.report.figures import draw_all
-from bcadv.report.jobs import Job
+from bcadv.study.jobs import Job
 from bcadv.report.page import PREVALENCE, write_report
 from bcadv.report.table import console_table
 from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT

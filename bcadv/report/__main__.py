@@ -18,9 +18,9 @@ from rich.console import Console
 from bcadv.console import label, say
 from bcadv.errors import BcadvError
 from bcadv.report.console import console_comparison
-from bcadv.report.jobs import Job, default_jobs, find_jobs
+from bcadv.study.jobs import Job, default_jobs, find_jobs
 from bcadv.report.page import PREVALENCE, write_study
-from bcadv.report.study import build_study
+from bcadv.study.study import build_study
 
 OUTPUTS = Path("outputs")
 

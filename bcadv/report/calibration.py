@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bcadv.report.arms import Arm, undefended
-from bcadv.report.numbers import Series
+from bcadv.study.arms import Arm, undefended
+from bcadv.study.numbers import Series
 from bcadv.report.paper import ORIGINAL_ATTACKED
-from bcadv.report.study import Study
+from bcadv.study.study import Study
 from bcadv.results.schema import CLEAN, Condition
 
 METRIC = "sensitivity"

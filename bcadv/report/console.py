@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bcadv.report.numbers import Key, Number, Series
+from bcadv.study.numbers import Key, Number, Series
 from bcadv.report.robustness import curves
-from bcadv.report.study import Study
+from bcadv.study.study import Study
 from bcadv.report.table import UNDEFINED
 from bcadv.results.schema import CLEAN
 from bcadv.text import shown

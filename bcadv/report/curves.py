@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bcadv.report.numbers import Series, all_series
+from bcadv.study.numbers import Series, all_series
 from bcadv.report.style import BLUE, LINES, VERMILLION, legend_entries, new_figure
 from bcadv.report.table import by_variant, variant_name
 from bcadv.results.schema import CLEAN, Condition, Result, Row

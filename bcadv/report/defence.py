@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bcadv.report.arms import Arm
-from bcadv.report.differences import Difference
+from bcadv.study.arms import Arm
+from bcadv.study.differences import Difference
 from bcadv.report.facts import Facts, commonest_share
-from bcadv.report.numbers import amounts, positive_of
-from bcadv.report.prose import listed, plural
+from bcadv.study.numbers import amounts, positive_of
+from bcadv.study.prose import listed, plural
 from bcadv.results.schema import CLEAN, Condition
 
 _SPELLED_OUT = 4

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from bcadv.report.jobs import Job
+from bcadv.study.jobs import Job
 from bcadv.report.tabular import Table
 from bcadv.results.schema import Result
 

@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from bcadv.errors import BcadvError
 from bcadv.report.figures import read_history
-from bcadv.report.jobs import Job
-from bcadv.report.study import Study
+from bcadv.study.jobs import Job
+from bcadv.study.study import Study
 from bcadv.report.style import BLUE, PANEL, VERMILLION, new_figure
 from bcadv.results.files import HISTORY
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from bcadv.errors import BcadvError
 from bcadv.report.curves import robustness_curve, training_curve
-from bcadv.report.jobs import Job
+from bcadv.study.jobs import Job
 from bcadv.report.pictures import (
     adversarial_figure,
     load_examples,

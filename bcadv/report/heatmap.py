@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bcadv.report.arms import undefended
-from bcadv.report.numbers import Series
+from bcadv.study.arms import undefended
+from bcadv.study.numbers import Series
 from bcadv.report.robustness import of_all_seeds
-from bcadv.report.study import Arm, Study
+from bcadv.study.study import Arm, Study
 from bcadv.report.style import new_figure
 from bcadv.report.table import variant_name
 from bcadv.results.schema import CLEAN

@@ -12,10 +12,10 @@ import jinja2
 from bcadv.errors import BcadvError
 from bcadv.report.document import FIGURES, Album, Document
 from bcadv.report.environment import environment_table
-from bcadv.report.jobs import Job
+from bcadv.study.jobs import Job
 from bcadv.report.markdown import markdown
 from bcadv.report.sections import sections
-from bcadv.report.study import Study, build_study
+from bcadv.study.study import Study, build_study
 from bcadv.report.tables import Table, tables, write_tables
 from bcadv.report.words import words
 from bcadv.text import shown

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bcadv.metrics.intervals import Interval, wilson
-from bcadv.report.jobs import Job
+from bcadv.study.jobs import Job
 
 COUNTS: Mapping[str, Mapping[str, int]] = {
     "train": {"benign": 515, "malignant": 722},

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from bcadv.report import paper
-from bcadv.report.arms import Arm
+from bcadv.study.arms import Arm
 from bcadv.report.calibration import METRIC, Calibration, calibrations, papers_attack
 from bcadv.report.facts import unknown_patients
-from bcadv.report.jobs import Job
-from bcadv.report.measures import DESCRIBED, described
-from bcadv.report.numbers import Number, Series, positive_of, rate, several_seeds
-from bcadv.report.prose import listed
-from bcadv.report.study import Study
+from bcadv.study.jobs import Job
+from bcadv.study.measures import DESCRIBED, described
+from bcadv.study.numbers import Number, Series, positive_of, rate, several_seeds
+from bcadv.study.prose import listed
+from bcadv.study.study import Study
 from bcadv.report.table import UNDEFINED
 from bcadv.report.tabular import Table, table_of
 from bcadv.results.schema import CLEAN, Condition

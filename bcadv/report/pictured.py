@@ -16,10 +16,10 @@ from bcadv.report.document import Album, Block, Bullets, Paragraph, Picture, Pic
 from bcadv.report.epochs import epochs_figure, histories, trainings
 from bcadv.report.gallery import Triplet, triplets_figure
 from bcadv.report.heatmap import heat_maps
-from bcadv.report.jobs import Job
+from bcadv.study.jobs import Job
 from bcadv.report.pictures import noise_figure
 from bcadv.report.robustness import METRICS, curves, groups, robustness_figure
-from bcadv.report.study import Arm, Study
+from bcadv.study.study import Arm, Study
 from bcadv.report.style import spread
 from bcadv.report.table import variant_name
 from bcadv.report.united import (

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcadv.report.numbers import IN_PER_CENT, Series
-from bcadv.report.study import Arm, Study
+from bcadv.study.numbers import IN_PER_CENT, Series
+from bcadv.study.study import Arm, Study
 from bcadv.report.style import LINES, PANEL, legend_entries, new_figure, spread
 from bcadv.report.table import variant_name
 from bcadv.results.schema import CLEAN

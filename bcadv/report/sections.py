@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from bcadv.report import pictured
 from bcadv.report.document import Album, Block, Bullets, Command, Paragraph, Section, section
-from bcadv.report.study import Study
+from bcadv.study.study import Study
 from bcadv.report.tabular import Table
 from bcadv.report.words import Words
 

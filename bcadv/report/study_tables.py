@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from bcadv.report.differences import points
-from bcadv.report.measures import DESCRIBED, described
-from bcadv.report.numbers import IN_PER_CENT, Number, cases, several_seeds
-from bcadv.report.study import Study
+from bcadv.study.differences import points
+from bcadv.study.measures import DESCRIBED, described
+from bcadv.study.numbers import IN_PER_CENT, Number, cases, several_seeds
+from bcadv.study.study import Study
 from bcadv.report.table import UNDEFINED
 from bcadv.report.tabular import Table, table_of
 from bcadv.results.schema import Condition

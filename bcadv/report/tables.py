@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bcadv.report.markdown import table_lines
 from bcadv.report.paper_tables import calibration, clean, counts, malignant
-from bcadv.report.study import Study
+from bcadv.study.study import Study
 from bcadv.report.study_tables import comparisons, consequences, robustness
 from bcadv.report.tabular import Table
 

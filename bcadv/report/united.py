@@ -15,7 +15,7 @@ from pyarrow import ArrowException
 from bcadv.errors import BcadvError
 from bcadv.metrics.fall import ends, order_of_fall
 from bcadv.report.gallery import Triplet, example_triplets, gallery_triplets
-from bcadv.report.jobs import Job
+from bcadv.study.jobs import Job
 from bcadv.report.pictures import Examples, load_examples, spread_attacks
 from bcadv.report.style import spread
 from bcadv.results.files import EXAMPLES, GALLERY, PREDICTIONS

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bcadv.report.arms import Arm, undefended
+from bcadv.study.arms import Arm, undefended
 from bcadv.report.defence import on_the_defence
-from bcadv.report.differences import differences
+from bcadv.study.differences import differences
 from bcadv.report.facts import Facts, commonest_share, patients_text, unknown_patients
-from bcadv.report.jobs import Job
-from bcadv.report.numbers import Number, Series, several_seeds
-from bcadv.report.prose import listed, plural
-from bcadv.report.study import Study
+from bcadv.study.jobs import Job
+from bcadv.study.numbers import Number, Series, several_seeds
+from bcadv.study.prose import listed, plural
+from bcadv.study.study import Study
 from bcadv.results.schema import CLEAN
 
 _ALIKE = 0.005

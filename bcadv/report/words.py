@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bcadv.metrics.pooled import N_BOOT
-from bcadv.report.arms import VERSIONS
-from bcadv.report.jobs import Job, setting_text
-from bcadv.report.numbers import Series, several_seeds
+from bcadv.study.arms import VERSIONS
+from bcadv.study.jobs import Job, setting_text
+from bcadv.study.numbers import Series, several_seeds
 from bcadv.report.paper import unlike_the_papers_training
-from bcadv.report.prose import listed, plural
-from bcadv.report.study import Study
+from bcadv.study.prose import listed, plural
+from bcadv.study.study import Study
 from bcadv.report.table import variant_name
 from bcadv.report.verdict import verdict
 

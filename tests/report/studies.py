@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bcadv.report.jobs import Job
-from bcadv.report.measures import DESCRIBED, described
-from bcadv.report.study import Arm, Study
+from bcadv.study.jobs import Job
+from bcadv.study.measures import DESCRIBED, described
+from bcadv.study.study import Arm, Study
 from bcadv.report.table import variant_name
 from bcadv.results.schema import CLEAN, UNDEFENDED, Condition, Result
 from tests.metrics.tables import fgsm

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import binomtest
 
 from bcadv.metrics.intervals import paired_difference_interval
-from bcadv.report.jobs import find_jobs
-from bcadv.report.study import Study, build_study
+from bcadv.study.jobs import find_jobs
+from bcadv.study.study import Study, build_study
 from tests.report.jobs_on_disk import answers, write_job
 
 TARGET = [0] * 12 + [1] * 12

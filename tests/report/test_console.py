@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from bcadv.report.console import console_comparison
-from bcadv.report.study import Study
+from bcadv.study.study import Study
 from tests.report.studies import make_study, value_of
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bcadv.report.epochs import Training, epochs_figure, histories, trainings
-from bcadv.report.jobs import Job, load_job
+from bcadv.study.jobs import Job, load_job
 from tests.report.jobs_on_disk import history
 from tests.report.studies import make_study, write_run
 

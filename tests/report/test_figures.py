@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from bcadv.errors import BcadvError
 from bcadv.report.curves import training_curve
 from bcadv.report.figures import draw_all, read_history
-from bcadv.report.jobs import load_job
+from bcadv.study.jobs import load_job
 from bcadv.report.style import SYNTHETIC_MARK, short, svg_of
 from bcadv.results.schema import Result, write_result
 from tests.outside import ACTING

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bcadv.errors import BcadvError
-from bcadv.report.jobs import default_jobs, find_jobs, load_job, newest_of_each
+from bcadv.study.jobs import default_jobs, find_jobs, load_job, newest_of_each
 from bcadv.results.schema import Result, write_result
 from tests.report.jobs_on_disk import write_job
 

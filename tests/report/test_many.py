@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcadv.report.jobs import find_jobs
-from bcadv.report.numbers import Series
+from bcadv.study.jobs import find_jobs
+from bcadv.study.numbers import Series
 from bcadv.report.page import write_report
-from bcadv.report.study import Study, build_study
+from bcadv.study.study import Study, build_study
 from bcadv.report.words import Words, words
 from bcadv.results.schema import CLEAN, Condition, Defence
 from tests.metrics.tables import fgsm, pgd

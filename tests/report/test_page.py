@@ -15,9 +15,9 @@ import pytest
 from bcadv.errors import BcadvError
 from bcadv.report.environment import environment_table
 from bcadv.report.escape import markdown_text
-from bcadv.report.jobs import Job, find_jobs
+from bcadv.study.jobs import Job, find_jobs
 from bcadv.report.page import write_report, write_study
-from bcadv.report.study import Study, build_study
+from bcadv.study.study import Study, build_study
 from bcadv.report.tables import tables
 from tests.outside import ACTING, NAMES
 from tests.report.jobs_on_disk import rewrite

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bcadv.report import paper
-from bcadv.report.jobs import Job
+from bcadv.study.jobs import Job
 from tests.results import made
 
 SHAPE = {"model.weights": "densenet121-res224-all", "trainer.max_epochs": 400}

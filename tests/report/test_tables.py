@@ -11,9 +11,9 @@ import pytest
 from bcadv.metrics.intervals import wilson
 from bcadv.report import paper
 from bcadv.report.calibration import fall
-from bcadv.report.jobs import find_jobs
-from bcadv.report.numbers import Number
-from bcadv.report.study import Study, build_study
+from bcadv.study.jobs import find_jobs
+from bcadv.study.numbers import Number
+from bcadv.study.study import Study, build_study
 from bcadv.report.study_tables import failures, p_text
 from bcadv.report.tables import Table, tables, write_tables
 from bcadv.results.schema import CLEAN, Condition

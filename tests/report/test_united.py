@@ -9,7 +9,7 @@ import pytest
 
 from bcadv.errors import BcadvError
 from bcadv.job import run
-from bcadv.report.jobs import load_job
+from bcadv.study.jobs import load_job
 from bcadv.report.united import attacked_examples, first_and_last, same_model
 from tests.jobs import tiny_config
 from tests.report.jobs_on_disk import answers, rewrite, write_job

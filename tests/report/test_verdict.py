@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bcadv.report.jobs import find_jobs
-from bcadv.report.study import build_study
+from bcadv.study.jobs import find_jobs
+from bcadv.study.study import build_study
 from bcadv.report.words import Words, words
 from tests.report.jobs_on_disk import answers, write_job
 

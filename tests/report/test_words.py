@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bcadv.report.jobs import find_jobs
-from bcadv.report.study import build_study
+from bcadv.study.jobs import find_jobs
+from bcadv.study.study import build_study
 from bcadv.report.words import Words, words
 from bcadv.results.schema import Finding
 from tests.metrics.tables import fgsm, predictions

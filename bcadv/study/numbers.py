@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from bcadv.report.arms import Arm
-from bcadv.report.jobs import Job
-from bcadv.report.prose import listed
-from bcadv.report.table import UNDEFINED
 from bcadv.results.schema import Condition, ordered
+from bcadv.study.arms import Arm
+from bcadv.study.jobs import Job
+from bcadv.study.prose import listed
 
 IN_PER_CENT = ("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity")
+
+UNDEFINED = "–"
 
 _NUMBERS = ("value", "low", "high", "k", "n", "n_patients")
 

@@ -21,8 +21,9 @@ from bcadv.metrics.pooled import (
     percentiles,
     resampled_sums,
 )
-from bcadv.report.arms import Cell, Measured, Model
 from bcadv.results.schema import CLEAN, Condition, Measure
+from bcadv.study.arms import Cell, Measured, Model
+from bcadv.study.found import Found
 
 RATES = ("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity")
 METRICS = (*RATES, "auroc", "ece")
@@ -77,27 +78,22 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
-def incomplete(arms: Sequence[Measured]) -> list[str]:
-    """A sentence for each arm whose seeds were not all measured alike."""
-    said = []
+def incomplete(arms: Sequence[Measured]) -> list[Found]:
+    """A finding on each arm whose seeds were not all measured alike."""
+    found = []
     for measured in arms:
+        name = measured.arm.name
         totals = sorted({model.total for model in measured.models.values()})
         if len(totals) > 1:
-            said.append(
-                f"“{measured.arm.name}”: the data sets of its seeds have {totals[0]:,} to "
-                f"{totals[-1]:,} images; if they are not drawn from the same source, their mean "
-                "means nothing."
-            )
+            said = {"of": name, "low": totals[0], "high": totals[-1]}
+            found.append(Found("unequal_data", "unknown", 74, "data", said, about=name))
         lacking = [
             c for c in measured.conditions() if len(_cells(measured, c)) < len(measured.models)
         ]
         if lacking:
-            said.append(
-                f"“{measured.arm.name}”: not every seed was measured at "
-                + ", ".join(condition.text for condition in lacking)
-                + "; the mean there is over fewer seeds."
-            )
-    return said
+            said = {"of": name, "conditions": [condition.text for condition in lacking]}
+            found.append(Found("fewer_seeds", "unknown", 21, "method", said, about=name))
+    return found
 
 
 def _cells(measured: Measured, condition: Condition) -> dict[int, Cell]:

@@ -8,10 +8,10 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bcadv.errors import BcadvError
-from bcadv.report.answers import Answers, Images, read_answers
-from bcadv.report.jobs import Job
-from bcadv.report.naming import made_unique, names_of
 from bcadv.results.schema import CLEAN, Condition, Defence, Row, ordered
+from bcadv.study.answers import Answers, Images, read_answers
+from bcadv.study.jobs import Job
+from bcadv.study.naming import made_unique, names_of
 
 WITH_THE_SEED = ("seed", "data.content")
 """What differs between the seeds of one way of training: the split, and with it the content."""

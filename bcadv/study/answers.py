@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bcadv.errors import BcadvError
-from bcadv.report.jobs import Job
 from bcadv.results.files import PREDICTIONS
 from bcadv.results.schema import CLEAN, Condition
+from bcadv.study.jobs import Job
 
 _NAMED = ("batchnorm", "condition")
 _TEXTS = ("image_id", "patient", *_NAMED)

@@ -19,11 +19,11 @@ from bcadv.metrics.intervals import (
     paired_difference_interval,
 )
 from bcadv.metrics.pooled import Clusters, percentiles, resampled_sums
-from bcadv.report.arms import Measured, undefended
-from bcadv.report.measures import DESCRIBED, Draw, described, typed
-from bcadv.report.naming import DEFENCE
-from bcadv.report.prose import listed
 from bcadv.results.schema import Condition
+from bcadv.study.arms import Measured, undefended
+from bcadv.study.found import Found
+from bcadv.study.measures import DESCRIBED, Draw, described, typed
+from bcadv.study.naming import DEFENCE
 
 COLUMNS = (
     "arm",
@@ -69,7 +69,7 @@ def beside_the_defence(one: Measured, other: Measured) -> list[str]:
     )
 
 
-def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[str]]:
+def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[Found]]:
     """Compares every arm with its undefended one on the same images of the same seeds.
 
     Args:
@@ -77,36 +77,31 @@ def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[st
         draw: gives the resamples of patients.
 
     Returns:
-        The table, see `Study.comparisons`, and a sentence for each arm or seed without a partner.
+        The table, see `Study.comparisons`, and a finding on each arm or seed without a partner.
     """
     candidates = references(arms)
     records: list[tuple[Any, ...]] = []
-    remarks: list[str] = []
+    remarks: list[Found] = []
+
+    def remark(kind: str, weight: int, of: Measured, **facts: object) -> None:
+        said = {"of": of.arm.name, **facts}
+        remarks.append(Found(kind, "unknown", weight, "defence", said, about=of.arm.name))
+
     for measured in arms:
         if measured in candidates or not candidates:
             continue
         reference = reference_of(measured, candidates)
         if reference is None:
-            remarks.append(
-                f"“{measured.arm.name}” is not compared image by image: no undefended model was "
-                "tested on the same images with the same seed."
-            )
+            remark("not_paired", 35, measured)
             continue
+        name = reference.arm.name
         differing = beside_the_defence(measured, reference)
         if differing:
-            remarks.append(
-                f"“{measured.arm.name}” and “{reference.arm.name}”, which it is compared with, "
-                f"differ not in the defence alone but also in {listed(differing)}."
-            )
+            remark("more_than_the_defence", 72, measured, reference=name, options=differing)
         seeds = _shared_seeds(measured, reference)
         absent = [seed for seed in measured.models if seed not in seeds]
         if absent:
-            remarks.append(
-                f"“{measured.arm.name}” is compared with “{reference.arm.name}” "
-                + (f"on seed(s) {', '.join(map(str, seeds))} only" if seeds else "on no seed")
-                + f": for seed(s) {', '.join(map(str, absent))} the test images differ or one of "
-                "the two is missing."
-            )
+            remark("some_seeds", 22, measured, reference=name, seeds=seeds, absent=absent)
         records += _compared(measured, reference, seeds, draw)
     return typed(pd.DataFrame(records, columns=list(COLUMNS))), remarks
 

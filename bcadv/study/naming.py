@@ -8,17 +8,29 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bcadv.report.table import variant_name
 from bcadv.results.schema import Defence
 
 DEFENCE = ("defence", "injection.perturbation", "injection.probability", "sigma")
 """What the defence's own name says of a way of training."""
+
+_VARIANTS = {
+    "as_trained": "BN as trained",
+    "clean": "BN on clean",
+    "noisy": "BN on noisy",
+}
 
 _SHORT = {
     "data.split": lambda value: {"paper": "split by image"}.get(value, f"{value} split"),
     "classes": lambda value: "/".join(json.loads(value)),
     "checkpoint": lambda value: f"{value} epoch",
 }
+
+
+def variant_name(variant: str | None) -> str:
+    """Short name of a choice of BatchNorm statistics; ``None``: the network has no such layer."""
+    if variant is None:
+        return "no BatchNorm"
+    return _VARIANTS.get(variant, f"BN {variant}")
 
 
 def made_unique(names: Sequence[str], more: Sequence[str]) -> list[str]:

@@ -10,13 +10,13 @@ import pandas as pd
 
 from bcadv.errors import BcadvError
 from bcadv.metrics.pooled import Clusters, clusters
-from bcadv.report.arms import Arm, Model, measured_arms
-from bcadv.report.compare import compare, references
-from bcadv.report.jobs import Job, told_apart
-from bcadv.report.measures import Draw, incomplete, measure
-from bcadv.report.numbers import Key, Number, Series, all_series, attacks_of, together
-from bcadv.report.table import SYNTHETIC_WARNING
 from bcadv.results.schema import Condition, ordered
+from bcadv.study.arms import Arm, Model, measured_arms
+from bcadv.study.compare import compare, references
+from bcadv.study.found import Found
+from bcadv.study.jobs import Job, told_apart
+from bcadv.study.measures import Draw, incomplete, measure
+from bcadv.study.numbers import Key, Number, Series, all_series, attacks_of, together
 
 __all__ = ["Arm", "Study", "build_study"]
 
@@ -39,7 +39,7 @@ class Study:
         synthetic: whether any image is made up.
         left_out: a sentence for each result that was not used.
         jobs: those that were, the newest last.
-        remarks: what could not be compared and why, a sentence each.
+        remarks: on what could not be compared, and why.
         partly_real: whether some images are made up and some are not.
     """
 
@@ -51,7 +51,7 @@ class Study:
     left_out: tuple[str, ...]
     jobs: tuple[Job, ...]
     conditions: tuple[Condition, ...] = ()
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Found, ...] = ()
     partly_real: bool = False
 
     @cached_property
@@ -68,13 +68,6 @@ class Study:
     def attacks(self) -> list[Series]:
         """The attacks among them."""
         return attacks_of(self.conditions)
-
-    @property
-    def warning(self) -> str:
-        """What is to stand above numbers of images that are made up; else nothing."""
-        if self.partly_real:
-            return "PARTLY SYNTHETIC TISSUE: numbers of it say nothing about medicine."
-        return SYNTHETIC_WARNING if self.synthetic else ""
 
 
 def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:

@@ -1,0 +1,1 @@
+"""Finished jobs united: which models there are, what each was measured at, and what that shows."""

@@ -1,0 +1,170 @@
+"""Whether a defence helps: matched by strength, on the same images, under the worst attack tried.
+
+No more than ``no better`` or ``undecided`` is ever said: a defence that only hides its gradient
+looks robust to the attacks that are measured here, and nothing yet tells the two apart.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from bcadv.results.schema import CLEAN, Condition
+from bcadv.study.arms import Arm
+from bcadv.study.differences import Difference
+from bcadv.study.facts import Facts, commonest_share
+from bcadv.study.found import Found
+from bcadv.study.numbers import positive_of
+
+Verdict: TypeAlias = Literal["no better", "undecided"]
+
+MARGIN = 0.10
+"""A defence is no better where gains of this much accuracy or more can be ruled out."""
+
+
+def defence(facts: Facts, arm: Arm) -> list[Found]:
+    """The verdict on a defended model, and what speaks against what it gains."""
+    rows = facts.differences.get(arm.name, [])
+    by_condition = {row.condition: row for row in rows}
+    worst = [c for pairs in facts.worst(arm).values() for c, _ in pairs]
+    attacked = [by_condition[c] for c in worst if c in by_condition]
+    better = [row for row in attacked if row.better]
+    worse = [row for row in attacked if row.worse]
+    flaw = facts.flaw(arm)
+    verdict, reason = _decide(facts, rows, attacked, better, worse, flaw)
+    found = [
+        Found(
+            "defence",
+            "failed" if verdict == "no better" else "unknown",
+            70,
+            "defence",
+            {
+                "verdict": verdict,
+                "reason": reason,
+                "better": better,
+                "worse": worse,
+                "tried": attacked,
+                "most": max(attacked, key=lambda row: row.value, default=None),
+                "margin": MARGIN,
+                "of": arm.name,
+            },
+            about=arm.name,
+            taints=tuple(row.condition.id for row in better) if flaw else (),
+        )
+    ]
+    clean = by_condition.get(CLEAN)
+    if clean is not None and clean.worse:
+        facts_of = {"of": arm.name, "difference": clean}
+        found.append(Found("clean_cost", "failed", 50, "defence", facts_of, about=arm.name))
+    return [*found, *_one_attack_only(rows, better, arm), *_batchnorm(facts, arm)]
+
+
+def _decide(
+    facts: Facts,
+    rows: list[Difference],
+    attacked: list[Difference],
+    better: list[Difference],
+    worse: list[Difference],
+    flaw: str,
+) -> tuple[Verdict, str]:
+    """The verdict, and the reason for it as a word."""
+    undecided = {
+        "no_reference": facts.study.reference is None,
+        "not_compared": not rows,
+        "not_attacked": not attacked,
+    }
+    for reason, holds in undecided.items():
+        if holds:
+            return "undecided", reason
+    if flaw:
+        return "no better", flaw
+    if better:
+        return "undecided", "gain"
+    if worse or max(row.high for row in attacked) < MARGIN:
+        return "no better", "worse" if worse else "margin"
+    return "undecided", "chance"
+
+
+def flaws(facts: Facts, arm: Arm) -> list[Found]:
+    """A model that names one class, which looks sturdy and is not."""
+    flaw = facts.flaw(arm)
+    if not flaw:
+        return []
+    return [
+        Found(
+            flaw,
+            "failed",
+            85,
+            "metrics",
+            {
+                "of": arm.name,
+                "clean": facts.number(arm, CLEAN),
+                "commonest": commonest_share(arm.jobs),
+                "sensitivity": facts.number(arm, CLEAN, "sensitivity"),
+                "specificity": facts.number(arm, CLEAN, "specificity"),
+                "positive": positive_of(arm.jobs[-1]),
+            },
+            about=arm.name,
+        )
+    ]
+
+
+def _one_attack_only(rows: list[Difference], better: list[Difference], arm: Arm) -> list[Found]:
+    """A gain under one attack that another, as strong and in the same norm, does not show."""
+
+    def place(condition: Condition) -> tuple[str | None, float]:
+        return condition.norm, condition.strength
+
+    sure = {place(row.condition) for row in better}
+    lone = [row for row in rows if row.attacked and row.better and place(row.condition) not in sure]
+    if not lone:
+        return []
+    places = {place(row.condition) for row in lone}
+    others = [
+        row for row in rows if row.attacked and place(row.condition) in places and not row.better
+    ]
+    return [
+        Found(
+            "one_attack_only",
+            "failed",
+            78,
+            "defence",
+            {"of": arm.name, "lone": lone, "others": others},
+            about=arm.name,
+            taints=tuple(row.condition.id for row in lone),
+        )
+    ]
+
+
+def _batchnorm(facts: Facts, arm: Arm) -> list[Found]:
+    """A gain that is gone with BatchNorm statistics from clean images: not of sturdier weights."""
+    if arm.variant != "as_trained":
+        return []
+    twin = next(
+        (
+            other
+            for other in facts.study.arms
+            if other.variant == "clean"
+            and other.training == arm.training
+            and other.name in facts.differences
+        ),
+        None,
+    )
+    gains = [r for r in facts.differences.get(arm.name, []) if r.attacked and r.better]
+    if twin is None or not gains:
+        return []
+    again = {row.condition: row for row in facts.differences[twin.name]}
+    there = [again[row.condition] for row in gains if row.condition in again]
+    lost = [row for row in there if not row.better]
+    if not lost:
+        return []
+    return [
+        Found(
+            "batchnorm_gain",
+            "failed",
+            77,
+            "defence",
+            {"of": arm.name, "twin": twin.name, "lost": lost, "kept": len(there) - len(lost)},
+            about=arm.name,
+            taints=tuple(row.condition.id for row in lost),
+        )
+    ]

@@ -1,0 +1,79 @@
+"""A study, looked up: what its findings are decided from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from bcadv.results.schema import CLEAN, Condition
+from bcadv.study.arms import Arm
+from bcadv.study.differences import Difference, differences
+from bcadv.study.jobs import Job
+from bcadv.study.numbers import Number
+from bcadv.study.study import Study
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A study, looked up.
+
+    Attributes:
+        study: the study.
+        prevalence: share of patients with the disease that consequences are stated at, in (0, 1).
+    """
+
+    study: Study
+    prevalence: float
+
+    @cached_property
+    def differences(self) -> dict[str, list[Difference]]:
+        """Of each arm from its undefended one, clean and attacked."""
+        return differences(self.study.comparisons, self.study.conditions)
+
+    def number(self, arm: Arm, key: Condition, metric: str = "accuracy") -> Number | None:
+        """A measure of an arm, if it was measured."""
+        return self.study.numbers.get((arm.name, key, metric))
+
+    def worst(self, arm: Arm) -> dict[str | None, list[tuple[Condition, Number]]]:
+        """Norm -> at each strength, rising, the attack that leaves the arm the least accuracy.
+
+        Strengths of two norms do not compare, so each norm stands for itself.
+        """
+        found: dict[str | None, dict[float, tuple[Condition, Number]]] = {}
+        for attack in self.study.attacks:
+            for condition in attack.conditions:
+                number = self.number(arm, condition)
+                if number is None:
+                    continue
+                of_norm = found.setdefault(condition.norm, {})
+                known = of_norm.get(condition.strength)
+                if known is None or number.value < known[1].value:
+                    of_norm[condition.strength] = condition, number
+        order = sorted(found, key=lambda norm: (norm != "inf", str(norm)))
+        return {norm: [found[norm][s] for s in sorted(found[norm])] for norm in order}
+
+    def flaw(self, arm: Arm) -> str:
+        """Why what an arm gains is no sign of robustness: the id of a finding, or nothing."""
+        clean = self.number(arm, CLEAN)
+        # A model that has learnt nothing has nothing to lose to an attack.
+        if clean is not None and clean.low <= commonest_share(arm.jobs):
+            return "no_better_than_one_class"
+        rates = [self.number(arm, CLEAN, name) for name in ("sensitivity", "specificity")]
+        values = [rate.value for rate in rates if rate is not None]
+        # One that calls most images one class looks sturdy on the images of that class.
+        return "one_sided" if len(values) == 2 and min(values) < 0.5 < max(values) else ""
+
+
+def commonest_share(jobs: Sequence[Job]) -> float:
+    """Share of the commonest class among the test images, mean over the jobs."""
+    shares = []
+    for job in jobs:
+        counts = job.result.data.counts["test"].values()
+        shares.append(float(max(counts) / sum(counts)))
+    return sum(shares) / len(shares)
+
+
+def unknown_patients(job: Job, part: str) -> int:
+    """Number of images of a part whose patient is unknown."""
+    return int((job.result.data.overlap.get("unknown_patients") or {}).get(part, 0))

@@ -1,0 +1,115 @@
+"""Why not to rely on a study: its data, its checks, its size."""
+
+from __future__ import annotations
+
+from bcadv.results.schema import Outcome
+from bcadv.study.arms import VERSIONS
+from bcadv.study.facts import Facts, unknown_patients
+from bcadv.study.found import Found
+from bcadv.study.jobs import Job
+from bcadv.study.numbers import several_seeds
+
+FEW_PATIENTS, VERY_FEW_PATIENTS, FEW_IMAGES = 50, 10, 200
+
+
+def limits(facts: Facts) -> list[Found]:
+    """Leakage, checks that failed, small test sets, few seeds, weak attacks, many tests."""
+    study = facts.study
+    found = [*_leakage(facts), *_checks(facts), *_size(facts)]
+    if study.attacks and all(attack.first.steps == 1 for attack in study.attacks):
+        names = [attack.label for attack in study.attacks]
+        found.append(Found("weak_attacks", "unknown", 60, "robustness", {"names": names}))
+    seeds = max((len(arm.seeds) for arm in study.arms), default=0)
+    several = several_seeds(study.arms)
+    found.append(Found("seeds", "unknown", 25 if several else 40, "method", {"seeds": seeds}))
+    tests = sum(len(of) for of in facts.differences.values())
+    if tests > 1:
+        found.append(Found("many_tests", "unknown", 20, "defence", {"tests": tests}))
+    for name in VERSIONS:
+        values = sorted({str(job.shape[name]) for job in study.jobs if name in job.shape})
+        if len(values) > 1:
+            said = {"what": name, "values": values}
+            found.append(Found("mixed_versions", "unknown", 45, "method", said))
+    if study.left_out:
+        said = {"count": len(study.left_out)}
+        found.append(Found("left_out", "unknown", 30, "left-out", said))
+    return [*found, *study.remarks]
+
+
+def _leakage(facts: Facts) -> list[Found]:
+    """How much of the test set comes from patients in training."""
+    jobs = facts.study.jobs
+    shares = [job.result.data.overlap.get("patient_overlap") for job in jobs]
+    known = [share for share in shares if share is not None]
+    leaks = any(
+        f.id == "leakage" and f.outcome == "failed" for j in jobs for f in j.result.findings
+    )
+    outcome: Outcome = "ok"
+    if leaks or (known and max(known) > 0):
+        outcome = "failed"
+    elif len(known) < len(shares):
+        outcome = "unknown"
+    said = {
+        "low": min(known, default=None),
+        "high": max(known, default=None),
+        "known": len(known),
+        "jobs": len(jobs),
+        "at_least": any(unknown_patients(j, p) for j in jobs for p in ("train", "test")),
+    }
+    weight = {"failed": 90, "unknown": 55, "ok": 0}[outcome]
+    return [Found("leakage", outcome, weight, "data", said)]
+
+
+def _checks(facts: Facts) -> list[Found]:
+    """Each check that failed in a job, once, with the numbers that it makes suspect."""
+    cases: dict[str, list[dict[str, object]]] = {}
+    taints: dict[str, dict[str, None]] = {}
+    for job in facts.study.jobs:
+        for finding in job.result.failed():
+            # Both stand by themselves, over all jobs and seeds.
+            if finding.id in {"leakage", "one_sided"}:
+                continue
+            several = len(job.result.model.batchnorm) > 1
+            cases.setdefault(finding.title, []).append(
+                {
+                    "job": job.name,
+                    "batchnorm": finding.batchnorm if several else None,
+                    "evidence": finding.evidence,
+                }
+            )
+            taints.setdefault(finding.title, {}).update(dict.fromkeys(finding.taints))
+    return [
+        Found(
+            "check_failed",
+            "failed",
+            100,
+            "findings",
+            {"title": title, "cases": of_title, "suspect": _texts(facts, taints[title])},
+            taints=tuple(taints[title]),
+        )
+        for title, of_title in cases.items()
+    ]
+
+
+def _texts(facts: Facts, ids: dict[str, None]) -> list[str]:
+    return [condition.text for condition in facts.study.conditions if condition.id in ids]
+
+
+def _size(facts: Facts) -> list[Found]:
+    """A test set of few patients or images."""
+    small = [job for job in facts.study.jobs if _is_small(job)]
+    if not small:
+        return []
+    rows = [job.result.clean_rows()[0] for job in small]
+    row = min(rows, key=lambda row: (row.n_patients or row.n, row.n))
+    unknown = max(unknown_patients(job, "test") for job in small)
+    very = row.n_patients is not None and row.n_patients + unknown < VERY_FEW_PATIENTS
+    said = {"images": row.n, "patients": row.n_patients, "unknown": unknown, "very": very}
+    return [Found("small_test_set", "unknown", 82 if very else 65, "data", said)]
+
+
+def _is_small(job: Job) -> bool:
+    row = job.result.clean_rows()[0]
+    known = row.n_patients
+    few = known is not None and known + unknown_patients(job, "test") < FEW_PATIENTS
+    return few or row.n < FEW_IMAGES
