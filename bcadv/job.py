@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,8 +31,6 @@ from bcadv.files import write_atomically
 from bcadv.launch import together
 from bcadv.outcome import defence_of, result_of
 from bcadv.plan import plan_of
-from bcadv.report.figures import draw_all
-from bcadv.study.jobs import Job
 from bcadv.report.page import PREVALENCE, write_report
 from bcadv.report.table import console_table
 from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT
@@ -40,6 +38,7 @@ from bcadv.results.origin import Origin
 from bcadv.results.schema import Result, write_result
 from bcadv.store.fingerprint import describe, fingerprint
 from bcadv.store.models import REFERENCE, Entry, Store
+from bcadv.study.jobs import Job
 from bcadv.tracking import Tracker
 from bcadv.train import assist, digest, load, obtain
 from bcadv.world import started_outside
@@ -186,7 +185,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
             )
             # From here on the job is done, whatever becomes of its pictures and of the tracker.
             write_atomically(folder / RESULTS, write_result(result))
-    render(folder, result)
+    headline = render(folder, result)
     tracker.finish(
         config.model_dump(mode="json"),
         trained.history,
@@ -200,7 +199,9 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
         if finding.batchnorm is not None and len(result.model.batchnorm) > 1:
             said = f"BN {finding.batchnorm}: {said}"
         label(console, "CHECK FAILED", "bold yellow", said)
-    say(console, f"Results, predictions and figures: {folder.resolve()}")
+    if headline:
+        say(console, headline, "bold")
+    say(console, f"Results, predictions and page: {folder.resolve()}")
     return Outcome(folder, result)
 
 
@@ -213,30 +214,29 @@ def statistics(entry: Entry, result: Result) -> dict[str, Path]:
     }
 
 
-def render(folder: Path, result: Result) -> None:
-    """Draws a finished job's figures and its page; what fails costs a warning and not the job.
+def render(folder: Path, result: Result) -> str:
+    """Writes a finished job's page; what fails costs a warning and not the job.
 
     Args:
         folder: of the job.
         result: its results.
+
+    Returns:
+        The answer in a sentence or two; nothing where the page could not be written.
     """
     command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
-    job = Job(folder, result)
-
-    def page() -> Sequence[str]:
-        return write_report(
-            [job], [], folder, prevalence=PREVALENCE, command=command, files=False
-        ).failures
-
-    failures: list[str] = []
-    for what, draw in (("The figures", lambda: draw_all(job).failures), (f"{folder / PAGE}", page)):
-        try:
-            failures += draw()
-        except Exception as error:  # whatever a font, a library or a disk may do
-            said = f"{type(error).__name__}: {_first_line(error)}"
-            failures.append(f"{what} could not be drawn ({said}).")
+    headline = ""
+    try:
+        written = write_report(
+            [Job(folder, result)], [], folder, prevalence=PREVALENCE, command=command, tables=False
+        )
+        headline, failures = written.headline, written.failures
+    except Exception as error:  # whatever a font, a library or a disk may do
+        said = f"{type(error).__name__}: {_first_line(error)}"
+        failures = (f"{folder / PAGE} could not be drawn ({said}).",)
     for failure in dict.fromkeys(failures):
         log.warning("%s The results stand; to draw them later: %s", failure, command)
+    return headline
 
 
 def _first_line(error: Exception) -> str:

@@ -18,8 +18,8 @@ from rich.console import Console
 from bcadv.console import label, say
 from bcadv.errors import BcadvError
 from bcadv.report.console import console_comparison
-from bcadv.study.jobs import Job, default_jobs, find_jobs
 from bcadv.report.page import PREVALENCE, write_study
+from bcadv.study.jobs import Job, default_jobs, find_jobs
 from bcadv.study.study import build_study
 
 OUTPUTS = Path("outputs")
@@ -119,6 +119,7 @@ def report(arguments: Arguments, console: Console) -> Path:
         command=remake(arguments, jobs),
     )
     console.print(console_comparison(study))
+    say(console, written.headline, "bold")
     for sentence in written.failures:
         label(console, "WARNING", "bold yellow", sentence)
     say(console, f"Report: {written.page.resolve()}")

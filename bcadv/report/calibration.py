@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bcadv.report.paper import ORIGINAL_ATTACKED
+from bcadv.results.schema import CLEAN, Condition
 from bcadv.study.arms import Arm, undefended
 from bcadv.study.numbers import Series
-from bcadv.report.paper import ORIGINAL_ATTACKED
 from bcadv.study.study import Study
-from bcadv.results.schema import CLEAN, Condition
 
 METRIC = "sensitivity"
 """Malignant images called malignant: with two classes the paper's accuracy on malignant images."""

@@ -10,11 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bcadv.study.numbers import Key, Number, Series
-from bcadv.report.robustness import curves
-from bcadv.study.study import Study
-from bcadv.report.table import UNDEFINED
+from bcadv.report.table import SYNTHETIC_WARNING
 from bcadv.results.schema import CLEAN
+from bcadv.study.numbers import UNDEFINED, Key, Number, Series
+from bcadv.study.study import Study
 from bcadv.text import shown
 
 _MOST_WITH_INTERVAL = 3
@@ -27,11 +26,10 @@ def console_comparison(study: Study) -> RenderableType:
     perturbation that was tried at several strengths, without intervals.
     """
     numbers = study.numbers
-    warning = [Text(study.warning, "bold red")] if study.synthetic else []
+    warning = [Text(SYNTHETIC_WARNING, "bold red")] if study.synthetic else []
     if len(study.arms) <= _MOST_WITH_INTERVAL:
         return Group(*warning, _with_intervals(study, numbers))
-    attacks = curves(study)
-    return Group(*warning, *(_without_intervals(study, numbers, attack) for attack in attacks))
+    return Group(*warning, *(_without_intervals(study, numbers, of) for of in study.series))
 
 
 def _with_intervals(study: Study, numbers: Mapping[Key, Number]) -> Table:

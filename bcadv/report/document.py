@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
 from bcadv.report.inline import inline_svg
 from bcadv.report.style import not_drawn, save, svg_of
-from bcadv.report.tabular import Table
 
 FIGURES = "figures"
 _LONGEST_NAME = 100
+_JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
-class Paragraph:
-    """Text; ``strong`` for what nobody may overlook."""
+class Text:
+    """A paragraph; ``strong`` for what nobody may overlook."""
 
     text: str
     strong: bool = False
@@ -34,7 +40,7 @@ class Bullets:
 
 
 @dataclass(frozen=True)
-class Command:
+class Code:
     """Something to type."""
 
     text: str
@@ -42,20 +48,22 @@ class Command:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that was saved.
+    """A figure or a strip of photographs.
 
     Attributes:
         name: of its files, without ending.
-        svg: for the page, see `inline_svg`.
         alt: what it shows, for those who do not see it.
         caption: stands below.
+        svg: for the page, see `inline_svg`; empty for photographs.
+        uri: of photographs, for the page.
         failure: stands in its stead where it could not be drawn; then there are no files.
     """
 
     name: str
-    svg: str
     alt: str
     caption: str
+    svg: str = ""
+    uri: str = ""
     failure: str = ""
 
 
@@ -66,7 +74,33 @@ class Pictures:
     pictures: tuple[Picture, ...]
 
 
-Block: TypeAlias = Paragraph | Bullets | Command | Pictures | Table
+class Cell(NamedTuple):
+    """A cell of a table: a value, and what stands small below it, such as its interval."""
+
+    value: str
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of at most a few columns, so that it fits a phone and a sheet of paper.
+
+    Attributes:
+        title: what it shows.
+        head: of every column, that of the rows' names first.
+        rows: name -> cells.
+        notes: what must be known to read it, a sentence each.
+        words: whether cells hold words rather than numbers.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    notes: tuple[str, ...] = ()
+    words: bool = False
+
+
+Block: TypeAlias = Text | Bullets | Code | Pictures | Table
 
 
 @dataclass(frozen=True)
@@ -77,20 +111,13 @@ class Section:
         anchor: name of the heading in links.
         title: the heading.
         blocks: from top to bottom.
+        frames: raw numbers, name of the CSV file -> table; shares in [0, 1].
     """
 
     anchor: str
     title: str
     blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True)
-class Document:
-    """A report."""
-
-    title: str
-    warning: str
-    sections: tuple[Section, ...]
+    frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass
@@ -107,28 +134,51 @@ class Album:
     names: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    def add(
-        self, name: str, draw: Figure | Callable[[], Figure], *, alt: str, caption: str = ""
-    ) -> Picture:
+    def add(self, name: str, draw: Callable[[], Figure], *, alt: str, caption: str = "") -> Picture:
         """Saves a figure as PNG and SVG and returns what the page needs of it.
 
         Args:
             name: of its files, without ending; cut, and numbered where it was given before.
-            draw: the figure, or what makes it; whatever it raises is caught.
+            draw: makes the figure; whatever it raises is caught.
             alt: what it shows, for those who do not see it.
             caption: stands below.
         """
         name = self._unused(name)
-        self.names.append(name)
         try:
-            figure = draw() if callable(draw) else draw
+            figure = draw()
             if self.folder is None:
                 svg = svg_of(figure, name)
             else:
                 svg = save(figure, self.folder, name)[1].read_text(encoding="utf-8")
-            return Picture(name, inline_svg(svg, prefix=name, alt=alt), alt, caption)
+            return Picture(name, alt, caption, svg=inline_svg(svg, prefix=name, alt=alt))
         except Exception as error:
-            return Picture(name, "", alt, "", self.fail(name, error))
+            return Picture(name, alt, "", failure=self.fail(name, error))
+
+    def photographs(
+        self, name: str, panels: Sequence[NDArray[np.float64]], *, alt: str, caption: str
+    ) -> Picture:
+        """Saves photographs side by side as PNG; the page has them as JPEG.
+
+        Args:
+            name: as in `add`.
+            panels: each (3, H, W) in [0, 1].
+            alt: what they show.
+            caption: stands below.
+        """
+        name = self._unused(name)
+        try:
+            row = np.concatenate([np.clip(np.moveaxis(p, 0, -1), 0, 1) for p in panels], axis=1)
+            image = Image.fromarray((255 * row).round().astype(np.uint8))
+            if self.folder is not None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                image.save(self.folder / f"{name}.png", compress_level=3)
+            stream = io.BytesIO()
+            # 4:4:4, for noise in colour is what some of these pictures are about.
+            image.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+            data = base64.b64encode(stream.getvalue()).decode("ascii")
+            return Picture(name, alt, caption, uri=f"data:image/jpeg;base64,{data}")
+        except Exception as error:
+            return Picture(name, alt, "", failure=self.fail(name, error))
 
     def fail(self, name: str, error: Exception) -> str:
         """Notes that a figure, or all of a section, could not be drawn; returns the sentence."""
@@ -139,9 +189,6 @@ class Album:
         """The name, no longer than file systems take, and unlike those before."""
         name = name[:_LONGEST_NAME]
         numbered = (f"{name}_{number}" for number in count(2))
-        return name if name not in self.names else next(n for n in numbered if n not in self.names)
-
-
-def section(anchor: str, title: str, blocks: Sequence[Block]) -> list[Section]:
-    """The section, or none where there is nothing to stand in it."""
-    return [Section(anchor, title, tuple(blocks))] if blocks else []
+        found = name if name not in self.names else next(n for n in numbered if n not in self.names)
+        self.names.append(found)
+        return found

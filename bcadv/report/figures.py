@@ -1,136 +1,211 @@
-"""The figures of a finished job, made from its result files alone.
+"""The line figures and the heat map, drawn from a study.
 
-A job folder holds ``results.json`` and ``predictions.parquet``; ``history.csv`` (columns epoch,
-train_loss, train_accuracy, val_loss, val_accuracy) where the job trained, and ``examples.npz``
-(arrays: see `bcadv.report.pictures`) where it kept images.
+Each is as wide as a phone's page, so that its smallest letters are as large there as written here.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from bcadv.errors import BcadvError
-from bcadv.report.curves import robustness_curve, training_curve
-from bcadv.study.jobs import Job
-from bcadv.report.pictures import (
-    adversarial_figure,
-    load_examples,
-    noise_figure,
-    spread_attacks,
-)
-from bcadv.report.style import not_drawn, save
-from bcadv.results.files import EXAMPLES, FIGURES, HISTORY
-from bcadv.text import brief
+from bcadv.report.style import BLUE, LINES, VERMILLION, legend_entries, new_figure
+from bcadv.results.schema import CLEAN
+from bcadv.study.arms import Arm
+from bcadv.study.naming import variant_name
+from bcadv.study.numbers import IN_PER_CENT, Series
+from bcadv.study.study import Study
+from bcadv.text import brief, shown
 
-_HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+METRICS = {
+    "accuracy": "Accuracy",
+    "robust_accuracy": "Robust accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "patient_recognition_rate": "Patient recognition rate",
+    "auroc": "AUROC",
+    "ece": "Calibration error (ECE)",
+}
+"""Metrics in the order of the report, and their names."""
 
-log = logging.getLogger(__name__)
+WIDTH = 3.75
+"""Inches; 360 pixels of a page."""
+
+MOST_LINES = 4
+_MOST_BANDS = 3
+"""Bands of more lines than this cover each other; beyond, intervals are drawn as bars."""
+
+_SMALL = 8.5
+"""Points of the smallest letters: 11.3 pixels of a page."""
+
+_LONGEST = 44
 
 
-class Drawn(NamedTuple):
-    """What became of a job's figures.
-
-    Attributes:
-        files: those written.
-        failures: a sentence for each figure that could not be drawn, and for each file that is
-            damaged.
-    """
-
-    files: list[Path]
-    failures: list[str]
+def of_all_seeds(measures: pd.DataFrame) -> pd.DataFrame:
+    """The rows of all seeds together; of a single seed they repeat its own."""
+    return measures[measures["seed"].isna()]
 
 
-def draw_all(job: Job) -> Drawn:
-    """Draws every figure that the job's files allow, as PNG and SVG.
+def curve(
+    study: Study, arms: Sequence[Arm], series: Series, metric: str, *, height: float = 2.55
+) -> Figure:
+    """One metric against the strength of a perturbation, a line per arm.
+
+    The line is of all seeds together. Up to three arms have their 95 % intervals as bands and
+    each seed as a thin line; more have their intervals as bars, each a little aside.
 
     Args:
-        job: a finished job; the figures go to its folder's ``figures``.
+        study: what to draw from.
+        arms: at most `MOST_LINES`.
+        series: the perturbation.
+        metric: one of `METRICS`.
+        height: in inches, without the legend.
+    """
+    title = f"{METRICS[metric]}, {series.label}"
+    figure = new_figure(WIDTH, height + 0.17 * len(arms), title, synthetic=study.synthetic)
+    axes = figure.subplots()
+    rows = study.measures[study.measures["metric"] == metric]
+    rows = rows[rows["condition"].isin([CLEAN.id, *(c.id for c in series.conditions)])]
+    rows = rows[rows["arm"].isin([arm.name for arm in arms])]
+    sizes = sorted(rows["strength"].unique())
+    few = len(arms) <= _MOST_BANDS
+    scale = 100 if metric in IN_PER_CENT else 1
+    for i, (arm, look) in enumerate(zip(arms, cycle(LINES), strict=False)):
+        of_arm = rows[rows["arm"] == arm.name].sort_values("strength")
+        shift = 0 if few else 0.09 * (i - (len(arms) - 1) / 2)
+        if few and len(arm.seeds) > 1:
+            for _, single in of_arm[of_arm["seed"].notna()].groupby("seed", sort=True):
+                x, y = _points(single, sizes, scale, "value")
+                axes.plot(x, y, color=look["color"], linewidth=0.6, alpha=0.7)
+        together = of_all_seeds(of_arm)
+        x, y = _points(together, sizes, scale, "value")
+        low, high = (_points(together, sizes, scale, end)[1] for end in ("low", "high"))
+        name = brief(arm.name, _LONGEST)
+        axes.plot(x + shift, y, label=name, markersize=4.5, linewidth=1.6, **look)
+        if few:
+            axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        else:
+            axes.vlines(x + shift, low, high, color=look["color"], linewidth=0.9)
+    axes.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
+    axes.set_xlabel(series.first.axis, fontsize=_SMALL)
+    _finish(axes, metric in IN_PER_CENT, "per cent" if metric in IN_PER_CENT else METRICS[metric])
+    figure.legend(
+        *legend_entries(axes),
+        loc="outside lower left",
+        fontsize=_SMALL,
+        frameon=False,
+        handlelength=3.2,
+    )
+    return figure
+
+
+def _points(
+    rows: pd.DataFrame, sizes: Sequence[float], scale: float, column: str
+) -> tuple[np.ndarray, np.ndarray]:
+    # Evenly spaced sizes: on a linear axis 1/4, 1/2 and 1 would lie on top of each other.
+    x = np.array([sizes.index(size) for size in rows["strength"]], dtype=float)
+    return x, scale * rows[column].to_numpy(dtype=float, na_value=np.nan)
+
+
+def _finish(axes: Axes, per_cent: bool, label: str) -> None:
+    axes.tick_params(labelsize=_SMALL)
+    axes.set_ylabel(label, fontsize=_SMALL)
+    axes.set_ylim((-3, 103) if per_cent else (-0.03, 1.03))
+    axes.grid(alpha=0.3)
+
+
+def epochs(name: str, seeds: Sequence[pd.DataFrame], *, synthetic: bool) -> Figure:
+    """Training and validation accuracy against epoch, as in fig. 5 of Li & Liu 2023.
+
+    Args:
+        name: of the training.
+        seeds: history of each seed; several are thin lines beside their mean.
+        synthetic: whether the images are made up.
+    """
+    title = f"Training: {brief(name, _LONGEST)}"
+    figure = new_figure(WIDTH, 2.75, title, synthetic=synthetic)
+    axes = figure.subplots()
+    for part, label, color, dashes in (
+        ("train", "training", BLUE, "-"),
+        ("val", "validation", VERMILLION, "--"),
+    ):
+        column = f"{part}_accuracy"
+        known = [measured for seed in seeds if len(measured := seed[["epoch", column]].dropna())]
+        if not known:
+            continue
+        many = len(known) > 1
+        for seed in known if many else ():
+            axes.plot(seed["epoch"], 100 * seed[column], color=color, lw=0.5, alpha=0.6)
+        # Seeds of unequal length would make the mean jump where one ends.
+        mean = pd.concat([seed.set_index("epoch")[column] for seed in known], axis=1, join="inner")
+        axes.plot(
+            mean.index,
+            100 * mean.mean(axis=1),
+            label=f"{label}, mean of {len(known)} seeds" if many else label,
+            linewidth=1.8,
+            color=color,
+            linestyle=dashes,
+        )
+    axes.set_xlabel("epoch", fontsize=_SMALL)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _finish(axes, True, "accuracy (%)")
+    if axes.lines:
+        axes.legend(fontsize=_SMALL, loc="lower right")
+    return figure
+
+
+def accuracy_by_sigma(study: Study, attack: Series, variant: str) -> pd.DataFrame | None:
+    """Accuracy in per cent: a row per sigma of the training noise, a column per epsilon (0: clean).
+
+    Undefended training is sigma 0; where it was not measured with these BatchNorm statistics, it
+    stands there with those it was trained with.
 
     Returns:
-        The files of robustness_curve, training, noise and adversarial, and what was in the way.
+        ``None`` with fewer than two sigmas or two epsilons.
     """
-    drawn = Drawn([], [])
-    for name, draw in _figures(job, drawn.failures).items():
-        try:
-            figure = draw()
-            if figure is not None:
-                drawn.files.extend(save(figure, job.folder / FIGURES, name))
-        except Exception as error:
-            drawn.failures.append(not_drawn(name, error))
-    log.info("%d figures in %s", len(drawn.files), job.folder / FIGURES)
-    return drawn
-
-
-def _figures(job: Job, failures: list[str]) -> dict[str, Callable[[], Figure | None]]:
-    """What draws each figure; damaged files are noted."""
-    name, classes, synthetic = job.experiment, job.classes, job.synthetic
-    known = job.result.by_id
-    found: dict[str, Callable[[], Figure | None]] = {
-        "robustness_curve": partial(robustness_curve, job.result)
+    defended = [arm for arm in study.arms if arm.sigma and arm.variant == variant]
+    plain = [arm for arm in study.arms if arm.defence.none]
+    alike = [arm for arm in plain if arm.variant == variant] or plain[:1]
+    arms = sorted([*alike, *defended], key=lambda arm: arm.sigma or 0)
+    numbers = study.numbers
+    conditions = (CLEAN, *attack.conditions)
+    values = {
+        arm.training: [
+            100 * number.value if number is not None else np.nan
+            for number in (numbers.get((arm.name, key, "accuracy")) for key in conditions)
+        ]
+        for arm in arms
     }
-    try:
-        if (job.folder / HISTORY).is_file():
-            history = read_history(job.unharmed(HISTORY))
-            title = f"{name}: training"
-            found["training"] = partial(training_curve, history, title, synthetic=synthetic)
-    except BcadvError as error:
-        failures.append(str(error))
-    try:
-        if (job.folder / EXAMPLES).is_file():
-            examples = load_examples(job.unharmed(EXAMPLES), len(classes))
-            title = f"{name}: Gaussian noise"
-            found["noise"] = partial(noise_figure, examples, classes, title, synthetic=synthetic)
-            if spread_attacks(examples, known):
-                title = f"{name}: original and attacked"
-                found["adversarial"] = partial(
-                    adversarial_figure, examples, known, classes, title, synthetic=synthetic
-                )
-    except BcadvError as error:
-        failures.append(str(error))
-    return found
+    if len({arm.sigma or 0 for arm in arms}) < 2 or len(conditions) < 3:
+        return None
+    return pd.DataFrame(values, index=[key.strength for key in conditions]).T
 
 
-def read_history(path: Path) -> pd.DataFrame:
-    """Reads ``history.csv``: a row per epoch; losses and accuracies may be nan (not measured).
-
-    Raises:
-        BcadvError: if it cannot be read, lacks a column, holds no epoch or one twice, text for a
-            number, or an accuracy outside [0, 1].
-    """
-    try:
-        history = pd.read_csv(path, encoding="utf-8")
-    except Exception as error:  # pandas raises many kinds on bytes that are no table
-        reason = brief(" ".join(str(error).split()), 200)
-        raise BcadvError(f"{path} cannot be read ({reason}); run the job again.") from error
-    absent = [name for name in _HISTORY_COLUMNS if name not in history]
-    if absent:
-        raise BcadvError(f"{path} lacks the column(s) {', '.join(absent)}; run the job again.")
-    for name in _HISTORY_COLUMNS:
-        fault = _fault(history[name])
-        if fault:
-            raise BcadvError(f"The column {name} of {path} {fault}; run the job again.")
-    if history.empty:
-        raise BcadvError(f"{path} holds no epoch; run the job again.")
-    return history
-
-
-def _fault(column: pd.Series[Any]) -> str:
-    """What is wrong with a column of the history; nothing where all is well."""
-    if column.dtype.kind not in "iuf":
-        numbers = pd.to_numeric(column.astype(str), errors="coerce")
-        texts = column[numbers.isna() & column.notna()]
-        return f"has {str(next(iter(texts), True))[:40]!r} for a number" if len(column) else ""
-    if column.name == "epoch":
-        if not np.isfinite(column).all() or (column < 0).any() or column.duplicated().any():
-            return "is no list of different epochs"
-    elif str(column.name).endswith("accuracy") and not column.dropna().between(0, 1).all():
-        return f"has values from {column.min():g} to {column.max():g}, outside [0, 1]"
-    return ""
+def heat_map(study: Study, attack: Series, variant: str, values: pd.DataFrame) -> Figure:
+    """Draws `accuracy_by_sigma`."""
+    lines, columns = values.shape
+    title = f"Accuracy (%), {attack.label}, {variant_name(variant)}"
+    longest = max(len(str(name)) for name in values.index)
+    size = max(WIDTH, 0.07 * longest + 0.42 * columns + 0.3), 0.36 * lines + 1.3
+    figure = new_figure(*size, title, synthetic=study.synthetic)
+    axes = figure.subplots()
+    table = values.to_numpy()
+    # Cividis looks the same with and without colour vision, and grows lighter throughout.
+    axes.imshow(np.ma.masked_invalid(table), cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    for (i, j), value in np.ndenumerate(table):
+        text = "–" if np.isnan(value) else f"{value:.0f}"
+        # Where black and white stand out from cividis alike (WCAG contrast of 4.6).
+        ink = "white" if value <= 46 else "black"
+        axes.text(j, i, text, ha="center", va="center", fontsize=9, color=ink)
+    axes.set_xticks(range(columns), [f"{eps:g}" for eps in values.columns], fontsize=_SMALL)
+    axes.set_yticks(range(lines), [shown(str(name)) for name in values.index], fontsize=_SMALL)
+    axes.set_xlabel(attack.first.axis, fontsize=_SMALL)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bcadv.report.document import (
     FIGURES,
     Block,
     Bullets,
-    Command,
-    Document,
-    Paragraph,
+    Cell,
+    Code,
     Picture,
     Pictures,
+    Section,
+    Table,
+    Text,
 )
+from bcadv.report.draft import Draft
 from bcadv.report.escape import code_block, markdown_text
-from bcadv.report.table import markdown_head, markdown_line
-from bcadv.report.tabular import Table
+from bcadv.report.sections.data import line
+from bcadv.report.summary import answer_text, headline
+from bcadv.report.words import sentence
 
 
-def markdown(document: Document) -> str:
+def markdown(draft: Draft, made: Sequence[Section]) -> str:
     """The whole report; figures are linked as they stand beside it."""
-    lines = [f"# {markdown_text(document.title)}", ""]
-    if document.warning:
-        lines += [_strong(document.warning), ""]
-    for part in document.sections:
+    conclusion = draft.conclusion
+    lines = [f"# {markdown_text(headline(conclusion))}", ""]
+    if draft.study.synthetic:
+        lines += [_strong("SYNTHETIC TISSUE: these numbers say nothing about medicine."), ""]
+    lines += [markdown_text(f"Tested: {line(draft)}"), ""]
+    lines += [
+        f"- {_strong(f'{answer.arm}: {answer.word}')}. {markdown_text(answer_text(answer))}."
+        for answer in conclusion.answers
+    ]
+    lines += ["", *(f"- {markdown_text(sentence(found))}" for found in conclusion.foremost), ""]
+    for part in made:
         lines += [f"## {markdown_text(part.title)}", ""]
         for block in part.blocks:
             lines += [*_lines(block), ""]
@@ -35,16 +48,16 @@ def _strong(text: str) -> str:
 
 def _lines(block: Block) -> list[str]:
     match block:
-        case Paragraph(text, strong):
+        case Text(text, strong):
             return [_strong(text) if strong else markdown_text(text)]
         case Bullets(items):
             return [f"- {markdown_text(item)}" for item in items]
-        case Command(text):
+        case Code(text):
             return code_block(text, "console")
         case Pictures(pictures):
             return [line for picture in pictures for line in (*_picture(picture), "")][:-1]
         case table:
-            return table_lines(table)
+            return _table(table)
 
 
 def _picture(picture: Picture) -> list[str]:
@@ -56,13 +69,23 @@ def _picture(picture: Picture) -> list[str]:
     return [*lines, "", markdown_text(picture.caption)] if picture.caption else lines
 
 
-def table_lines(table: Table) -> list[str]:
-    """A table with its title above and its notes below."""
+def _table(table: Table) -> list[str]:
+    rows = [[name, *(_cell(cell) for cell in cells)] for name, cells in table.rows]
+    rule = ["---", *["---:"] * (len(table.head) - 1)]
     return [
         _strong(table.title),
         "",
-        *markdown_head(list(table.shown.columns)),
-        *(markdown_line(list(map(str, row))) for row in table.shown.itertuples(index=False)),
+        _row(table.head),
+        f"| {' | '.join(rule)} |",
+        *map(_row, rows),
         "",
         *(f"- {markdown_text(note)}" for note in table.notes),
     ]
+
+
+def _cell(cell: Cell) -> str:
+    return f"{cell.value} {cell.small}".strip()
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(markdown_text, cells))} |"

@@ -1,34 +1,35 @@
-"""Finished jobs -> a folder with one self-contained page, tables and figures."""
+"""Finished jobs -> a folder with one self-contained page, its twin, tables and figures."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from importlib.resources import files
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
+from markupsafe import Markup, escape
 
 from bcadv.errors import BcadvError
-from bcadv.report.document import FIGURES, Album, Document
-from bcadv.report.environment import environment_table
-from bcadv.study.jobs import Job
+from bcadv.report.document import FIGURES, Album, Picture, Section
+from bcadv.report.draft import Draft, slug
+from bcadv.report.figures import METRICS, curve
 from bcadv.report.markdown import markdown
 from bcadv.report.sections import sections
+from bcadv.report.sections.data import line
+from bcadv.report.summary import answer, brief_text, headline, summary, text
+from bcadv.report.words import sentence, templates
+from bcadv.results.files import PAGE, SUMMARY
+from bcadv.study.headline import conclude
+from bcadv.study.jobs import Job
 from bcadv.study.study import Study, build_study
-from bcadv.report.tables import Table, tables, write_tables
-from bcadv.report.words import words
 from bcadv.text import shown
 
 PREVALENCE = 0.1
-"""Share of patients with cancer that consequences are stated at, unless another is named."""
+"""Share of patients with the disease that consequences are stated at, unless another is named."""
 
-PAGE = "report.html"
 MARKDOWN = "report.md"
 TABLES = "tables"
-
-_LONGEST_NUMBER = 36
-"""A column with a longer cell holds words, not numbers with intervals and counts."""
 
 
 class Written(NamedTuple):
@@ -36,10 +37,12 @@ class Written(NamedTuple):
 
     Attributes:
         page: its path.
+        headline: the answer in a sentence or two.
         failures: a sentence for each figure that could not be drawn; the page has them too.
     """
 
     page: Path
+    headline: str
     failures: tuple[str, ...]
 
 
@@ -50,77 +53,120 @@ def write_report(
     *,
     prevalence: float,
     command: str,
-    files: bool = True,
+    tables: bool = True,
 ) -> Written:
-    """Writes ``report.html`` and, beside it, ``report.md``, ``tables/`` and ``figures/``.
+    """As `write_study`, for jobs: one or more.
 
     Args:
-        jobs: one or more.
+        jobs: to report on.
         left_out: a sentence for each result file that could not be used.
         folder: made if need be.
-        prevalence: share of patients with cancer that consequences are stated at, in (0, 1).
-        command: what to type to make this report again.
-        files: also write what stands beside the page, which takes longer than the page itself.
-
-    Returns:
-        Where the page is, and which figures it lacks.
+        prevalence: as in `write_study`.
+        command: as in `write_study`.
+        tables: as in `write_study`.
 
     Raises:
         BcadvError: if there are no jobs or the folder cannot be written.
     """
-    if not jobs:
-        raise BcadvError("There is no finished job to report on; run one first.")
     study = build_study(jobs, left_out)
-    return write_study(study, folder, prevalence=prevalence, command=command, files=files)
+    return write_study(study, folder, prevalence=prevalence, command=command, tables=tables)
 
 
 def write_study(
-    study: Study, folder: Path, *, prevalence: float, command: str, files: bool = True
+    study: Study, folder: Path, *, prevalence: float, command: str, tables: bool = True
 ) -> Written:
-    """As `write_report`, for a study that is already built."""
+    """Writes ``report.html``, ``summary.json`` and ``figures/``.
+
+    Args:
+        study: to report on.
+        folder: made if need be.
+        prevalence: share of patients with the disease that consequences are stated at, in (0, 1).
+        command: what to type to make this report again.
+        tables: also write ``report.md`` and ``tables/`` (CSV files).
+
+    Returns:
+        Where the page is, what it says, and which figures it lacks.
+
+    Raises:
+        BcadvError: if the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        album = Album(folder / FIGURES if files else None)
-        made = [*tables(study, prevalence), environment_table(study.jobs)]
-        document = Document(
-            "Can this medical image classifier be fooled?",
-            study.warning,
-            sections(study, words(study, prevalence), made, album, command),
-        )
-        if files:
-            write_tables(made, folder / TABLES)
-            (folder / MARKDOWN).write_text(markdown(document), encoding="utf-8")
-        (folder / PAGE).write_text(html(document), encoding="utf-8")
+        draft = Draft(conclude(study, prevalence), Album(folder / FIGURES), command)
+        # What a program reads comes first: it needs no picture.
+        (folder / SUMMARY).write_text(text(summary(draft)), encoding="utf-8")
+        figure = _first_figure(draft)
+        made = sections(draft)
+        if tables:
+            _write_frames(made, folder / TABLES)
+            (folder / MARKDOWN).write_text(markdown(draft, made), encoding="utf-8")
+        (folder / PAGE).write_text(html(draft, figure, made), encoding="utf-8")
     except OSError as error:
         raise BcadvError(
             f"The report cannot be written to {folder} ({error.strerror or error}); "
             "name another folder: out=DIR."
         ) from error
-    return Written(folder / PAGE, tuple(album.failures))
+    return Written(folder / PAGE, headline(draft.conclusion), tuple(draft.album.failures))
 
 
-def html(document: Document) -> str:
+def _write_frames(made: Sequence[Section], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for section in made:
+        for name, frame in section.frames.items():
+            # A file name may hold bytes that are not UTF-8, which nothing can encode.
+            path = folder / f"{name}.csv"
+            frame.to_csv(path, index=False, encoding="utf-8", errors="backslashreplace")
+
+
+def _first_figure(draft: Draft) -> Picture | None:
+    """Accuracy against the strength of the worst attack, with bands."""
+    attack = draft.main_attack
+    if attack is None:
+        return None
+    arms = draft.foremost
+    return draft.album.add(
+        slug("accuracy", attack.name),
+        partial(curve, draft.study, arms, attack, "accuracy", height=1.75),
+        alt=f"{METRICS['accuracy']} against the strength of {attack.label}, with 95 % intervals: "
+        f"{'; '.join(arm.name for arm in arms)}.",
+    )
+
+
+def html(draft: Draft, figure: Picture | None, made: Sequence[Section]) -> str:
     """The report as one page that needs no other file; everything from files is escaped."""
-    template = files("bcadv.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown
-    )
-    return environment.from_string(template).render(
-        document=document,
+    conclusion = draft.conclusion
+    leaks = [found for found in conclusion.of("leakage") if found.outcome == "failed"]
+    template = templates().overlay(finalize=_shown).get_template("page.html.j2")
+    # The headline speaks of the first; below stand the others of the figure, the rest is counted.
+    drawn = {arm.name for arm in draft.foremost} - {conclusion.first.arm}
+    answers = [a for a in conclusion.answers if a.arm in drawn]
+    return template.render(
+        title=headline(conclusion),
+        answer=answer(conclusion),
+        word=conclusion.word,
+        tested=line(draft),
+        answers=[{"name": a.arm, "word": a.word, "text": brief_text(a)} for a in answers],
+        more=len(conclusion.answers) - len(answers) - 1,
+        figure=figure,
+        findings=[
+            {"section": found.section, "outcome": found.outcome, "text": sentence(found)}
+            for found in conclusion.foremost
+            if found not in leaks
+        ],
+        synthetic="some" if draft.study.partly_real else draft.study.synthetic,
+        leaks=[(sentence(found), found.section) for found in leaks],
+        slider=None,
+        sections=made,
         kind_of=lambda block: type(block).__name__,
-        wordy_columns=_wordy_columns,
+        broken=_broken,
     )
+
+
+def _broken(name: str) -> Markup:
+    """A name with places to break a line at: option names are long, columns narrow."""
+    return Markup(re.sub(r"(?<=[=._/,])(?=\w)", "<wbr>", str(escape(shown(name)))))  # noqa: S704  escaped first
 
 
 def _shown(value: object) -> object:
     """Texts without control characters; what is markup already (figures) as it is."""
     return shown(value, keep="\n\t") if type(value) is str else value
-
-
-def _wordy_columns(table: Table) -> set[int]:
-    """Numbers of the columns that hold words and may be broken into lines."""
-    return {
-        number
-        for number, name in enumerate(table.shown.columns)
-        if number and table.shown[name].astype(str).str.len().max() > _LONGEST_NUMBER
-    }

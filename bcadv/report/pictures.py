@@ -1,6 +1,6 @@
-"""Image figures: what noise and attack look like, beside the original (Li & Liu 2023, fig. 4, 6).
+"""The test images that jobs kept: as they are, with noise, and attacked.
 
-Both read ``examples.npz``, k test images and m epsilons:
+``examples.npz`` holds k test images and m strengths of the pictured attack:
 
 ==================  =====================  =====================================================
 array               shape, type            meaning
@@ -17,30 +17,51 @@ prob_clean          (k, K) float           the model's probabilities for it
 prediction_adversarial, prob_adversarial   the same for the attacked images, (m, k), (m, k, K)
 ==================  =====================  =====================================================
 
-The perturbation is shown as ``adversarial - image / 255``; an ``image`` rounded to grey levels
-after cropping would show rounding instead of attack.
+``gallery.npz`` holds k test images that are right when clean:
+
+==================  =====================  =====================================================
+array               shape, type            meaning
+==================  =====================  =====================================================
+image               (k, 3, H, W) uint8     the clean image, times 255
+adversarial         (k, 3, H, W) float32   the attacked image, in [0, 1]
+condition           (k,) str               id of the condition that it was attacked under: the
+                                           weakest that flips it, or the strongest tried
+flipped             (k,) bool              whether any epsilon flips it
+first               (k,) bool              among the first to flip, or among the last
+target              (k,) int               true class
+image_id            (k,) str               name of the image
+prediction          (k,) int               the class that the clean image is called
+prob_clean          (k, K) float           the model's probabilities for it
+prediction_adversarial, prob_adversarial   the same for the attacked image
+==================  =====================  =====================================================
+
+A change is shown as ``adversarial - image / 255``; an ``image`` rounded to grey levels after
+cropping would show rounding instead of attack. A sweep over epsilon attacks the same model once per
+job, so what "the weakest that flips it" is, the predictions of all the jobs decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+import pandas as pd
 from numpy.typing import NDArray
+from pyarrow import ArrowException
 
 from bcadv.errors import BcadvError
+from bcadv.metrics.fall import ends, order_of_fall
 from bcadv.report.arrays import Array, Arrays, load_arrays
-from bcadv.report.style import BLUE, ORANGE, RUST, new_figure, short, spread
-from bcadv.results.schema import Condition
+from bcadv.results.files import EXAMPLES, GALLERY, PREDICTIONS
+from bcadv.results.schema import CLEAN, Condition, ordered
+from bcadv.study.jobs import Job
 
 Examples: TypeAlias = Arrays
 
-ARRAYS = {
+EXAMPLE_ARRAYS = {
     "image": Array(("k", 3, "H", "W"), "u1"),
     "noisy": Array(("k", 3, "H", "W"), "f"),
     "sigma": Array((), "f", 0),
@@ -53,8 +74,62 @@ ARRAYS = {
     "prediction_adversarial": Array(("m", "k"), "i", 0),
     "prob_adversarial": Array(("m", "k", "K"), "f", 0, 1),
 }
+GALLERY_ARRAYS = {
+    "image": Array(("k", 3, "H", "W"), "u1"),
+    "adversarial": Array(("k", 3, "H", "W"), "f", 0, 1),
+    "condition": Array(("k",), "U"),
+    "flipped": Array(("k",), "b"),
+    "first": Array(("k",), "b"),
+    "target": Array(("k",), "i", 0),
+    "image_id": Array(("k",), "U"),
+    "prediction": Array(("k",), "i", 0),
+    "prob_clean": Array(("k", "K"), "f", 0, 1),
+    "prediction_adversarial": Array(("k",), "i", 0),
+    "prob_adversarial": Array(("k", "K"), "f", 0, 1),
+}
 _SHOWN_IMAGES = 3
-_FRAME = ORANGE  # stands out from the pink and violet of stained tissue
+_COLUMNS = ("image_id", "index", "target", "condition", "prediction", "batchnorm")
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """An image before and after an attack.
+
+    Attributes:
+        name: of the image.
+        clean: (3, H, W) in [0, 1].
+        attacked: the same.
+        target: true class.
+        condition: that it was attacked under.
+        remark: stands beside its strength.
+        called_clean: class that the clean image is called.
+        called_attacked: class that the attacked image is called.
+        prob_clean: (K,) the model's probabilities for the clean image.
+        prob_attacked: (K,) for the attacked image.
+    """
+
+    name: str
+    clean: NDArray[Any]
+    attacked: NDArray[Any]
+    target: int
+    condition: Condition
+    remark: str
+    called_clean: int
+    called_attacked: int
+    prob_clean: NDArray[Any]
+    prob_attacked: NDArray[Any]
+
+    @property
+    def change(self) -> tuple[NDArray[Any], float, float]:
+        """What the attack added, amplified until its largest is black or white; grey is none.
+
+        Returns:
+            The picture, the factor (0: no change) and the largest change in grey levels.
+        """
+        added = self.attacked - self.clean
+        largest = float(np.abs(added).max())
+        factor = 0.5 / largest if largest > 0 else 0.0
+        return 0.5 + factor * added, factor, 255 * largest
 
 
 def load_examples(path: Path, classes: int) -> Examples:
@@ -67,7 +142,7 @@ def load_examples(path: Path, classes: int) -> Examples:
     Raises:
         BcadvError: if the file cannot be read or an array is not what it should be.
     """
-    examples = load_arrays(path, ARRAYS, {"K": classes})
+    examples = load_arrays(path, EXAMPLE_ARRAYS, {"K": classes})
     if not len(examples["image"]):
         raise BcadvError(f"{path} holds no image; run the job again.")
     check_classes(path, examples["target"], classes)
@@ -83,145 +158,160 @@ def check_classes(path: Path, target: NDArray[Any], classes: int) -> None:
         )
 
 
-def noise_figure(
-    examples: Examples, classes: Sequence[str], title: str, *, synthetic: bool
-) -> Figure:
-    """One image per class beside itself with training noise, each with a zoomed inset.
-
-    Args:
-        examples: from `load_examples`.
-        classes: class names.
-        title: title of the figure.
-        synthetic: whether the images are made up.
-    """
-    shown = one_per_class(examples["target"])
-    sigma = float(examples["sigma"])
-    figure = new_figure(5.2, 2.75 * len(shown) + 0.5, title, synthetic=synthetic, fontsize=10)
-    for row, i in zip(figure.subplots(len(shown), 2, squeeze=False), shown, strict=True):
-        what = f"{short(classes[int(examples['target'][i])], 20)}, no. {int(examples['index'][i])}"
-        clean = examples["image"][i] / 255
-        for axes, image, name in (
-            (row[0], clean, f"original: {what}"),
-            (row[1], examples["noisy"][i], f"noise of σ = {sigma:g} ({255 * sigma:g}/255)"),
-        ):
-            show(axes, image)
-            axes.set_title(name, fontsize=9)
-            _zoom(axes, image)
-    return figure
-
-
-def adversarial_figure(
-    examples: Examples,
-    known: Mapping[str, Condition],
-    classes: Sequence[str],
-    title: str,
-    *,
-    synthetic: bool,
-) -> Figure:
-    """Original, perturbation (amplified) and attacked image, for a few images and strengths.
-
-    Each heading gives the class that the image is called and its probability, and whether it is
-    right.
-
-    Args:
-        examples: from `load_examples`, with at least one strength above 0.
-        known: the job's conditions by their ids.
-        classes: class names.
-        title: title of the figure.
-        synthetic: whether the images are made up.
-    """
-    images = one_per_class(examples["target"])
-    attacks = spread_attacks(examples, known)
-    columns = 1 + 2 * len(attacks)
-    figure = new_figure(2.5 * columns, 3.0 * len(images) + 0.6, title, synthetic=synthetic)
-    for row, i in zip(figure.subplots(len(images), columns, squeeze=False), images, strict=True):
-        target = int(examples["target"][i])
-        clean = examples["image"][i] / 255
-        show(row[0], clean)
-        row[0].set_title(f"original: {short(classes[target], 18)}", fontsize=9)
-        verdict(row[0], int(examples["prediction"][i]), examples["prob_clean"][i], target, classes)
-        for j, a in enumerate(attacks):
-            condition = known[str(examples["condition"][a])]
-            show_change(row[1 + 2 * j], examples["adversarial"][a, i] - clean)
-            attacked = row[2 + 2 * j]
-            show(attacked, examples["adversarial"][a, i])
-            attacked.set_title(short(condition.text, 24), fontsize=9)
-            called = int(examples["prediction_adversarial"][a, i])
-            verdict(attacked, called, examples["prob_adversarial"][a, i], target, classes)
-    return figure
-
-
 def one_per_class(target: NDArray[Any]) -> list[int]:
     """Positions of the first image of each class, at most a few."""
     first = np.unique(target, return_index=True)[1]
     return [int(i) for i in first[:_SHOWN_IMAGES]]
 
 
-def spread_attacks(examples: Examples, known: Mapping[str, Condition]) -> list[int]:
-    """Numbers of at most three strengths above 0: the smallest, a middle one, the largest.
+def attacked_examples(jobs: Sequence[Job]) -> dict[Condition, list[Triplet]]:
+    """One image of each class under every strength of the attack, over all jobs of a model.
 
     Raises:
-        BcadvError: the file is about a condition that the job does not know.
+        BcadvError: a file cannot be read.
     """
-    strengths = []
-    for name in examples["condition"]:
-        if str(name) not in known:
-            raise BcadvError(
-                f"The example images are of {name}, which the job's results do not know; run the "
-                "job again."
-            )
-        strengths.append(known[str(name)].strength)
-    order = sorted((i for i, s in enumerate(strengths) if s > 0), key=lambda i: strengths[i])
-    return spread(order, 3)
+    found: dict[Condition, list[Triplet]] = {}
+    for job in (job for job in jobs if (job.folder / EXAMPLES).is_file()):
+        examples = examples_of(job)
+        for number, name in enumerate(map(str, examples["condition"])):
+            if name not in job.result.by_id:
+                raise BcadvError(
+                    f"The example images of {job.folder} are of {name}, which the job's results "
+                    "do not know; run the job again."
+                )
+            condition = job.result.by_id[name]
+            if condition.strength > 0:
+                found[condition] = _triplets(examples, number, condition)
+    return {condition: found[condition] for condition in ordered(set(found))}
 
 
-def show(axes: Axes, image: NDArray[Any]) -> None:
-    """Shows an image, (3, H, W) in [0, 1]; SVG files keep its very pixels."""
-    axes.imshow(np.clip(np.moveaxis(image, 0, -1), 0, 1), interpolation="none")
-    axes.set_xticks([])
-    axes.set_yticks([])
+def _triplets(examples: Examples, attack: int, condition: Condition) -> list[Triplet]:
+    return [
+        Triplet(
+            name=f"test image no. {int(examples['index'][i])}",
+            clean=examples["image"][i] / 255,
+            attacked=examples["adversarial"][attack, i],
+            target=int(examples["target"][i]),
+            condition=condition,
+            remark="",
+            called_clean=int(examples["prediction"][i]),
+            called_attacked=int(examples["prediction_adversarial"][attack, i]),
+            prob_clean=examples["prob_clean"][i],
+            prob_attacked=examples["prob_adversarial"][attack, i],
+        )
+        for i in one_per_class(examples["target"])
+    ]
 
 
-def show_change(axes: Axes, change: NDArray[Any]) -> None:
-    """Shows what an attack added, amplified, with its scale.
-
-    The largest change becomes black or white whatever epsilon is; grey is no change.
+def gallery_triplets(
+    path: Path, classes: int, known: Mapping[str, Condition]
+) -> tuple[list[Triplet], list[Triplet]]:
+    """Reads ``gallery.npz``.
 
     Args:
-        axes: to draw in.
-        change: (3, H, W) attacked minus original.
+        path: of the file.
+        classes: number of classes of the job.
+        known: the job's conditions by their ids.
+
+    Returns:
+        The images that flip first, and those that flip last or never.
+
+    Raises:
+        BcadvError: if the file cannot be read or an array is not what it should be.
     """
-    largest = float(np.abs(change).max())
-    show(axes, 0.5 + (change * 0.5 / largest if largest > 0 else change))
-    axes.set_title(f"change × {0.5 / largest:.3g}" if largest > 0 else "no change", fontsize=9)
-    axes.set_xlabel(f"largest: {255 * largest:.3g}/255", fontsize=9)
+    kept = load_arrays(path, GALLERY_ARRAYS, {"K": classes})
+    check_classes(path, kept["target"], classes)
+    sides: tuple[list[Triplet], list[Triplet]] = ([], [])
+    for i in range(len(kept["image"])):
+        flipped, name = bool(kept["flipped"][i]), str(kept["condition"][i])
+        if name not in known:
+            raise BcadvError(
+                f"{path} is about {name}, which the job's results do not know; run the job again."
+            )
+        triplet = Triplet(
+            name=str(kept["image_id"][i]),
+            clean=kept["image"][i] / 255,
+            attacked=kept["adversarial"][i],
+            target=int(kept["target"][i]),
+            condition=known[name],
+            remark="the weakest tried that flips it" if flipped else "never flipped",
+            called_clean=int(kept["prediction"][i]),
+            called_attacked=int(kept["prediction_adversarial"][i]),
+            prob_clean=kept["prob_clean"][i],
+            prob_attacked=kept["prob_adversarial"][i],
+        )
+        sides[0 if kept["first"][i] else 1].append(triplet)
+    return sides
 
 
-def _zoom(axes: Axes, image: NDArray[Any]) -> None:
-    """Magnifies the middle seventh of the image into its lower right corner."""
-    height, width = image.shape[1:]
-    side = max(4, min(height, width) // 7)
-    top, left = (height - side) // 2, (width - side) // 2
-    inset = axes.inset_axes((0.57, 0.02, 0.41, 0.41))
-    show(inset, image[:, top : top + side, left : left + side])
-    for spine in inset.spines.values():
-        spine.set(color=_FRAME, linewidth=2)
-    axes.add_patch(
-        Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=_FRAME, linewidth=2)
-    )
+def same_model(job: Job, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that tested the model of this one, with pictures of the same BatchNorm choice."""
+
+    def model(of: Job) -> tuple[str | None, ...]:
+        training, pictures = of.result.training, of.result.pictures
+        return training.fingerprint, training.checkpoint, of.weights, of.pictured, pictures.series
+
+    return [other for other in jobs if model(other) == model(job)]
 
 
-def verdict(
-    axes: Axes, prediction: int, probability: NDArray[Any], target: int, classes: Sequence[str]
-) -> None:
-    """Writes the prediction below the image and frames the image by whether it is right."""
-    right = prediction == target
-    color = BLUE if right else RUST
-    name = short(classes[prediction], 18)
-    axes.set_xlabel(
-        f"{name} {probability[prediction]:.3f}\n{'right' if right else 'WRONG'}",
-        color=color,
-        fontsize=9,
-    )
-    for spine in axes.spines.values():
-        spine.set(color=color, linewidth=2.5)
+def first_and_last(jobs: Sequence[Job]) -> tuple[list[Triplet], list[Triplet]]:
+    """The first and the last images to be turned, of those that a job kept a picture of.
+
+    Args:
+        jobs: of one trained model; at least one.
+
+    Returns:
+        At most three images on either side; an image at the epsilon that all the jobs together say.
+
+    Raises:
+        BcadvError: a file cannot be read.
+    """
+    kept: dict[tuple[str, str], Triplet] = {}
+    for job in jobs:
+        if (job.folder / GALLERY).is_file():
+            for triplet in (t for side in gallery_of(job) for t in side):
+                kept[triplet.name, triplet.condition.id] = triplet
+    fallen = _order(jobs)
+    found = []
+    for image, condition, flipped in zip(
+        fallen["image_id"], fallen["condition"], fallen["flipped"], strict=True
+    ):
+        picture = kept.get((str(image), str(condition)))
+        if picture is not None:
+            remark = "the weakest tried that flips it" if flipped else "never flipped"
+            found.append(replace(picture, remark=remark))
+    first, last = ends(len(found))
+    return found[:first], found[len(found) - last :]
+
+
+def gallery_of(job: Job) -> tuple[list[Triplet], list[Triplet]]:
+    """A job's images that flip first, and those that flip last; see `gallery_triplets`."""
+    return gallery_triplets(job.unharmed(GALLERY), len(job.classes), job.result.by_id)
+
+
+def examples_of(job: Job) -> Examples:
+    """A job's example images; see `load_examples`."""
+    return load_examples(job.unharmed(EXAMPLES), len(job.classes))
+
+
+def _order(jobs: Sequence[Job]) -> pd.DataFrame:
+    """When each image falls, over all the jobs."""
+    conditions: dict[str, Condition] = {}
+    frames = []
+    for job in jobs:
+        of_job = {c.id: c for c in job.pictured_conditions().values() if c.strength > 0}
+        conditions |= of_job
+        path = job.unharmed(PREDICTIONS)
+        columns = [*_COLUMNS, *(f"p_{k}" for k in range(len(job.classes)))]
+        wanted = [
+            ("batchnorm", "==", job.pictured),
+            ("condition", "in", [CLEAN.id, *of_job]),
+        ]
+        try:
+            frames.append(pd.read_parquet(path, columns=columns, filters=wanted))
+        except (OSError, ValueError, ArrowException) as error:
+            raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
+    together = pd.concat(frames, ignore_index=True).drop_duplicates(["image_id", "condition"])
+    order = order_of_fall(together, ordered(set(conditions.values())))
+    names = together.drop_duplicates("index").set_index("index")["image_id"]
+    return order.assign(image_id=order["index"].map(names))

@@ -55,10 +55,6 @@ LINES: tuple[dict[str, Any], ...] = (
 
 SYNTHETIC_MARK = "SYNTHETIC TISSUE"
 
-PANEL = (4.7, 3.5)
-"""Inches of a figure that stays legible as wide as a phone: its points are that screen's pixels."""
-
-
 _LONGEST_REASON = 300
 
 
@@ -116,7 +112,7 @@ def spread(values: Sequence[_T], count: int) -> list[_T]:
 
 
 def new_figure(
-    width: float, height: float, title: str, *, synthetic: bool, fontsize: float = 12
+    width: float, height: float, title: str, *, synthetic: bool, fontsize: float = 10
 ) -> Figure:
     """Makes an empty figure.
 

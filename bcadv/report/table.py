@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from bcadv.report.escape import markdown_text
 from bcadv.results.schema import CLEAN, Condition, Measure, Result, Row
+from bcadv.study.naming import variant_name
+from bcadv.study.numbers import UNDEFINED
 from bcadv.text import shown
-
-_VARIANTS = {
-    "as_trained": "BN as trained",
-    "clean": "BN on clean",
-    "noisy": "BN on noisy",
-}
-UNDEFINED = "–"
 
 _HEADINGS = ("image", "strength", "accuracy", "sens.", "spec.", "AUROC", "ECE", "fooled")
 _LEGEND = (
@@ -45,13 +37,6 @@ def percent_with_interval(entry: Measure) -> str:
 def decimal(entry: Measure) -> str:
     """A number between 0 and 1 to three places."""
     return UNDEFINED if entry.value is None else f"{entry.value:.3f}"
-
-
-def variant_name(variant: str | None) -> str:
-    """Short name of a BatchNorm variant; ``None``: the network has no such layer."""
-    if variant is None:
-        return "no BatchNorm"
-    return _VARIANTS.get(variant, f"BN {variant}")
 
 
 def by_variant(result: Result) -> dict[str, list[tuple[Condition, Row]]]:
@@ -130,14 +115,3 @@ def console_table(result: Result) -> Table:
         for condition, row in rows:
             table.add_row(*(Text(shown(cell)) for cell in _cells(condition, row)))
     return table
-
-
-def markdown_head(headings: Sequence[str]) -> list[str]:
-    """Heading and rule of a Markdown table; the first column is left-aligned, the rest right."""
-    rule = ["---", *["---:"] * (len(headings) - 1)]
-    return [markdown_line(headings), f"| {' | '.join(rule)} |"]
-
-
-def markdown_line(cells: Sequence[str]) -> str:
-    """One line of a Markdown table."""
-    return f"| {' | '.join(map(markdown_text, cells))} |"

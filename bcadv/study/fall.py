@@ -80,14 +80,14 @@ def consequence(facts: Facts, arm: Arm, condition: Condition) -> Consequence | N
         ``None`` where neither rate was measured.
     """
     ill = PER * facts.prevalence
-    counts = []
+    counts: list[Count | None] = []
     for metric, patients in (("sensitivity", ill), ("specificity", PER - ill)):
         rate = facts.number(arm, condition, metric)
         if rate is None or math.isnan(rate.value):
             counts.append(None)
         else:
-            ends = (patients * (1 - end) for end in (rate.value, rate.high, rate.low))
-            counts.append(Count(*ends, patients))
+            value, low, high = (1 - end for end in (rate.value, rate.high, rate.low))
+            counts.append(Count(patients * value, patients * low, patients * high, patients))
     if counts == [None, None]:
         return None
     return Consequence(counts[0], counts[1], cases(facts.study.jobs))

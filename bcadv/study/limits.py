@@ -16,6 +16,7 @@ def limits(facts: Facts) -> list[Found]:
     """Leakage, checks that failed, small test sets, few seeds, weak attacks, many tests."""
     study = facts.study
     found = [*_leakage(facts), *_checks(facts), *_size(facts)]
+    said: dict[str, object]
     if study.attacks and all(attack.first.steps == 1 for attack in study.attacks):
         names = [attack.label for attack in study.attacks]
         found.append(Found("weak_attacks", "unknown", 60, "robustness", {"names": names}))
@@ -32,7 +33,7 @@ def limits(facts: Facts) -> list[Found]:
             found.append(Found("mixed_versions", "unknown", 45, "method", said))
     if study.left_out:
         said = {"count": len(study.left_out)}
-        found.append(Found("left_out", "unknown", 30, "left-out", said))
+        found.append(Found("left_out", "unknown", 30, "findings", said))
     return [*found, *study.remarks]
 
 

@@ -1,0 +1,126 @@
+"""What was tested: models, images, attacks, and what the parts of the splits share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bcadv.report.document import Block, Bullets, Cell, Table, Text
+from bcadv.report.draft import Draft
+from bcadv.report.words import say
+from bcadv.study.jobs import Job, setting_text
+from bcadv.study.numbers import Series
+from bcadv.study.prose import plural
+
+_LISTED = 8
+"""Up to so many strengths are named one by one."""
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def blocks(draft: Draft) -> list[Block]:
+    """Sentences on the data and the attacks, the leakage audit, images per class and part."""
+    study = draft.study
+    said = _unique(_data(job) for job in study.jobs)
+    said += _unique(note for job in study.jobs for note in job.result.data.notes)
+    skipped = max(len(job.result.data.skipped) for job in study.jobs)
+    if skipped:
+        said.append(f"Up to {plural(skipped, 'unreadable image')} were left out.")
+    said += [_attack(series) for series in study.series]
+    if any(arm.variant != "as_trained" for arm in study.arms):
+        said.append(say("batchnorm"))
+    audits = [Text(sentence, strong=True) for sentence in _audits(study.jobs)]
+    return [Bullets(tuple(said)), *audits, _counts(study.jobs)]
+
+
+def line(draft: Draft) -> str:
+    """What was tested, in one line."""
+    study = draft.study
+    models = {
+        (job.result.training.fingerprint, job.result.training.checkpoint, job.weights)
+        for job in study.jobs
+    }
+    rows = [job.result.clean_rows()[0] for job in study.jobs]
+    seeds = sorted({seed for arm in study.arms for seed in arm.seeds})
+    return say(
+        "tested",
+        models=len(models),
+        seeds=seeds,
+        images=_span({row.n for row in rows}),
+        patients=max((row.n_patients or 0 for row in rows), default=0),
+        data=_unique(job.result.data.label or job.result.data.source for job in study.jobs),
+        attacks=[series.label for series in study.attacks],
+    )
+
+
+def _unique(sentences: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(sentences))
+
+
+def _span(numbers: set[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _data(job: Job) -> str:
+    data, task = job.result.data, job.result.task
+    return say(
+        "data",
+        words=data.words or data.source,
+        classes=task.classes,
+        positive=[task.classes[number] for number in task.positive],
+        split=data.split,
+        fold=data.fold,
+        images=sum(data.counts["test"].values()),
+    )
+
+
+def _attack(series: Series) -> str:
+    tried, first = series.conditions, series.first
+    few = len(tried) <= _LISTED
+    settings = first.settings.items()
+    return say(
+        "attack",
+        label=series.label,
+        settings=[f"{name} {setting_text(v)}" for name, v in settings if v is not None],
+        how=[word for word in (first.how or first.kind, first.goal) if word],
+        norm=first.norm,
+        amounts=series.amounts()
+        if few
+        else f"{tried[0].amount} to {tried[-1].amount} ({len(tried)} strengths)",
+    )
+
+
+def _audits(jobs: Iterable[Job]) -> list[str]:
+    """Each audit once, with the jobs it is about where there are several."""
+    audits: dict[str, list[Job]] = {}
+    for job in jobs:
+        sentence = str(job.result.data.overlap.get("sentence") or "No audit was made.")
+        audits.setdefault(sentence, []).append(job)
+    several = len(audits) > 1
+    return [
+        say(
+            "audit",
+            sentence=sentence,
+            jobs=several,
+            source=of[0].result.data.source,
+            split=of[0].result.data.split,
+            seeds=sorted({job.seed for job in of}),
+        )
+        for sentence, of in audits.items()
+    ]
+
+
+def _counts(jobs: Iterable[Job]) -> Table:
+    """Images per class and part; from–to where jobs differ."""
+    jobs = list(jobs)
+    classes = dict.fromkeys(name for job in jobs for name in job.classes)
+    rows = [
+        (
+            name,
+            tuple(
+                Cell(_span({job.result.data.counts.get(part, {}).get(name, 0) for job in jobs}))
+                for part in _PARTS
+            ),
+        )
+        for name in classes
+    ]
+    return Table("Images per class and part", ("class", *_PARTS.values()), tuple(rows))

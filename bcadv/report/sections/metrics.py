@@ -1,0 +1,25 @@
+"""Every other metric, clean and attacked."""
+
+from __future__ import annotations
+
+from bcadv.report.document import Block, Pictures, Text
+from bcadv.report.draft import Draft
+from bcadv.report.figures import METRICS
+from bcadv.report.sections.robustness import curves
+from bcadv.report.words import say
+
+_DRAWN = ("sensitivity", "specificity", "auroc", "ece")
+
+
+def blocks(draft: Draft) -> list[Block]:
+    """A table per metric and attack; curves of the main attack."""
+    made: list[Block] = [Text(f"{say('in_percent', seeds=draft.seeds)} {say('metrics')}")]
+    attack = draft.main_attack
+    if attack is not None:
+        drawn = [p for metric in _DRAWN for p in curves(draft, attack, metric)]
+        made += [Pictures(tuple(drawn))] if drawn else []
+    for metric, name in METRICS.items():
+        if metric != "accuracy":
+            for label, conditions in draft.rows():
+                made += draft.tables(f"{name}, {label}", conditions, draft.rates(metric))
+    return made

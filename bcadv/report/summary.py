@@ -1,0 +1,121 @@
+"""The machine-readable twin of the page: ``summary.json``, with the same words and numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bcadv.report.draft import Draft
+from bcadv.report.sections.data import line
+from bcadv.report.words import say, sentence
+from bcadv.results.schema import Condition
+from bcadv.study.headline import Answer, Conclusion
+from bcadv.study.numbers import Number
+
+VERSION = 1
+
+
+def answer_text(answer: Answer) -> str:
+    """How far a model falls, and what its defence is worth, without its name."""
+    said = sentence(answer.fall)
+    if answer.defence is None:
+        return said
+    return f"{said}. Defence {answer.helps}: {sentence(answer.defence)}"
+
+
+def brief_text(answer: Answer) -> str:
+    """The same in a line."""
+    said = say("brief_fall", answer.fall.facts)
+    if answer.defence is None:
+        return said
+    return f"{say('brief_defence', answer.defence.facts)}; {said}"
+
+
+def headline(conclusion: Conclusion) -> str:
+    """The answer in a sentence or two: the page, the console and the tracker say the same."""
+    return f"{conclusion.word.capitalize()}: {answer(conclusion)}"
+
+
+def answer(conclusion: Conclusion) -> str:
+    """The headline without its first word."""
+    first = conclusion.first
+    return say(
+        "headline",
+        word=conclusion.word,
+        name=f"“{first.arm}”",
+        fall=sentence(first.fall),
+        defended=[a.arm for a in conclusion.answers if a.defence is not None],
+        verdicts=dict(conclusion.verdicts),
+    )
+
+
+def summary(draft: Draft) -> dict[str, Any]:
+    """The content of ``summary.json``; what is undefined is ``null``.
+
+    Returns:
+        ``headline``, ``answer`` (a word), ``tested``, ``synthetic``, ``prevalence``, ``models``
+        (name, answer, fall with its numbers, verdict on the defence), ``findings`` (the gravest
+        first: id, outcome, about, sentence, section, taints), ``numbers`` (a row per model,
+        condition and metric, all seeds together; shares in [0, 1]).
+    """
+    conclusion, study = draft.conclusion, draft.study
+    return {
+        "schema_version": VERSION,
+        "headline": headline(conclusion),
+        "answer": conclusion.word,
+        "tested": line(draft),
+        "synthetic": study.synthetic,
+        "prevalence": draft.facts.prevalence,
+        "models": [_model(answer) for answer in conclusion.answers],
+        "findings": [
+            {
+                "id": found.id,
+                "outcome": found.outcome,
+                "about": found.about or None,
+                "sentence": sentence(found),
+                "section": found.section,
+                "taints": list(found.taints),
+            }
+            for found in conclusion.findings
+        ],
+        "numbers": [
+            {"model": name, **_condition(condition), "metric": metric, **_number(number)}
+            for (name, condition, metric), number in study.numbers.items()
+        ],
+    }
+
+
+def _model(answer: Answer) -> Mapping[str, Any]:
+    facts = answer.fall.facts
+    points = {name: facts[name] for name in ("first", "lowest")}
+    return {
+        "name": answer.arm,
+        "answer": answer.word,
+        "fooled": answer.fooled,
+        "defence": answer.helps,
+        "sentence": answer_text(answer),
+        "clean": None if facts["clean"] is None else _number(facts["clean"]),
+        **{
+            name: None if point is None else {**_condition(point[0]), **_number(point[1])}
+            for name, point in points.items()
+        },
+    }
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    names = ("id", "kind", "label", "norm", "strength", "unit")
+    found = {name: getattr(condition, name) for name in names}
+    return {"condition": found.pop("id"), **found}
+
+
+def _number(number: Number) -> dict[str, Any]:
+    names = ("value", "low", "high", "k", "n", "n_patients")
+    values = {name: getattr(number, name) for name in names}
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The file's text."""
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
