@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bcadv.report.inline import inline_svg
-from bcadv.report.style import not_drawn, save, svg_of
+from bcadv.report.style import not_drawn, save
 
 FIGURES = "figures"
 _LONGEST_NAME = 100
@@ -125,12 +125,12 @@ class Album:
     """Saves figures as it hands them on; one that fails costs a sentence.
 
     Attributes:
-        folder: gets the files; ``None``: the page alone has the figures.
+        folder: gets the files.
         names: of the figures so far.
         failures: a sentence for each figure that could not be drawn.
     """
 
-    folder: Path | None
+    folder: Path
     names: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -146,10 +146,7 @@ class Album:
         name = self._unused(name)
         try:
             figure = draw()
-            if self.folder is None:
-                svg = svg_of(figure, name)
-            else:
-                svg = save(figure, self.folder, name)[1].read_text(encoding="utf-8")
+            svg = save(figure, self.folder, name)[1].read_text(encoding="utf-8")
             return Picture(name, alt, caption, svg=inline_svg(svg, prefix=name, alt=alt))
         except Exception as error:
             return Picture(name, alt, "", failure=self.fail(name, error))
@@ -169,9 +166,8 @@ class Album:
         try:
             row = np.concatenate([np.clip(np.moveaxis(p, 0, -1), 0, 1) for p in panels], axis=1)
             image = Image.fromarray((255 * row).round().astype(np.uint8))
-            if self.folder is not None:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                image.save(self.folder / f"{name}.png", compress_level=3)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            image.save(self.folder / f"{name}.png", compress_level=3)
             stream = io.BytesIO()
             # 4:4:4, for noise in colour is what some of these pictures are about.
             image.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)

@@ -106,6 +106,8 @@ class Draft:
         cells = {arm.name: [cell(arm, condition) for condition in conditions] for arm in every}
         measured = [arm for arm in every if any(found is not None for found in cells[arm.name])]
         kept = [i for i in range(len(conditions)) if any(cells[a.name][i] for a in measured)]
+        if len(conditions) > 1 and not any(i for i in kept):
+            return []  # clean alone stands in another table
         result = []
         for part in chunks(measured, COLUMNS):
             rows = [
@@ -138,7 +140,7 @@ class Draft:
 
 def row_name(condition: Condition) -> str:
     """Of a row: its strength."""
-    return "clean" if condition.clean else f"{condition.symbol} = {condition.amount}"
+    return "clean" if condition.clean else f"{condition.symbol}\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{condition.amount}"
 
 
 def chunks(arms: Sequence[Arm], size: int) -> list[list[Arm]]:

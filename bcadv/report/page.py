@@ -164,7 +164,7 @@ def html(draft: Draft, figure: Picture | None, made: Sequence[Section]) -> str:
 
 def _broken(name: str) -> Markup:
     """A name with places to break a line at: option names are long, columns narrow."""
-    return Markup(re.sub(r"(?<=[=._/,])(?=\w)", "<wbr>", str(escape(shown(name)))))  # noqa: S704  escaped first
+    return Markup(re.sub(r"(?<=[=._,])(?=\w)", "<wbr>", str(escape(shown(name)))))  # noqa: S704  escaped first
 
 
 def _shown(value: object) -> object:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bcadv.results.schema import CLEAN, UNDEFENDED, Condition, Result
 from bcadv.study.jobs import Job
 from bcadv.study.measures import DESCRIBED, described
+from bcadv.study.naming import variant_name
 from bcadv.study.study import Arm, Study
-from bcadv.report.table import variant_name
-from bcadv.results.schema import CLEAN, UNDEFENDED, Condition, Result
 from tests.metrics.tables import fgsm
 from tests.report.jobs_on_disk import CLASSES, examples, rewrite, write_job
 from tests.results import made

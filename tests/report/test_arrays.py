@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from bcadv.errors import BcadvError
-from bcadv.report.gallery import gallery_triplets
-from bcadv.report.pictures import load_examples
+from bcadv.report.pictures import gallery_triplets, load_examples
 from tests.metrics.tables import fgsm
 from tests.report.jobs_on_disk import examples
 from tests.report.studies import gallery

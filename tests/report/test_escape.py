@@ -1,16 +1,10 @@
 from __future__ import annotations
 
-import re
-
-import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from bcadv.report.document import Bullets, Command, Document, Paragraph, Picture, Pictures, Section
 from bcadv.report.escape import code_block, markdown_text
-from bcadv.report.markdown import markdown
-from bcadv.report.tabular import table_of
 from tests.outside import ACTING, NAMES
 
 RENDERER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -68,35 +62,3 @@ def test_code_is_fenced_by_more_than_it_holds() -> None:
     lines = code_block(text, "console")
     (token,) = RENDERER.parse("\n".join(lines))
     assert (token.type, token.content) == ("fence", f"{text}\n")
-
-
-def _document(name: str) -> Document:
-    rows = [{name: "x", "column": name}, {name: name, "column": "y"}]
-    table = table_of("t", name, pd.DataFrame(), rows, [name])
-    blocks = (
-        Paragraph(name),
-        Paragraph(name, strong=True),
-        Bullets((name,)),
-        Pictures((Picture("p", "", f"alt {name}", name), Picture("q", "", "", "", name))),
-        table,
-        Command("make"),
-    )
-    return Document(name, name, (Section("a", name, blocks),))
-
-
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_report_has_a_name_as_text_in_every_place(name: str) -> None:
-    tokens = RENDERER.parse(markdown(_document(name)))
-    found = _inline(tokens)
-    # Title, warning, heading, two paragraphs, item, caption, failure; title, heading, two cells
-    # and note of the table.
-    assert sum(_seen(name) == text for text in found) == 13
-    assert sum(text.startswith("alt ") for text in found) == 1
-    opened = [
-        token.type for token in tokens if re.match("(heading|table|th|td|list).*_open", token.type)
-    ]
-    assert opened.count("heading_open") == 2
-    assert opened.count("table_open") == 1
-    assert opened.count("th_open") == 2
-    assert opened.count("td_open") == 4
-    assert opened.count("list_item_open") == 2

@@ -49,7 +49,7 @@ def test_without_arguments_the_newest_jobs_are_compared(
     assert main([]) == 0
     report = work / "outputs" / "report"
     names = {path.name for path in report.iterdir()}
-    assert names == {"report.html", "report.md", "tables", "figures"}
+    assert names == {"report.html", "report.md", "summary.json", "tables", "figures"}
     printed = capsys.readouterr().out
     assert str(report / "report.html") in printed.replace("\n", "")
     assert "undefended" in printed

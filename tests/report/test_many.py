@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcadv.study.jobs import find_jobs
-from bcadv.study.numbers import Series
 from bcadv.report.page import write_report
-from bcadv.study.study import Study, build_study
 from bcadv.report.words import Words, words
 from bcadv.results.schema import CLEAN, Condition, Defence
+from bcadv.study.jobs import find_jobs
+from bcadv.study.numbers import Series
+from bcadv.study.study import Study, build_study
 from tests.metrics.tables import fgsm, pgd
 from tests.report.jobs_on_disk import answers, write_job
 

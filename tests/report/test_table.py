@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bcadv.report.table import console_table, markdown_head
+from bcadv.report.table import console_table
 from bcadv.results.schema import CLEAN, Result
 from tests.metrics.tables import fgsm, gaussian, pgd
 from tests.outside import ACTING, NAMES
@@ -96,7 +96,3 @@ def _named(name: str) -> Result:
     return made.result(
         run={"experiment": name}, task={"classes": ("benign", name)}, data={"synthetic": True}
     )
-
-
-def test_the_rule_of_a_markdown_table_is_one() -> None:
-    assert markdown_head(["a", "b|c"]) == [r"| a | b\|c |", "| --- | ---: |"]

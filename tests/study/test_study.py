@@ -10,9 +10,9 @@ import pytest
 from bcadv.errors import BcadvError
 from bcadv.metrics import clinical
 from bcadv.metrics.intervals import bootstrap_interval, cluster_bootstrap, wilson
+from bcadv.results.schema import Defence
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study, build_study
-from bcadv.results.schema import Defence
 from tests.metrics.tables import fgsm, predictions
 from tests.report.jobs_on_disk import answers, rewrite, write_job
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bcadv.errors import BcadvError
-from bcadv.study.jobs import default_jobs, find_jobs, load_job, newest_of_each
 from bcadv.results.schema import Result, write_result
+from bcadv.study.jobs import default_jobs, find_jobs, load_job, newest_of_each
 from tests.report.jobs_on_disk import write_job
 
 Written = tuple[Path, Result]
