@@ -20,7 +20,7 @@ from bcadv.results.files import EXAMPLES
 from bcadv.results.schema import Condition
 from bcadv.text import shown
 
-_MOST_BARS = 8
+_MOST_BARS = 5
 
 
 @dataclass(frozen=True)
@@ -205,13 +205,18 @@ def _bars(
 ) -> Iterator[Bar]:
     """The probabilities of image `i` in frame `n`: the same classes in all frames."""
     of_image = np.stack([shot.probability[i] for shot in shots])
-    likeliest = sorted(range(len(names)), key=lambda c: (c != target, -of_image[:, c].max()))
+    called = [int(shot.prediction[i]) for shot in shots]
+
+    def rank(c: int) -> tuple[bool, int, float]:
+        return c != target, -called.count(c), -float(of_image[:, c].max())
+
+    likeliest = sorted(range(len(names)), key=rank)
     own = likeliest if len(names) <= _MOST_BARS else likeliest[: _MOST_BARS - 1]
     for c in sorted(own):
-        yield Bar(names[c], float(of_image[n, c]), called=c == shots[n].prediction[i])
+        yield Bar(names[c], float(of_image[n, c]), called=c == called[n])
     if rest := [c for c in range(len(names)) if c not in own]:
-        called = bool(shots[n].prediction[i] in rest)
-        yield Bar(f"{len(rest)} others together", float(of_image[n, rest].sum()), called)
+        together = float(of_image[n, rest].sum())
+        yield Bar(f"{len(rest)} others together", together, called=called[n] in rest)
 
 
 def _counted(value: float, low: float, high: float, patients: float) -> str:
