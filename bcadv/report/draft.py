@@ -140,7 +140,8 @@ class Draft:
 
 def row_name(condition: Condition) -> str:
     """Of a row: its strength."""
-    return "clean" if condition.clean else f"{condition.symbol}\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{condition.amount}"
+    said = f"{condition.symbol} = {condition.amount}".replace(" ", "\N{NO-BREAK SPACE}")
+    return "clean" if condition.clean else said
 
 
 def chunks(arms: Sequence[Arm], size: int) -> list[list[Arm]]:

@@ -17,9 +17,12 @@ from bcadv.report.figures import METRICS, curve
 from bcadv.report.markdown import markdown
 from bcadv.report.sections import sections
 from bcadv.report.sections.data import line
+from bcadv.report.sections.pictures import reference_first
+from bcadv.report.slider import Slider, slider
 from bcadv.report.summary import answer, brief_text, headline, summary, text
 from bcadv.report.words import sentence, templates
 from bcadv.results.files import PAGE, SUMMARY
+from bcadv.study.fall import consequence
 from bcadv.study.headline import conclude
 from bcadv.study.jobs import Job
 from bcadv.study.study import Study, build_study
@@ -132,6 +135,22 @@ def _first_figure(draft: Draft) -> Picture | None:
     )
 
 
+def _slider(draft: Draft) -> Slider | None:
+    """The images of the first model that kept any, the one that others are compared with first."""
+    for arm in reference_first(draft):
+        try:
+            found = slider(
+                [job for job in arm.jobs if job.pictured == arm.variant],
+                partial(consequence, draft.facts, arm),
+            )
+        except Exception as error:
+            draft.album.fail("slider", error)
+            continue
+        if found is not None:
+            return found
+    return None
+
+
 def html(draft: Draft, figure: Picture | None, made: Sequence[Section]) -> str:
     """The report as one page that needs no other file; everything from files is escaped."""
     conclusion = draft.conclusion
@@ -155,7 +174,7 @@ def html(draft: Draft, figure: Picture | None, made: Sequence[Section]) -> str:
         ],
         synthetic="some" if draft.study.partly_real else draft.study.synthetic,
         leaks=[(sentence(found), found.section) for found in leaks],
-        slider=None,
+        slider=_slider(draft),
         sections=made,
         kind_of=lambda block: type(block).__name__,
         broken=_broken,

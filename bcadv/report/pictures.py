@@ -145,15 +145,16 @@ def load_examples(path: Path, classes: int) -> Examples:
     examples = load_arrays(path, EXAMPLE_ARRAYS, {"K": classes})
     if not len(examples["image"]):
         raise BcadvError(f"{path} holds no image; run the job again.")
-    check_classes(path, examples["target"], classes)
+    for name in ("target", "prediction", "prediction_adversarial"):
+        check_classes(path, examples[name], classes, name)
     return examples
 
 
-def check_classes(path: Path, target: NDArray[Any], classes: int) -> None:
+def check_classes(path: Path, target: NDArray[Any], classes: int, name: str = "target") -> None:
     """Raises a `BcadvError` where a class has no name."""
     if target.size and target.max() >= classes:
         raise BcadvError(
-            f"The array target of {path} has class {target.max()}, the job has {classes} classes "
+            f"The array {name} of {path} has class {target.max()}, the job has {classes} classes "
             "from 0; run the job again."
         )
 
@@ -162,45 +163,6 @@ def one_per_class(target: NDArray[Any]) -> list[int]:
     """Positions of the first image of each class, at most a few."""
     first = np.unique(target, return_index=True)[1]
     return [int(i) for i in first[:_SHOWN_IMAGES]]
-
-
-def attacked_examples(jobs: Sequence[Job]) -> dict[Condition, list[Triplet]]:
-    """One image of each class under every strength of the attack, over all jobs of a model.
-
-    Raises:
-        BcadvError: a file cannot be read.
-    """
-    found: dict[Condition, list[Triplet]] = {}
-    for job in (job for job in jobs if (job.folder / EXAMPLES).is_file()):
-        examples = examples_of(job)
-        for number, name in enumerate(map(str, examples["condition"])):
-            if name not in job.result.by_id:
-                raise BcadvError(
-                    f"The example images of {job.folder} are of {name}, which the job's results "
-                    "do not know; run the job again."
-                )
-            condition = job.result.by_id[name]
-            if condition.strength > 0:
-                found[condition] = _triplets(examples, number, condition)
-    return {condition: found[condition] for condition in ordered(set(found))}
-
-
-def _triplets(examples: Examples, attack: int, condition: Condition) -> list[Triplet]:
-    return [
-        Triplet(
-            name=f"test image no. {int(examples['index'][i])}",
-            clean=examples["image"][i] / 255,
-            attacked=examples["adversarial"][attack, i],
-            target=int(examples["target"][i]),
-            condition=condition,
-            remark="",
-            called_clean=int(examples["prediction"][i]),
-            called_attacked=int(examples["prediction_adversarial"][attack, i]),
-            prob_clean=examples["prob_clean"][i],
-            prob_attacked=examples["prob_adversarial"][attack, i],
-        )
-        for i in one_per_class(examples["target"])
-    ]
 
 
 def gallery_triplets(
@@ -220,7 +182,8 @@ def gallery_triplets(
         BcadvError: if the file cannot be read or an array is not what it should be.
     """
     kept = load_arrays(path, GALLERY_ARRAYS, {"K": classes})
-    check_classes(path, kept["target"], classes)
+    for name in ("target", "prediction", "prediction_adversarial"):
+        check_classes(path, kept[name], classes, name)
     sides: tuple[list[Triplet], list[Triplet]] = ([], [])
     for i in range(len(kept["image"])):
         flipped, name = bool(kept["flipped"][i]), str(kept["condition"][i])

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bcadv.errors import BcadvError
-from bcadv.report.jobs import Job
-from bcadv.report.pictures import Examples
+from bcadv.report.pictures import Examples, examples_of, same_model
 from bcadv.report.style import spread
-from bcadv.report.united import examples_of, same_model
 from bcadv.results.schema import CLEAN, Condition
+from bcadv.study.jobs import Job
 
 _MOST_CLASSES, _MOST_STRENGTHS = 4, 16
 _SIDES = (224, 192, 160, 128, 96, 64)

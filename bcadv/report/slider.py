@@ -6,7 +6,6 @@ are compressed, for nobody computes on what is only looked at.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,42 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcadv.report.jobs import Job
 from bcadv.report.shots import Shot, factor_of, shots_of, uris
 from bcadv.results.files import EXAMPLES
 from bcadv.results.schema import Condition
+from bcadv.study.fall import Consequence
+from bcadv.study.jobs import Job
 from bcadv.text import shown
 
 _MOST_BARS = 5
-
-
-@dataclass(frozen=True)
-class Consequence:
-    """What a strength means for 1,000 patients, with the ends of the 95 % intervals.
-
-    Attributes:
-        missed: patients with the disease who are called well.
-        alarms: patients without it who are called ill.
-        ill: how many of the 1,000 have the disease.
-        what: the missed, in the plural, e.g. ``cancers``.
-    """
-
-    missed: float
-    missed_low: float
-    missed_high: float
-    alarms: float
-    alarms_low: float
-    alarms_high: float
-    ill: float
-    what: str
-
-    @property
-    def missed_text(self) -> str:
-        return _counted(self.missed, self.missed_low, self.missed_high, self.ill)
-
-    @property
-    def alarms_text(self) -> str:
-        return _counted(self.alarms, self.alarms_low, self.alarms_high, 1000 - self.ill)
 
 
 @dataclass(frozen=True)
@@ -217,13 +188,3 @@ def _bars(
     if rest := [c for c in range(len(names)) if c not in own]:
         together = float(of_image[n, rest].sum())
         yield Bar(f"{len(rest)} others together", together, called=called[n] in rest)
-
-
-def _counted(value: float, low: float, high: float, patients: float) -> str:
-    """A number of so many patients with its interval; finer the fewer they are."""
-    if math.isnan(value):
-        return "unknown"
-    # Five ill of a thousand, rounded to whole patients, would read as certainly none missed.
-    places = 0 if patients >= 100 else 1 if patients >= 10 else 2
-    ends = "" if math.isnan(low) else f" [{low:.{places}f}, {high:.{places}f}]"
-    return f"{value:.{places}f}{ends} of {patients:g}"

@@ -12,6 +12,7 @@ import jinja2
 
 from bcadv.results.schema import Condition
 from bcadv.study.differences import Difference
+from bcadv.study.fall import Count
 from bcadv.study.found import Found
 from bcadv.study.naming import variant_name
 from bcadv.study.numbers import UNDEFINED, Number, amounts
@@ -34,6 +35,15 @@ def counted(number: float, of: float) -> str:
         return UNDEFINED
     # Five ill of a thousand, rounded to whole patients, would read as certainly none missed.
     return f"{number:.{0 if of >= 100 else 1 if of >= 10 else 2}f}"
+
+
+def per_patients(count: Count | None) -> str:
+    """A number of patients with its interval and those it is counted on: ``8 [3, 12] of 100``."""
+    if count is None:
+        return "unknown"
+    value, low, high = (counted(number, count.of) for number in count[:3])
+    ends = "" if math.isnan(count.low) else f" [{low}, {high}]"
+    return f"{value}{ends} of {count.of:g}"
 
 
 def where(rows: Sequence[Difference]) -> str:
@@ -76,6 +86,7 @@ def templates() -> jinja2.Environment:
         "where": where,
         "strength": strength,
         "variant": variant_name,
+        "per_patients": per_patients,
         "best": lambda rows: max(rows, key=lambda row: row.value),
     }
     environment.globals |= {"counted": counted}

@@ -7,7 +7,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from bcadv.report.inline import inline_svg
@@ -56,33 +55,3 @@ def test_it_scales_can_be_selected_and_has_a_text_in_its_stead(tmp_path: Path) -
     assert "A < B & C" in words
     assert "<style" not in text
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
-
-
-@pytest.mark.parametrize(
-    ("side", "kind", "exact"), [(64, "png", True), (200, "jpeg", False)], ids=["small", "photo"]
-)
-def test_photographs_shrink_and_small_pictures_stay_exact(
-    tmp_path: Path, side: int, kind: str, exact: bool
-) -> None:
-    random = np.random.default_rng(0)
-    smooth = np.cumsum(random.normal(0, 2, (side, side, 3)), axis=0) + 128
-    image = np.clip(smooth, 0, 255).astype(np.uint8)
-    svg = _svg(tmp_path, image)
-    text = inline_svg(svg, prefix="a", alt="")
-    ((found, pixels),) = _pictures(text)
-    assert found == kind
-    assert np.array_equal(pixels, image) == exact
-    assert np.abs(pixels.astype(int) - image).mean() < 4
-    if not exact:
-        assert len(text) < 0.7 * len(svg)
-
-
-def test_few_colours_are_kept_exactly_however_large(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    image = (np.sign(random.normal(size=(200, 200, 3))) * 127 + 128).astype(np.uint8)
-    svg = _svg(tmp_path, image)
-    text = inline_svg(svg, prefix="a", alt="")
-    ((kind, pixels),) = _pictures(text)
-    assert kind == "png"
-    assert np.array_equal(pixels, image)
-    assert len(text) < len(svg)

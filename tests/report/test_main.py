@@ -63,7 +63,7 @@ def test_the_command_on_the_page_makes_the_page_again(work: Path) -> None:
     assert main(["prevalence=0.25", "out=here"]) == 0
     page = work / "here" / "report.html"
     first = page.read_text(encoding="utf-8")
-    found = re.search(r"<pre><code>(.*)</code></pre>\n</section>\n</main>", first)
+    found = re.search(r"<pre><code>(.*)</code></pre>", first)
     assert found
     python, m, module, *arguments = shlex.split(found[1])
     assert [python, m, module] == ["python", "-m", "bcadv.report"]
@@ -82,7 +82,7 @@ def test_named_folders_are_compared_and_bad_files_left_out(
     assert main(["runs=outputs/baseline", "runs=outputs/defense"]) == 0
     assert "Left out: outputs/defense/1/results.json" in capsys.readouterr().out
     text = (work / "outputs" / "report" / "report.md").read_text(encoding="utf-8")
-    assert "outputs/defense/1/results.json" in text.split("## Left out")[1]
+    assert "outputs/defense/1/results.json" in text.split("Left out:")[1]
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_a_figure_that_cannot_be_drawn_is_a_warning(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("odd [font]")
 
-    monkeypatch.setattr("bcadv.report.pictured.epochs_figure", fail)
+    monkeypatch.setattr("bcadv.report.sections.training.epochs", fail)
     assert main([]) == 0
     sentence = (
-        "WARNING: This figure could not be drawn: fig5_epochs_1_undefended__source_breakhis "
+        "WARNING: This figure could not be drawn: fig5_epochs_undefended_source_breakhis "
         "(RuntimeError: odd [font]).\n"
     )
     assert sentence in capsys.readouterr().out

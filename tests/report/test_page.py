@@ -289,7 +289,7 @@ def test_what_acts_is_an_escape_everywhere(tmp_path: Path) -> None:
         ("page.curve", "accuracy_fgsm_linf"),
         ("sections.robustness.curve", "robustness_accuracy_fgsm_linf"),
         ("sections.training.epochs", "fig5_epochs_undefended"),
-        ("sections.pictures.attacked_examples", "Images before and after"),
+        ("sections.pictures.shots_of", "Images before and after"),
         ("sections.patients.consequence", "What it means for patients"),
     ],
 )

@@ -7,15 +7,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 import pytest
 
-import bcadv.report
-from bcadv.report.jobs import Job, load_job
-from bcadv.report.slider import Bar, Consequence, Slider, slider
+from bcadv.report.slider import Bar, Slider, slider
+from bcadv.report.words import per_patients, templates
 from bcadv.results.schema import CLEAN, Condition
+from bcadv.study.fall import Consequence, Count
+from bcadv.study.jobs import Job, load_job
 from tests.metrics.tables import fgsm, pgd, predictions
 from tests.outside import ACTING, NAMES
 from tests.report.jobs_on_disk import examples, rewrite, write_job
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 def _consequence(condition: Condition) -> Consequence:
     missed, alarms = 3 + condition.strength, 100 + condition.strength
-    return Consequence(missed, 1, 50, alarms, 90, 200.4, ill=50, what="cancers")
+    return Consequence(Count(missed, 1, 50, 50), Count(alarms, 90, 200.4, 950), "cancers")
 
 
 def _slider(*jobs: Job) -> Slider:
@@ -58,12 +58,7 @@ def _slider(*jobs: Job) -> Slider:
 
 
 def _page(made: Slider | None) -> Page:
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(Path(bcadv.report.__file__).parent),
-    )
-    return Page(environment.get_template("slider.html.j2").render(slider=made))
+    return Page(templates().get_template("slider.html.j2").render(slider=made))
 
 
 def _kept(classes: int, strengths: Sequence[float], side: int) -> dict[str, Any]:
@@ -253,9 +248,8 @@ def test_only_the_certain_is_said_to_be_certain(probability: float, text: str) -
 
 def test_a_consequence_that_is_undefined_says_so() -> None:
     nan = float("nan")
-    made = Consequence(nan, nan, nan, 7.25, nan, nan, ill=991, what="cancers")
-    assert made.missed_text == "unknown"
-    assert made.alarms_text == "7.25 of 9"
+    assert per_patients(None) == "unknown"
+    assert per_patients(Count(7.25, nan, nan, 9)) == "7.25 of 9"
 
 
 def test_the_script_moves_the_frames(job: Job, tmp_path: Path) -> None:

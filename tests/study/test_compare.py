@@ -107,7 +107,9 @@ def test_seeds_with_other_images_are_not_paired(tmp_path: Path) -> None:
     study = _study(tmp_path)
     assert set(study.comparisons["seed"].dropna()) == {0}
     assert _row(study)["n"] == 24
-    assert len([r for r in study.remarks if "seed(s) 1" in r and DEFENDED in r]) == 1
+    assert [(r.id, r.facts["absent"]) for r in study.remarks if r.about == DEFENDED] == [
+        ("some_seeds", [1])
+    ]
 
 
 def test_the_same_images_of_other_classes_are_not_paired(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_the_same_images_of_other_classes_are_not_paired(tmp_path: Path) -> None
     write_job(tmp_path / "d", sigma=0.1, frame=answers(right, [1, *TARGET[1:]]))
     study = _study(tmp_path)
     assert study.comparisons.empty
-    assert any("no undefended" in remark or "on no seed" in remark for remark in study.remarks)
+    assert {remark.id for remark in study.remarks} & {"not_paired", "some_seeds"}
 
 
 def test_each_arm_meets_the_undefended_one_of_its_own_split(tmp_path: Path) -> None:
@@ -142,7 +144,9 @@ def test_what_differs_beside_the_noise_is_named(tmp_path: Path) -> None:
     write_job(tmp_path / "d", n=20, sigma=0.1, shape={"trainer.max_epochs": 12})
     study = _study(tmp_path)
     assert len(study.comparisons)
-    assert any("but also in trainer.max_epochs" in remark for remark in study.remarks)
+    assert ["trainer.max_epochs"] in [
+        remark.facts["options"] for remark in study.remarks if remark.id == "more_than_the_defence"
+    ]
 
 
 def test_without_an_undefended_model_nothing_is_compared(tmp_path: Path) -> None:

@@ -297,8 +297,8 @@ def test_a_condition_of_some_seeds_is_their_mean_and_is_named(tmp_path: Path) ->
     each = [_row(study, "undefended", 2, "accuracy", seed)["value"] for seed in (0, 2)]
     assert _row(study, "undefended", 2, "accuracy")["value"] == pytest.approx(np.mean(each))
     assert _row(study, "undefended", 2, "accuracy")["n"] == 60
-    assert len(study.remarks) == 1
-    assert "FGSM 2/255" in study.remarks[0]
+    [remark] = study.remarks
+    assert (remark.id, remark.facts["conditions"]) == ("fewer_seeds", ["FGSM 2/255"])
 
 
 def test_several_classes_and_unknown_patients(tmp_path: Path) -> None:

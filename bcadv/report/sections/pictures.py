@@ -13,13 +13,13 @@ from bcadv.report.document import Block, Picture, Pictures, Text
 from bcadv.report.draft import Draft, slug
 from bcadv.report.pictures import (
     Triplet,
-    attacked_examples,
     examples_of,
     first_and_last,
     gallery_of,
     one_per_class,
     same_model,
 )
+from bcadv.report.shots import shots_of
 from bcadv.report.words import say
 from bcadv.results.files import EXAMPLES, GALLERY
 from bcadv.study.arms import Arm
@@ -113,14 +113,30 @@ def _attacked(draft: Draft) -> list[Block]:
     if found is None:
         return [*unread, Text("No job kept example images, so no attack is shown.")]
     try:
-        examples = attacked_examples(same_model(found.job, draft.study.jobs))
+        alike = same_model(found.job, draft.study.jobs)
+        shots, target, index = shots_of([j for j in alike if (j.folder / EXAMPLES).is_file()])
     except BcadvError as error:
         return [*unread, Text(str(error), strong=True)]
-    if not examples:
+    if len(shots) == 1:
         return [*unread, Text("The example images were not attacked.")]
-    middle = list(examples)[len(examples) // 2]
-    made = _strips(draft, found.job, "fig6_attacked", examples[middle])
-    said = f"A test image of each class under {middle.text}. {found.text}"
+    clean, shot = shots[0], shots[1 + (len(shots) - 1) // 2 if len(shots) > 2 else 1]
+    triplets = [
+        Triplet(
+            name=f"test image no. {int(index[i])}",
+            clean=clean.image[i],
+            attacked=shot.image[i],
+            target=int(target[i]),
+            condition=shot.condition,
+            remark="",
+            called_clean=int(clean.prediction[i]),
+            called_attacked=int(shot.prediction[i]),
+            prob_clean=clean.probability[i],
+            prob_attacked=shot.probability[i],
+        )
+        for i in range(len(target))
+    ]
+    made = _strips(draft, found.job, "fig6_attacked", triplets)
+    said = f"A test image of each class under {shot.condition.text}. {found.text}"
     return [*unread, Text(said), Pictures(made)]
 
 

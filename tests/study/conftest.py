@@ -1,0 +1,3 @@
+from tests.report.conftest import job
+
+__all__ = ["job"]
