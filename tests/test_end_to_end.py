@@ -62,10 +62,10 @@ def test_every_file_is_there(defense: Outcome) -> None:
         "examples.npz",
         "gallery.npz",
         "model.json",
-        "figures/robustness_curve.png",
-        "figures/training.svg",
-        "figures/adversarial.png",
-        "figures/noise.png",
+        "summary.json",
+        "report.html",
+        "figures/accuracy_fgsm_linf.png",
+        "figures/synthetic_fig6_attacked_1.png",
     } <= names
     written = (defense.folder / "results.json").read_text()
     assert written == write_result(defense.result) == write_result(read_result(defense.folder)[0])

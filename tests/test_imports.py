@@ -70,7 +70,11 @@ FORBIDDEN = {
     "callbacks": ("bcadv.data", "bcadv.models", "bcadv.store", "mlflow", *JOB),
     "evaluate": ("mlflow", *JOB),
     "store": ("pytorch_lightning", "mlflow", "bcadv.models", "bcadv.evaluate", *JOB),
-    # Both know results and metrics, and nothing of how these came about.
+    # These know results and metrics, and nothing of how they came about.
+    "study": (
+        *("bcadv.models", "bcadv.perturb", "bcadv.data", "bcadv.evaluate", "bcadv.callbacks"),
+        *("bcadv.config", "bcadv.plan", *JOB, *HEAVY, "matplotlib", "jinja2"),
+    ),
     "report": (
         *("bcadv.models", "bcadv.perturb", "bcadv.data", "bcadv.evaluate", "bcadv.callbacks"),
         *("bcadv.config", "bcadv.plan", "bcadv.job", "bcadv.tracking", *HEAVY),

@@ -2,7 +2,7 @@
 
 ``examples.npz`` holds the first test images of each class under every strength of the pictured
 attack, ``gallery.npz`` those that it turns first and those that hold out longest. What each array
-means stands in `bcadv.report.pictures` and `bcadv.report.gallery`.
+means stands in `bcadv.study.photographs`.
 """
 
 from __future__ import annotations

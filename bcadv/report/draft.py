@@ -9,7 +9,6 @@ from itertools import pairwise
 
 from bcadv.report.document import Album, Cell, Table
 from bcadv.report.figures import MOST_LINES
-from bcadv.report.style import spread
 from bcadv.report.words import decimals, with_interval
 from bcadv.results.schema import CLEAN, Condition
 from bcadv.study.arms import Arm, undefended
@@ -17,6 +16,7 @@ from bcadv.study.facts import Facts
 from bcadv.study.headline import Conclusion
 from bcadv.study.naming import variant_name
 from bcadv.study.numbers import IN_PER_CENT, Series
+from bcadv.study.prose import spread
 from bcadv.study.study import Study
 
 COLUMNS = 4

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcadv.report.shots import Shot, factor_of, shots_of, uris
+from bcadv.report.encoded import factor_of, uris
 from bcadv.results.files import EXAMPLES
 from bcadv.results.schema import Condition
 from bcadv.study.fall import Consequence
 from bcadv.study.jobs import Job
+from bcadv.study.shots import Shot, shots_of
 from bcadv.text import shown
 
 _MOST_BARS = 5

@@ -8,11 +8,9 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
@@ -103,12 +101,6 @@ def not_drawn(name: str, error: Exception) -> str:
     if not isinstance(error, BcadvError):
         reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     return f"This figure could not be drawn: {name} ({short(reason, _LONGEST_REASON)})."
-
-
-def spread(values: Sequence[_T], count: int) -> list[_T]:
-    """At most `count` of the values, evenly from the first to the last."""
-    chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
-    return [values[i] for i in chosen]
 
 
 def new_figure(

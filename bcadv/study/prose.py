@@ -1,8 +1,13 @@
-"""Small helps for writing sentences."""
+"""Small helps for sentences and for choices of what to show."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+_T = TypeVar("_T")
 
 
 def plural(count: int, noun: str) -> str:
@@ -15,3 +20,9 @@ def listed(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def spread(values: Sequence[_T], count: int) -> list[_T]:
+    """At most `count` of the values, evenly from the first to the last."""
+    chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
+    return [values[i] for i in chosen]

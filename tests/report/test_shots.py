@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from bcadv.errors import BcadvError
-from bcadv.report.shots import Shot, amplified, factor_of, shots_of, uris
+from bcadv.report.encoded import amplified, factor_of, uris
 from bcadv.results.schema import CLEAN
 from bcadv.study.jobs import Job, load_job
+from bcadv.study.shots import Shot, shots_of
 from tests.metrics.tables import fgsm
 from tests.report.jobs_on_disk import examples, rewrite, write_job
 

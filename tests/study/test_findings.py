@@ -223,9 +223,9 @@ def test_few_images_leave_it_undecided(tmp_path: Path) -> None:
             shape={"objective": "pgd_at" if defence else "erm"},
         )
     found = conclude(build_study(*find_jobs([tmp_path])), 0.1)
-    defence = _answer(found, "PGD training").defence
-    assert defence is not None
-    assert (defence.facts["verdict"], defence.facts["reason"]) == ("undecided", "chance")
+    judged = _answer(found, "PGD training").defence
+    assert judged is not None
+    assert (judged.facts["verdict"], judged.facts["reason"]) == ("undecided", "chance")
     assert found.of("small_test_set")[0].facts["images"] == 20
     assert found.of("weak_attacks")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bcadv.report import paper
-from bcadv.report.calibration import METRIC, calibrations, papers_attack
 from bcadv.report.document import Block, Bullets, Cell, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say
 from bcadv.results.schema import CLEAN, Condition
+from bcadv.study import paper
 from bcadv.study.arms import Arm
+from bcadv.study.calibration import METRIC, calibrations, papers_attack
 from bcadv.study.measures import DESCRIBED, described
 from bcadv.study.numbers import positive_of, rate
 

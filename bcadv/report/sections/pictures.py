@@ -11,7 +11,11 @@ import numpy as np
 from bcadv.errors import BcadvError
 from bcadv.report.document import Block, Picture, Pictures, Text
 from bcadv.report.draft import Draft, slug
-from bcadv.report.pictures import (
+from bcadv.report.words import say
+from bcadv.results.files import EXAMPLES, GALLERY
+from bcadv.study.arms import Arm
+from bcadv.study.jobs import Job
+from bcadv.study.photographs import (
     Triplet,
     examples_of,
     first_and_last,
@@ -19,11 +23,7 @@ from bcadv.report.pictures import (
     one_per_class,
     same_model,
 )
-from bcadv.report.shots import shots_of
-from bcadv.report.words import say
-from bcadv.results.files import EXAMPLES, GALLERY
-from bcadv.study.arms import Arm
-from bcadv.study.jobs import Job
+from bcadv.study.shots import shots_of
 
 _T = TypeVar("_T")
 

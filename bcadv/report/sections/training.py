@@ -10,10 +10,10 @@ from bcadv.errors import BcadvError
 from bcadv.report.document import Block, Bullets, Pictures, Text
 from bcadv.report.draft import Draft, slug
 from bcadv.report.figures import epochs
-from bcadv.report.history import read_history
-from bcadv.report.style import spread
 from bcadv.results.files import HISTORY
+from bcadv.study.history import read_history
 from bcadv.study.jobs import Job
+from bcadv.study.prose import spread
 
 _MOST = 6
 

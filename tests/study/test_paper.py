@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bcadv.report import paper
+from bcadv.study import paper
 from bcadv.study.jobs import Job
 from tests.results import made
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bcadv.errors import BcadvError
-from bcadv.report.pictures import gallery_triplets, load_examples
+from bcadv.study.photographs import gallery_triplets, load_examples
 from tests.metrics.tables import fgsm
 from tests.report.jobs_on_disk import examples
 from tests.report.studies import gallery

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bcadv.report.paper import ORIGINAL_ATTACKED
 from bcadv.results.schema import CLEAN, Condition
 from bcadv.study.arms import Arm, undefended
 from bcadv.study.numbers import Series
+from bcadv.study.paper import ORIGINAL_ATTACKED
 from bcadv.study.study import Study
 
 METRIC = "sensitivity"
