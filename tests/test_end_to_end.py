@@ -64,7 +64,7 @@ def test_every_file_is_there(defense: Outcome) -> None:
         "model.json",
         "summary.json",
         "report.html",
-        "figures/accuracy_fgsm_linf.png",
+        "figures/accuracy_fgsm_linf.svg",
         "figures/synthetic_fig6_attacked_1.png",
     } <= names
     written = (defense.folder / "results.json").read_text()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bcadv.report.inline import inline_svg
-from bcadv.report.style import not_drawn, save
+from bcadv.report.style import not_drawn, svg_of
 
 FIGURES = "figures"
 _LONGEST_NAME = 100
@@ -135,7 +135,7 @@ class Album:
     failures: list[str] = field(default_factory=list)
 
     def add(self, name: str, draw: Callable[[], Figure], *, alt: str, caption: str = "") -> Picture:
-        """Saves a figure as PNG and SVG and returns what the page needs of it.
+        """Saves a figure as SVG and returns what the page needs of it.
 
         Args:
             name: of its files, without ending; cut, and numbered where it was given before.
@@ -146,7 +146,9 @@ class Album:
         name = self._unused(name)
         try:
             figure = draw()
-            svg = save(figure, self.folder, name)[1].read_text(encoding="utf-8")
+            svg = svg_of(figure, name)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / f"{name}.svg").write_text(svg, encoding="utf-8")
             return Picture(name, alt, caption, svg=inline_svg(svg, prefix=name, alt=alt))
         except Exception as error:
             return Picture(name, alt, "", failure=self.fail(name, error))

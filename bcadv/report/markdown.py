@@ -65,7 +65,8 @@ def _picture(picture: Picture) -> list[str]:
         return [_strong(picture.failure)]
     # Brackets that do not match would end the text.
     alt = markdown_text(picture.alt.replace("[", "(").replace("]", ")"))
-    lines = [f"![{alt}]({FIGURES}/{picture.name}.png)"]
+    ending = "svg" if picture.svg else "png"
+    lines = [f"![{alt}]({FIGURES}/{picture.name}.{ending})"]
     return [*lines, "", markdown_text(picture.caption)] if picture.caption else lines
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from pathlib import Path
 from typing import Any, TypeVar
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -116,7 +115,6 @@ def new_figure(
         fontsize: of title and mark, in points.
     """
     figure = _LiteralFigure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(shown(title), x=0.01, ha="left", fontsize=fontsize)
     if synthetic:
         figure.text(
@@ -140,17 +138,6 @@ def svg_of(figure: Figure, name: str) -> str:
     """
     stream = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
+        # `savefig` draws twice, the first time for the layout alone, which drawing makes as well.
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
     return stream.getvalue()
-
-
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Saves PNG (150 dpi) and SVG; the same figure gives the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    # Photographs gain little from more compression, and it costs most of the time.
-    figure.savefig(paths[0], dpi=150, pil_kwargs={"compress_level": 3})
-    # One layout for both files: the second would move nothing and cost as much again.
-    figure.set_layout_engine("none")
-    paths[1].write_text(svg_of(figure, name), encoding="utf-8")
-    return paths

@@ -166,7 +166,7 @@ def measure(runs: Path, out: Path) -> Measured:
 def run(options: Options) -> Iterator[Row]:
     """The report over many folders, over one sweep, and over a single job."""
     if not Path("/proc/self/status").is_file():
-        yield Row("report", "-", "-", "not measured: needs Linux", "<= 20 s")
+        yield Row("report", "-", "-", "not measured: needs Linux", "<= 15 s")
         return
     seeds, n = (2, 40) if options.small else (20, 1000)
     few = min(156, n)
@@ -179,7 +179,7 @@ def run(options: Options) -> Iterator[Row]:
             f"{many.seconds:.1f} s",
             "-",
             f"{many.seconds:.1f} s",
-            "<= 20 s",
+            "<= 15 s",
         )
         yield Row(
             "its peak memory", f"{many.peak_mb:.0f} MB", "-", f"{many.peak_mb:.0f} MB", "<= 1 GiB"
@@ -191,7 +191,7 @@ def run(options: Options) -> Iterator[Row]:
             f"{sweep.page_mib:.2f} MiB in {sweep.seconds:.1f} s",
             "-",
             f"{sweep.page_mib:.2f} MiB",
-            "<= 5 MiB",
+            "<= 3 MiB",
         )
     if options.wants("one"):
         one = _measured(options, "one", (0.1,), 1, few)

@@ -30,7 +30,7 @@ def test_a_figure_that_fails_leaves_a_sentence_and_the_next_is_drawn(tmp_path: P
     assert album.failures == [sentence]
     assert not drawn.failure
     assert drawn.svg
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png", "b.svg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.svg"]
 
 
 def test_a_figure_that_fails_in_drawing_or_saving_is_no_exception(tmp_path: Path) -> None:

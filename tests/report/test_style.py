@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -9,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from bcadv.errors import BcadvError
-from bcadv.report.style import legend_entries, new_figure, not_drawn, save, short, svg_of
+from bcadv.report.style import legend_entries, new_figure, not_drawn, short, svg_of
 from tests.outside import ACTING, NAMES
 
 
@@ -44,14 +43,6 @@ def test_a_name_stands_as_it_is_wherever_there_is_text(name: str) -> None:
     # Blanks at the end and in a row are the viewer's to collapse.
     assert {f"{place}{name}".strip() for place in PLACES} <= {word.strip() for word in words}
     assert "below" in words
-
-
-def test_both_files_are_drawn_whatever_the_name(tmp_path: Path) -> None:
-    figures = [_everywhere(name) for name in (NAMES["mathtext"], "cost 5 and 6")]
-    png, svg = save(figures[0], tmp_path, "it")
-    other, _ = save(figures[1], tmp_path, "other")
-    assert png.read_bytes() != other.read_bytes()
-    assert f"title {NAMES['mathtext']}" in _words(svg.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(("name", "escaped"), ACTING.values(), ids=ACTING)
