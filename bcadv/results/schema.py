@@ -154,7 +154,7 @@ class Measure(Model):
 
     Attributes:
         value: the estimate; ``None`` where it is undefined.
-        n: number of images it rests on.
+        n: number of images it rests on; of patients, where patients are what is averaged over.
         k: number of those counted, for rates.
         ci_low: lower end of the interval.
         ci_high: upper end.
