@@ -39,10 +39,9 @@ def recognition(right: Mask, patient: Integers) -> Measure:
         return Measure(value=None, n=0, reason="no patient is known")
     numbers, place = np.unique(patient[known], return_inverse=True)
     shares = shares_right(right[known][:, None], place, len(numbers))[:, 0]
-    low, high = recognition_interval(shares, np.ones(len(shares)))
-    return Measure(
-        value=float(shares.mean()), n=len(shares), ci_low=low, ci_high=high, ci_kind=KIND
-    )
+    value = float(shares.mean())
+    low, high = recognition_interval(value, shares, np.ones(len(shares)))
+    return Measure(value=value, n=len(shares), ci_low=low, ci_high=high, ci_kind=KIND)
 
 
 def shares_right(right: Mask, patient: Integers, count: int) -> Floats:
@@ -63,7 +62,7 @@ def shares_right(right: Mask, patient: Integers, count: int) -> Floats:
     return shares
 
 
-def recognition_interval(shares: Floats, weights: Floats) -> Interval:
+def recognition_interval(value: float, shares: Floats, weights: Floats) -> Interval:
     """95 % interval of a weighted mean over patients of shares in [0, 1].
 
     Wilson's interval for the effective number of patients (as Dean & Pagano 2015 do for clustered
@@ -75,11 +74,11 @@ def recognition_interval(shares: Floats, weights: Floats) -> Interval:
     rate of 0.8, it holds the truth in 64 to 85 of 100 simulations.
 
     Args:
+        value: the weighted mean.
         shares: of each patient's images that are right, shape (patients,), not empty.
         weights: how much each patient counts, positive, shape (patients,).
     """
     weights = weights / weights.sum()
-    value = min(1.0, float(weights @ shares))
     patients = 1 / float(np.square(weights).sum())
     # A patient alone says nothing of how patients differ.
     quantile = float(t.ppf((1 + LEVEL) / 2, patients - 1)) if patients > 1 else math.nan

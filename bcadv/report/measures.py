@@ -241,7 +241,7 @@ def _recognition(
     return [
         (
             value,
-            *recognition_interval(of_patients, weights[known]),
+            *recognition_interval(value, of_patients, weights[known]),
             None,
             sum(entry.n for entry in entries),
             patients,

@@ -82,10 +82,12 @@ def test_from_many_patients_it_is_the_bootstraps() -> None:
     shares = np.random.default_rng(0).beta(2, 1, size=500)
     drawn = bootstrap((shares,), np.mean, n_resamples=2000, method="percentile", random_state=0)
     expected = drawn.confidence_interval
-    low, high = recognition_interval(shares, np.ones(500))
+    low, high = _interval(shares)
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=3e-3)
     # Patients of weight 0.002 are no more patients than those of weight 1.
-    assert recognition_interval(shares, np.full(500, 0.002)) == pytest.approx((low, high))
+    assert recognition_interval(shares.mean(), shares, np.full(500, 0.002)) == pytest.approx(
+        (low, high)
+    )
 
 
 def test_one_patient_says_nothing_of_others() -> None:
@@ -105,7 +107,7 @@ def test_it_holds_the_truth_in_95_of_100_where_a_bootstrap_does_not(
     chance = random.beta(rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1), size=size)
     images = random.choice([5, 9, 15, 30, 60], size=size)
     shares = random.binomial(images, chance) / images
-    ends = np.array([recognition_interval(each, np.ones(patients)) for each in shares])
+    ends = np.array([_interval(each) for each in shares])
     held, widths = _held(ends, rate), ends[:, 1] - ends[:, 0]
     assert held >= 0.93
     resampled = random.integers(0, patients, size=(200, patients))
@@ -115,6 +117,10 @@ def test_it_holds_the_truth_in_95_of_100_where_a_bootstrap_does_not(
         assert _held(drawn, rate) < 0.85
     # Nor is it safe by being useless.
     assert widths.mean() < {5: 0.75, 10: 0.5, 30: 0.3}[patients]
+
+
+def _interval(shares: NDArray[np.float64]) -> tuple[float, float]:
+    return recognition_interval(float(shares.mean()), shares, np.ones(len(shares)))
 
 
 def _held(ends: NDArray[np.float64], rate: float) -> float:
