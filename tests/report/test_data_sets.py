@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ def _result(
     train: int = 80,
     source: str = "folder",
     classes: tuple[str, ...] = made.CLASSES,
-    **shape: Any,
+    shape: Mapping[str, Any] | None = None,
 ) -> Result:
     """A result; without ``content`` one of a program that did not name its images."""
     counts = {"train": train, "val": 10, "test": 30}
@@ -29,7 +30,7 @@ def _result(
             "content": content,
             "counts": {part: dict.fromkeys(classes, n) for part, n in counts.items()},
         },
-        training={"shape": {"seed": seed, "data.content": trained_on, **shape}},
+        training={"shape": {"seed": seed, "data.content": trained_on, **(shape or {})}},
     )
 
 
@@ -45,7 +46,7 @@ def test_sources_and_classes_are_told_apart(content: str | None) -> None:
 
 def test_named_images_decide_whatever_the_split() -> None:
     one = _result(content="c")
-    again = _result(content="c", seed=1, trained_on="y", train=70, **{"data.split": "patient"})
+    again = _result(content="c", seed=1, trained_on="y", train=70, shape={"data.split": "patient"})
     assert not difference(one, again)
     assert difference(one, _result(content="d"))
 
@@ -58,7 +59,12 @@ def test_without_names_the_training_images_of_one_draw_decide() -> None:
 
 
 @pytest.mark.parametrize(
-    "redrawn", [{"seed": 1}, {"data.split": "patient"}, {"data.split": "official", "data.fold": 2}]
+    "redrawn",
+    [
+        {"seed": 1},
+        {"shape": {"data.split": "patient"}},
+        {"shape": {"data.split": "official", "data.fold": 2}},
+    ],
 )
 def test_another_draw_of_as_many_images_may_be_of_the_same(redrawn: dict[str, Any]) -> None:
     one = _result()
@@ -68,7 +74,7 @@ def test_another_draw_of_as_many_images_may_be_of_the_same(redrawn: dict[str, An
 
 def test_limits_leave_other_numbers_under_each_seed() -> None:
     limits = {"data.per_class.train.benign": 40}
-    one = _result(**limits)
-    assert not difference(one, _result(seed=1, trained_on="y", train=90, **limits))
+    one = _result(shape=limits)
+    assert not difference(one, _result(seed=1, trained_on="y", train=90, shape=limits))
     assert difference(one, _result(seed=1))
-    assert difference(one, _result(**{"data.per_class.train.benign": 50}))
+    assert difference(one, _result(shape={"data.per_class.train.benign": 50}))

@@ -70,7 +70,7 @@ def test_the_same_patients_under_several_seeds_are_no_more_patients(tmp_path: Pa
     rows = _rows(_study(tmp_path))
     one, together = rows.loc[0], rows[rows.index.isna()].iloc[0]
     same = ["value", "low", "high", "n_patients"]
-    assert together[same].tolist() == pytest.approx(one[same].tolist())
+    assert [together[name] for name in same] == pytest.approx([one[name] for name in same])
     assert together["n_patients"] == 9
     assert (one["n"], together["n"]) == (9, 27)
 
