@@ -10,6 +10,7 @@ from typing import Any
 
 from bcadv import hardware
 from bcadv.config import Config
+from bcadv.data.audit import content
 from bcadv.data.catalog import SOURCES
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.defend.catalog import OBJECTIVES
@@ -145,6 +146,7 @@ def result_of(
             label=source.label,
             synthetic=source.synthetic,
             tumours=source.tumours,
+            content=content(data.records, data.digests),
             split=config.data.split,
             fold=config.data.fold,
             counts=data.audit.counts,

@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.job import Outcome, run
 from bcadv.metrics.intervals import wilson
+from bcadv.metrics.patients import RECOGNITION
 from bcadv.models.classifier import Classifier
 from bcadv.report.__main__ import main as report
 from bcadv.results.schema import CLEAN, REPEATED, Row, read_result, write_result
@@ -85,6 +86,7 @@ def test_the_results_say_what_was_done_to_what(defense: Outcome) -> None:
     assert result.model.architecture == "densenet (growth 8, blocks 2-2, 8 channels)"
     assert result.task.positive_name == "malignant"
     assert result.data.overlap["sentence"]
+    assert result.data.content is not None
     expected = {
         (variant, condition)
         for variant in ("as_trained", "clean")
@@ -127,6 +129,10 @@ def test_the_metrics_are_those_of_the_predictions(defense: Outcome) -> None:
         assert accuracy.ci_low is not None
         assert accuracy.ci_high is not None
         assert accuracy.ci_low <= accuracy.value <= accuracy.ci_high
+        shares = (part["target"] == part["prediction"]).groupby(part["patient"]).mean()
+        recognition = row.metrics[RECOGNITION]
+        assert recognition.value == pytest.approx(shares.mean())
+        assert recognition.n == part["patient"].nunique() == row.n_patients
 
 
 def test_the_predictions_are_those_of_the_checkpoint(defense: Outcome, outputs: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -126,6 +128,19 @@ def audit(
         ),
         duplicates=None if digests is None else _duplicates(members, digests),
     )
+
+
+def content(records: Iterable[Record], digests: Mapping[str, str]) -> str:
+    """Digest of a data set: equal for the same images in the same classes.
+
+    Names, places and parts do not count: the same images are one data set, however they are split.
+
+    Args:
+        records: all images.
+        digests: content digest of the file per image id.
+    """
+    images = sorted((record.label, digests[record.image_id]) for record in records)
+    return hashlib.sha256(json.dumps(images).encode()).hexdigest()
 
 
 def audit_official(folds_dir: Path) -> dict[int, dict[str, tuple[str, ...]]]:

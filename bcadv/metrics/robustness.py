@@ -21,6 +21,7 @@ from bcadv.metrics.intervals import (
     pick_interval,
     wilson,
 )
+from bcadv.metrics.patients import RECOGNITION, recognition
 from bcadv.results.schema import CLEAN, Condition, Measure, Row
 
 KEYS = ["batchnorm", "condition"]
@@ -31,13 +32,15 @@ KEYS = ["batchnorm", "condition"]
 class _Answers:
     """The model's answers on n images under one perturbation.
 
-    ``group`` numbers the unit of resampling; ``unit`` is ``patient`` where patients are known.
+    ``patient`` numbers the patients, -1 where unknown. ``group`` numbers the unit of resampling;
+    ``unit`` is ``patient`` where patients are known.
     """
 
     target: Integers
     prediction: Integers
     clean: Integers
     probability: Floats
+    patient: Integers
     group: Integers
     unit: str
     n_patients: int | None
@@ -76,6 +79,9 @@ def summarise(
 
         - accuracy: right under this perturbation.
         - robust_accuracy: right when clean and under the perturbation; never above clean accuracy.
+        - patient_recognition_rate: mean over the known patients of the share of a patient's images
+          that are right; ``n`` counts patients, and the interval is that of
+          `patients.recognition_interval`.
         - sensitivity: share of positive images predicted into any positive class.
         - specificity: share of negative images predicted into any negative class.
         - accuracy_positive: share of positive images predicted into exactly their class.
@@ -186,6 +192,7 @@ def _answers(part: pd.DataFrame, clean: pd.Series[int], n_classes: int) -> _Answ
         prediction=part["prediction"].to_numpy(dtype=np.int64),
         clean=np.asarray(clean.loc[part["image_id"]], dtype=np.int64),
         probability=part[[f"p_{c}" for c in range(n_classes)]].to_numpy(dtype=np.float64),
+        patient=codes.astype(np.int64),
         group=group,
         unit="patient" if known.any() else "image",
         n_patients=len(np.unique(codes[known])) if known.any() else None,
@@ -232,6 +239,7 @@ def _metrics(
 
     present = [a.target == c for c in np.unique(a.target)]
     right = a.prediction == a.target
+    entries[RECOGNITION] = recognition(right, a.patient)
     add(
         "balanced_accuracy",
         lambda w: clinical.balanced_accuracy(a.target, a.prediction, w),

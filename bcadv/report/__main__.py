@@ -1,7 +1,8 @@
 """``python -m bcadv.report [runs=DIR ...] [out=DIR] [prevalence=0.1]``: the report on some jobs.
 
 Without ``runs``: the newest sweep below ``outputs``, or the newest finished job of each
-experiment. With ``runs=DIR``, as often as wanted: every finished job in and below these folders.
+experiment, as far as they are of one data set, that of the newest job. With ``runs=DIR``, as often
+as wanted: every finished job in and below these folders.
 Reads result files only.
 """
 

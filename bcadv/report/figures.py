@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bcadv.metrics.patients import RECOGNITION
 from bcadv.report.style import BLUE, LINES, VERMILLION, legend_entries, new_figure
 from bcadv.results.schema import CLEAN
 from bcadv.study.arms import Arm
@@ -27,7 +28,7 @@ METRICS = {
     "robust_accuracy": "Robust accuracy",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
-    "patient_recognition_rate": "Patient recognition rate",
+    RECOGNITION: "Patient recognition rate",
     "auroc": "AUROC",
     "ece": "Calibration error (ECE)",
 }

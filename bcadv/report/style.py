@@ -139,5 +139,5 @@ def svg_of(figure: Figure, name: str) -> str:
     stream = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         # `savefig` draws twice, the first time for the layout alone, which drawing makes as well.
-        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})  # type: ignore[no-untyped-call]
     return stream.getvalue()

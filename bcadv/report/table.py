@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from bcadv.metrics.patients import RECOGNITION
 from bcadv.results.schema import CLEAN, Condition, Measure, Result, Row
 from bcadv.study.naming import variant_name
 from bcadv.study.numbers import UNDEFINED
@@ -62,6 +65,7 @@ def notes(result: Result) -> list[str]:
     ]
     if data.overlap.get("sentence"):
         sentences.append(str(data.overlap["sentence"]))
+    sentences += _recognition(result, groups)
     sentences.append(_LEGEND)
     if len(groups) > 1:
         sentences.append(_VARIANT_LEGEND)
@@ -70,11 +74,39 @@ def notes(result: Result) -> list[str]:
         for group in groups.values()
         for _, row in group
         for name, entry in row.metrics.items()
-        if entry.value is None
+        # That no patient is known is said above.
+        if entry.value is None and name != RECOGNITION
     }
     if reasons:
         sentences.append(f"{UNDEFINED} is undefined ({'; '.join(sorted(reasons))}).")
     return sentences
+
+
+def _recognition(
+    result: Result, groups: Mapping[str, Sequence[tuple[Condition, Row]]]
+) -> list[str]:
+    """The patient recognition rate, clean and where an attack leaves least, per variant."""
+    said = []
+    for variant, rows in groups.items():
+        found = [
+            (condition, row.metrics[RECOGNITION])
+            for condition, row in rows
+            if RECOGNITION in row.metrics and row.metrics[RECOGNITION].value is not None
+        ]
+        texts = [f"clean {percent_with_interval(entry)}" for c, entry in found if c == CLEAN]
+        attacked = [pair for pair in found if pair[0].kind == "attack"]
+        if attacked:
+            condition, least = min(attacked, key=lambda pair: pair[1].value or 0.0)
+            texts.append(f"{condition.text} {percent_with_interval(least)}")
+        named = f", {variant_name(variant)}" if len(groups) > 1 else ""
+        if texts:
+            said.append(f"Patient recognition rate{named}: {'; '.join(texts)}.")
+    if said:
+        said.append(
+            "It is the mean over patients of the share of their images that are right: clean, and "
+            "under the attack that leaves least."
+        )
+    return said
 
 
 def _cells(condition: Condition, row: Row) -> list[str]:

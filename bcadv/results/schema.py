@@ -154,7 +154,7 @@ class Measure(Model):
 
     Attributes:
         value: the estimate; ``None`` where it is undefined.
-        n: number of images it rests on.
+        n: number of images it rests on; of patients, where patients are what is averaged over.
         k: number of those counted, for rates.
         ci_low: lower end of the interval.
         ci_high: upper end.
@@ -280,6 +280,7 @@ class DataSection(Model):
         label: the same in a word or two.
         synthetic: whether they are painted, so that nothing medical follows from them.
         tumours: whether a positive class is a cancer.
+        content: digest of all images and their classes, whatever the split; ``None``: not known.
     """
 
     source: str
@@ -287,6 +288,7 @@ class DataSection(Model):
     label: str = ""
     synthetic: bool
     tumours: bool = False
+    content: str | None = None
     split: str
     fold: int | None = None
     counts: Mapping[str, Mapping[str, int]]

@@ -30,6 +30,7 @@ class Images:
         target: class indices, (n,).
         group: name of each image's patient, or of the image where its patient is unknown, with a
             word that keeps the two apart, (n,).
+        of_known: whether the patient is known, (n,).
         positive: whether the class counts as positive, (n,).
         patients: names of the known patients.
     """
@@ -37,6 +38,7 @@ class Images:
     image_id: NDArray[Any]
     target: NDArray[np.int16]
     group: NDArray[Any]
+    of_known: NDArray[np.bool_]
     positive: NDArray[np.bool_]
     patients: frozenset[str]
 
@@ -122,6 +124,7 @@ def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]
         names,
         target[first],
         group,
+        patient_code[first] >= 0,
         np.isin(target[first], positive),
         frozenset(str(patients[code]) for code in patient_code[first] if code >= 0),
     )

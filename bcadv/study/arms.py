@@ -154,11 +154,17 @@ def measured_arms(jobs: Iterable[Job]) -> tuple[list[Measured], list[Job], list[
 
 
 def _data_sets(models: Sequence[Model]) -> list[list[Model]]:
-    """Divides models of one way of training by their images, where one seed has several.
+    """Divides models of one way of training by their images.
 
-    The settings of a training do not name a folder of images. Two folders show by a seed that has
-    different numbers of images; different seeds may differ so in one and the same data set.
+    The settings of a training do not name a folder of images. Where results do not either, two
+    folders show by a seed that has different numbers of images; different seeds may differ so in
+    one and the same data set.
     """
+    by_content: dict[str | None, list[Model]] = defaultdict(list)
+    for model in models:
+        by_content[model.job.result.data.content].append(model)
+    if None not in by_content:
+        return list(by_content.values())
     by_total: dict[int, list[Model]] = defaultdict(list)
     for model in models:
         by_total[model.total].append(model)

@@ -20,7 +20,7 @@ from bcadv.metrics.intervals import (
 )
 from bcadv.metrics.pooled import Clusters, percentiles, resampled_sums
 from bcadv.results.schema import Condition
-from bcadv.study.arms import Measured, undefended
+from bcadv.study.arms import Measured, Model, undefended
 from bcadv.study.found import Found
 from bcadv.study.measures import DESCRIBED, Draw, described, typed
 from bcadv.study.naming import DEFENCE
@@ -114,8 +114,16 @@ def _shared_seeds(measured: Measured, reference: Measured) -> list[int]:
         for seed, model in measured.models.items()
         if seed in reference.models
         and model.images.same_as(reference.models[seed].images)
+        and not _of_other_data(model, reference.models[seed])
         and not (alike and model.content != reference.models[seed].content)
     ]
+
+
+def _of_other_data(one: Model, other: Model) -> bool:
+    """Whether equal names of images are known to mean other images."""
+    a, b = one.job.result.data, other.job.result.data
+    known = a.content is not None and b.content is not None
+    return a.source != b.source or (known and a.content != b.content)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from bcadv.errors import BcadvError
 from bcadv.results.files import RESULTS, SWEEP_RECORD, SWEEPS, unharmed
 from bcadv.results.schema import Condition, Defence, Result, read_result
 from bcadv.store import NOT_JOBS
+from bcadv.study.data_sets import difference
+from bcadv.study.prose import plural
 
 
 @dataclass(frozen=True)
@@ -170,27 +173,58 @@ def default_jobs(outputs: Path) -> tuple[list[Job], list[str]]:
     """The jobs that a report is about unless told otherwise.
 
     Those of the newest sweep that has a finished job, or the newest job of each experiment where
-    one of these finished later.
+    one of these finished later. Only jobs of one data set, that of the newest of them: what
+    differs between models of different images says nothing of the models.
 
     Args:
         outputs: the output folder.
 
     Returns:
-        As `find_jobs`.
+        As `find_jobs`, and a sentence for each other data set: the command that reports on it.
     """
     apart = NOT_JOBS | {SWEEPS}
     roots = [folder for folder in outputs.glob("*/") if folder.name not in apart]
     single, left_out = find_jobs(sorted(roots))
-    alone = newest_of_each(single)
-    latest = max((job.finished for job in alone), default="")
+    latest = max((job.finished for job in single), default="")
     sweeps = sorted((outputs / SWEEPS).glob("*/"), key=lambda folder: folder.name, reverse=True)
     for sweep in sweeps:
         jobs, of_sweep = find_jobs([sweep])
         if jobs:
             if max(job.finished for job in jobs) < latest:
                 break
-            return jobs, of_sweep
-    return alone, left_out
+            return _first_only(by_data_set(jobs), of_sweep)
+    return _first_only([newest_of_each(group) for group in by_data_set(single)], left_out)
+
+
+def by_data_set(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Divides jobs by their data set, see `data_sets.difference`; that of the newest job first."""
+    groups: list[list[Job]] = []
+    for job in sorted(jobs, key=lambda job: job.finished, reverse=True):
+        same = (group for group in groups if not difference(group[0].result, job.result))
+        group = next(same, None)
+        if group is None:
+            groups.append([job])
+        else:
+            group.append(job)
+    numbers = {id(job): n for n, group in enumerate(groups) for job in group}
+    return [[job for job in jobs if numbers[id(job)] == n] for n in range(len(groups))]
+
+
+def _first_only(
+    groups: Sequence[Sequence[Job]], left_out: Sequence[str]
+) -> tuple[list[Job], list[str]]:
+    """The jobs of the first data set, and a sentence more for each other one that is left out."""
+    if not groups:
+        return [], list(left_out)
+    newest = max(groups[0], key=lambda job: job.finished)
+    said = []
+    for group in groups[1:]:
+        command = ["python", "-m", "bcadv.report", *(f"runs={job.folder}" for job in group)]
+        said.append(
+            f"{plural(len(group), 'job')} on another data set than {newest.folder}, the newest "
+            f"({difference(group[0].result, newest.result)}). A report on it: {shlex.join(command)}"
+        )
+    return list(groups[0]), [*left_out, *said]
 
 
 def told_apart(jobs: Iterable[Job]) -> list[Job]:

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bcadv.metrics.clinical import Floats, share
+from bcadv.metrics.clinical import Floats
 from bcadv.metrics.intervals import Interval, mean_interval, pick_interval
-from bcadv.metrics.pooled import (
-    Clusters,
-    auroc_influence,
-    auroc_interval,
-    calibration_gaps,
-    percentiles,
-    resampled_sums,
-)
+from bcadv.metrics.patients import KIND, RECOGNITION, recognition_interval
+from bcadv.metrics.pooled import Clusters, auroc_interval, percentiles
 from bcadv.results.schema import CLEAN, Condition, Measure
 from bcadv.study.arms import Cell, Measured, Model
 from bcadv.study.found import Found
+from bcadv.study.seed import RATES, Seed
 
-RATES = ("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity")
-METRICS = (*RATES, "auroc", "ece")
+METRICS = (*RATES, RECOGNITION, "auroc", "ece")
 DESCRIBED = ("condition", "label", "norm", "strength", "unit")
 """What a table says of a condition: its id, and what that means."""
 
@@ -153,14 +145,16 @@ def _pooled(
     cells = [[measured.cells(seed)[key] for key in conditions] for seed in seeds]
     clean = [measured.cells(seed)[CLEAN] for seed in seeds]
     one = [
-        _Seed(m, c, of, found, s)
+        Seed(m, c, of, found, s)
         for s, (m, c, of) in enumerate(zip(models, clean, cells, strict=True))
     ]
     resampled = [seed.resampled() for seed in one]
     patients = len(frozenset().union(*(model.images.patients for model in models))) or None
     records: list[Record] = []
     for metric in METRICS:
-        entries = [[cell.row.metrics.get(metric, _ABSENT) for cell in of] for of in cells]
+        if any(metric not in cell.row.metrics for of in cells for cell in of):
+            continue  # a mean over the seeds whose program knew it would be of other models
+        entries = [[cell.row.metrics[metric] for cell in of] for of in cells]
         values = np.array([[_number(entry.value) for entry in of] for of in entries])
         by_seeds: dict[tuple[int, ...], list[int]] = {}
         for j, column in enumerate(values.T):
@@ -169,21 +163,28 @@ def _pooled(
             if not defined:
                 continue
             mean = values[np.ix_(defined, columns)].mean(axis=0)
-            clusters = len(np.unique(np.concatenate([one[s].bearing(metric) for s in defined])))
-            if metric == "auroc":
-                influences = [[one[s].auroc_influence(j) for s in defined] for j in columns]
-                ends = [
-                    auroc_interval(v, np.mean(i, 0)) for v, i in zip(mean, influences, strict=True)
-                ]
+            given = [[entries[s][j] for s in defined] for j in columns]
+            if metric == RECOGNITION:
+                rows = _recognition([one[s] for s in defined], columns, mean.tolist(), given)
             else:
-                drawn = np.mean([resampled[s][metric][:, columns] for s in defined], axis=0)
-                low_high = percentiles(drawn, centre=mean if metric == "ece" else None)
-                ends = [(float(low), float(high)) for low, high in low_high.T]
-            for j, value, bootstrap in zip(columns, mean.tolist(), ends, strict=True):
-                given = [entries[s][j] for s in defined]
-                row = _pooled_row(metric, value, bootstrap, given, clusters, patients)
-                records.append((measured.arm.name, None, *described(conditions[j]), metric, *row))
+                clusters = len(np.unique(np.concatenate([one[s].bearing(metric) for s in defined])))
+                if metric == "auroc":
+                    ends = _auroc_ends([one[s] for s in defined], columns, mean)
+                else:
+                    drawn = np.mean([resampled[s][metric][:, columns] for s in defined], axis=0)
+                    low_high = percentiles(drawn, centre=mean if metric == "ece" else None)
+                    ends = [(float(low), float(high)) for low, high in low_high.T]
+                rows = [
+                    _pooled_row(metric, value, bootstrap, of, clusters, patients)
+                    for value, bootstrap, of in zip(mean.tolist(), ends, given, strict=True)
+                ]
+            records += _named(measured, conditions, metric, columns, rows)
     return records
+
+
+def _auroc_ends(seeds: Sequence[Seed], columns: Sequence[int], means: Floats) -> list[Interval]:
+    influences = [np.mean([seed.auroc_influence(j) for seed in seeds], axis=0) for j in columns]
+    return [auroc_interval(v, i) for v, i in zip(means.tolist(), influences, strict=True)]
 
 
 def _pooled_row(
@@ -212,7 +213,52 @@ def _pooled_row(
     return value, low, high, k, n, patients, kind
 
 
-_ABSENT = Measure(value=None, n=0)
+def _recognition(
+    seeds: Sequence[Seed],
+    columns: Sequence[int],
+    values: Sequence[float],
+    given: Sequence[Sequence[Measure]],
+) -> list[Record]:
+    """As `_pooled_row`, of the patient recognition rate under some conditions.
+
+    The mean over seeds of means over patients is a weighted mean over patients, each with its
+    images of all seeds at once: a patient whom several seeds tested counts as one.
+    """
+    count = seeds[0].found.count
+    weights, sums = np.zeros(count), np.zeros((count, len(columns)))
+    for seed in seeds:
+        shares = seed.shares_right(columns)
+        tested = ~np.isnan(shares[:, 0])
+        weights[tested] += 1 / tested.sum()
+        sums[tested] += shares[tested] / tested.sum()
+    known = weights > 0
+    means = sums[known] / weights[known, None]
+    patients = int(known.sum())
+    return [
+        (
+            value,
+            *recognition_interval(value, of_patients, weights[known]),
+            None,
+            sum(entry.n for entry in entries),
+            patients,
+            KIND,
+        )
+        for value, of_patients, entries in zip(values, means.T, given, strict=True)
+    ]
+
+
+def _named(
+    measured: Measured,
+    conditions: Sequence[Condition],
+    metric: str,
+    columns: Sequence[int],
+    rows: Sequence[Record],
+) -> list[Record]:
+    """Rows of all seeds together with the columns that say what they are of."""
+    return [
+        (measured.arm.name, None, *described(conditions[j]), metric, *row)
+        for j, row in zip(columns, rows, strict=True)
+    ]
 
 
 def described(condition: Condition) -> tuple[str, str, str | None, float, str | None]:
@@ -225,74 +271,3 @@ def _independent(entry: Measure) -> Interval:
     if entry.wilson_low is not None and entry.wilson_high is not None:
         return entry.wilson_low, entry.wilson_high
     return _number(entry.ci_low), _number(entry.ci_high)
-
-
-@dataclass(frozen=True)
-class _Seed:
-    """One seed's answers under the conditions that are pooled."""
-
-    model: Model
-    clean: Cell
-    cells: Sequence[Cell]
-    found: Clusters
-    position: int
-
-    @property
-    def _target(self) -> NDArray[np.int16]:
-        return self.model.images.target[:, None]
-
-    def _stacked(self, name: str) -> NDArray[Any]:
-        """An array of the answers, (images, conditions)."""
-        return np.stack([getattr(cell.answers, name) for cell in self.cells], axis=1)
-
-    def resampled(self) -> dict[str, Floats]:
-        """Each metric but the AUROC under every resample, (resamples, conditions)."""
-        right = self._stacked("prediction") == self._target
-        right_clean = self.clean.answers.prediction[:, None] == self._target
-        called_positive = self._stacked("called_positive")
-        hits = {
-            "accuracy": right,
-            "robust_accuracy": right & right_clean,
-            "accuracy_positive": right,
-            "sensitivity": called_positive,
-            "specificity": ~called_positive,
-        }
-        n, m = right.shape
-        gaps = calibration_gaps(self._stacked("confidence"), right)
-        columns = np.concatenate(
-            [
-                *(hits[metric] & self._base(metric)[:, None] for metric in RATES),
-                *(self._base(metric)[:, None] for metric in RATES),
-                gaps.reshape(n, -1),
-            ],
-            axis=1,
-            dtype=np.float32,
-        )
-        drawn = resampled_sums(self.found, self.position, columns)
-        wholes = drawn[:, len(RATES) * m : len(RATES) * (m + 1)]
-        result = {
-            metric: share(drawn[:, i * m : (i + 1) * m], np.repeat(wholes[:, [i]], m, axis=1))
-            for i, metric in enumerate(RATES)
-        }
-        error = np.abs(drawn[:, len(RATES) * (m + 1) :].reshape(len(drawn), m, -1)).sum(axis=2)
-        images = wholes[:, [RATES.index("accuracy")]]
-        return result | {"ece": share(error, np.repeat(images, m, axis=1))}
-
-    def _base(self, metric: str) -> NDArray[np.bool_]:
-        positive = self.model.images.positive
-        if metric in {"sensitivity", "accuracy_positive"}:
-            return positive
-        return ~positive if metric == "specificity" else np.ones_like(positive)
-
-    def bearing(self, metric: str) -> NDArray[np.int64]:
-        """Patients that bear on the metric."""
-        return self.found.numbers[self.position][self._base(metric)]
-
-    def auroc_influence(self, condition: int) -> Floats:
-        """Of every patient on the AUROC, (patients,)."""
-        influence = auroc_influence(
-            self.cells[condition].answers.score, self.model.images.positive
-        )[1]
-        number = self.found.numbers[self.position]
-        of_patients: Floats = np.bincount(number, influence, self.found.count).astype(np.float64)
-        return of_patients

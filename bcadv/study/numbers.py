@@ -9,12 +9,16 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from bcadv.metrics.patients import RECOGNITION
 from bcadv.results.schema import Condition, ordered
 from bcadv.study.arms import Arm
 from bcadv.study.jobs import Job
 from bcadv.study.prose import listed
 
-IN_PER_CENT = ("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity")
+IN_PER_CENT = (
+    *("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity"),
+    RECOGNITION,
+)
 
 UNDEFINED = "–"
 

@@ -70,7 +70,7 @@ def command(folder: Path, overrides: Sequence[str]) -> Spent:
 
 
 def run(options: Options) -> Iterator[Row]:
-    """One round of the demo's jobs on fewer images: long enough for a slow second to weigh little."""
+    """One round of the demo's jobs on fewer images: long enough for one second to weigh little."""
     epsilons = EPSILONS[-2:] if options.small else EPSILONS
     size = [*TISSUE, *TINY] if options.small else [*IMAGES, f"trainer.max_epochs={EPOCHS}"]
     sigmas = ",".join(map(str, SIGMAS))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bcadv.data.audit import audit, audit_official
+from bcadv.data.audit import audit, audit_official, content
 from bcadv.data.breakhis import find
 from bcadv.data.cache import build
 from bcadv.data.folder import find as find_folder
@@ -131,3 +131,14 @@ def test_byte_identical_chest_x_rays_are_found(shared_data: Path, tmp_path: Path
     by_person = audit(records, patient(records, seed=0), digests).duplicates
     assert by_person is not None
     assert len(by_person) <= 1
+
+
+def test_a_data_set_is_its_images_and_their_classes() -> None:
+    digests = {each.image_id: f"digest of {each.image_id}" for each in RECORDS}
+    one = content(RECORDS, digests)
+    renamed = [record(f"new {each.image_id}", None, label=each.label) for each in RECORDS]
+    known = {f"new {name}": digest for name, digest in digests.items()}
+    assert content(reversed(renamed), known) == one
+    assert content(RECORDS[1:], digests) != one
+    assert content(RECORDS, digests | {"t0": "another"}) != one
+    assert content([record("t0", "p1", label="b"), *RECORDS[1:]], digests) != one

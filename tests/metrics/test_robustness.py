@@ -26,7 +26,7 @@ RATES = {
     "attack_success",
     "flip_rate",
 }
-OTHERS = {"balanced_accuracy", "auroc", "ece"}
+OTHERS = {"balanced_accuracy", "patient_recognition_rate", "auroc", "ece"}
 BINARY = ["benign", "malignant"]
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bcadv.report.table import console_table
+from bcadv.metrics.patients import RECOGNITION
+from bcadv.report.table import console_table, percent_with_interval
 from bcadv.results.schema import CLEAN, Result
 from tests.metrics.tables import fgsm, gaussian, pgd
 from tests.outside import ACTING, NAMES
+from tests.report.jobs_on_disk import write_job
 from tests.results import made
 
 Job = tuple[Path, Result]
@@ -61,6 +63,29 @@ def test_it_names_the_images_the_patients_and_the_overlap(job: Job) -> None:
     assert "SYNTHETIC" in text
     assert "SYNTHETIC" not in _print(made.result(), 80)
     assert "patients unknown" in " ".join(_print(made.result(), 80).split())
+
+
+def test_the_patient_recognition_rate_is_said_clean_and_where_least_is_left(job: Job) -> None:
+    result = job[1]
+    text = " ".join(_print(result, 80).split())
+    for variant, name in (("as_trained", "BN as trained"), ("clean", "BN on clean")):
+        rows = [row for row in result.rows if row.batchnorm == variant]
+        of = {row.condition: row.metrics[RECOGNITION] for row in rows}
+        attacked = [name for name in of if name not in {"clean", fgsm(0).id}]
+        least = min(attacked, key=lambda name: of[name].value or 0)
+        assert (
+            f"Patient recognition rate, {name}: clean {percent_with_interval(of['clean'])}; "
+            f"{result.by_id[least].text} {percent_with_interval(of[least])}."
+        ) in text
+
+
+def test_without_known_patients_no_patient_recognition_rate_is_said(tmp_path: Path) -> None:
+    unknown = write_job(tmp_path / "unknown", n=20, patients=0)
+    old = made.result([fgsm(1)])  # as of a program that did not know it
+    for result in (unknown, old):
+        text = " ".join(_print(result, 80).split())
+        assert "patients unknown" in text
+        assert "recognition" not in text
 
 
 def test_undefined_is_shown_with_its_reason() -> None:

@@ -120,6 +120,21 @@ def test_the_same_images_of_other_classes_are_not_paired(tmp_path: Path) -> None
     assert {remark.id for remark in study.remarks} & {"not_paired", "some_seeds"}
 
 
+@pytest.mark.parametrize("other", [{"source": "breakhis"}, {"content": "d"}])
+def test_other_data_with_the_same_names_is_not_paired(
+    tmp_path: Path, other: dict[str, str]
+) -> None:
+    right = {("as_trained", 0.0): _right()}
+    for sigma, data in ((None, {"content": "c"}), (0.1, {"content": "c"} | other)):
+        # What else differs makes them no twins, so that the same names and classes might do.
+        shape = {"trainer.max_epochs": 12 if sigma else 400}
+        frame = answers(right, TARGET)
+        write_job(tmp_path / str(sigma), sigma=sigma, frame=frame, data=data, shape=shape)
+    study = _study(tmp_path)
+    assert study.comparisons.empty
+    assert any(remark.about.startswith(DEFENDED) for remark in study.remarks)
+
+
 def test_each_arm_meets_the_undefended_one_of_its_own_split(tmp_path: Path) -> None:
     for split in ("paper", "patient"):
         for sigma in (None, 0.1):

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ from tests.report.jobs_on_disk import write_job
 Written = tuple[Path, Result]
 
 
-def _write(folder: Path, result: Result, **run: Any) -> None:
+def _write(
+    folder: Path, result: Result, *, data: Mapping[str, Any] | None = None, **run: Any
+) -> None:
     folder.mkdir(parents=True)
     content = json.loads(write_result(result))
     content["run"] |= run
+    content["data"] |= data or {}
     (folder / "results.json").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -88,6 +93,57 @@ def test_by_default_the_newest_sweep_with_a_finished_job(job: Written, tmp_path:
     ]
     _write(tmp_path / "defense" / "z", job[1], experiment="two", finished="2025-06-01")
     assert [found.folder.name for found in default_jobs(tmp_path)[0]] == ["y", "z"]
+
+
+def _on(source: str, content: str) -> dict[str, str]:
+    return {"source": source, "content": content}
+
+
+def test_by_default_jobs_of_one_data_set(job: Written, tmp_path: Path) -> None:
+    places = [
+        ("baseline/real", "one", "2025-01-01", _on("breakhis", "r")),
+        ("baseline/painted", "one", "2025-04-01", _on("synthetic", "p")),
+        ("defense/painted", "two", "2025-02-01", _on("synthetic", "p")),
+        ("defense/real", "two", "2025-05-01", _on("breakhis", "r")),
+        ("defense/other", "two", "2025-03-01", _on("breakhis", "s")),
+    ]
+    for place, experiment, finished, data in places:
+        _write(tmp_path / place, job[1], experiment=experiment, finished=finished, data=data)
+    jobs, left_out = default_jobs(tmp_path)
+    # The newest of each experiment would be a defence on real images beside a baseline on painted.
+    assert [found.folder for found in jobs] == [
+        tmp_path / "baseline" / "real",
+        tmp_path / "defense" / "real",
+    ]
+    assert len(left_out) == 2
+    said = {"p": left_out[0], "s": left_out[1]}
+    assert "data=synthetic instead of data=breakhis" in said["p"]
+    for content, sentence in said.items():
+        named = re.findall(r"runs=(\S+)", sentence)
+        found, _ = find_jobs([Path(folder) for folder in named])
+        wanted = [place for place, _, _, data in places if data["content"] == content]
+        assert [str(each.folder.relative_to(tmp_path)) for each in found] == wanted
+
+
+def test_a_sweep_over_data_is_not_one_comparison(job: Written, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweeps" / "2025"
+    for number in range(4):
+        data = _on("synthetic", "p") if number < 2 else _on("breakhis", "r")
+        finished = f"2025-01-0{number + 1}"
+        _write(sweep / str(number), job[1], job=number, finished=finished, data=data)
+    jobs, left_out = default_jobs(tmp_path)
+    assert [found.folder.name for found in jobs] == ["2", "3"]
+    assert len(left_out) == 1
+    # Every job of a sweep counts, not the newest of its experiment alone.
+    assert re.findall(r"runs=(\S+)", left_out[0]) == [str(sweep / "0"), str(sweep / "1")]
+
+
+def test_seeds_and_splits_of_one_data_set_stay_together(job: Written, tmp_path: Path) -> None:
+    for number, split in enumerate(("paper", "patient", "patient")):
+        data = {"content": "r", "split": split}
+        _write(tmp_path / "sweeps" / "2025" / str(number), job[1], seed=number, data=data)
+    jobs, left_out = default_jobs(tmp_path)
+    assert (len(jobs), left_out) == (3, [])
 
 
 def test_a_file_that_the_results_vouch_for_is_missed(tmp_path: Path) -> None:

@@ -151,6 +151,20 @@ def test_two_folders_of_images_are_two_arms(tmp_path: Path) -> None:
         assert str(row.arm)[-10:] == str(row.reference)[-10:]
 
 
+def test_two_data_sets_of_one_size_are_two_arms(tmp_path: Path) -> None:
+    for content, seeds in (("a", (0, 1)), ("b", (1, 2))):
+        for seed in seeds:
+            name = f"{content}{seed}"
+            data = {"content": content}
+            write_job(
+                tmp_path / name, n=20, run_seed=seed, data=data, fingerprint=name, weights=name
+            )
+    study = _study(tmp_path)
+    assert not study.left_out
+    assert sorted(arm.seeds for arm in study.arms) == [(0, 1), (1, 2)]
+    assert len({arm.name for arm in study.arms}) == 2
+
+
 def test_epsilon_0_is_the_clean_image_once_more(tmp_path: Path) -> None:
     write_job(tmp_path / "a", n=20, eps_px=(0, 1))
     study = _study(tmp_path)

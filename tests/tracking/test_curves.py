@@ -52,6 +52,17 @@ def test_each_strength_is_a_scalar_for_the_metrics_that_one_sorts_by() -> None:
     assert curve(made.results(), "as_trained/fgsm_linf/accuracy_at_8") == {0: 0.5}
 
 
+def test_a_metric_that_not_every_result_has_is_logged_where_it_is_there() -> None:
+    rows = [
+        made.result_row(CLEAN, patient_recognition_rate=0.8),
+        made.result_row(fgsm(8), patient_recognition_rate=0.3),
+    ]
+    result = made.results((8,), rows)
+    assert curve(result, "as_trained/clean/patient_recognition_rate") == {0: 0.8}
+    assert curve(result, "as_trained/fgsm_linf/patient_recognition_rate") == {0: 0.8, 8000: 0.3}
+    assert not curve(made.results(), "as_trained/clean/patient_recognition_rate")
+
+
 def test_two_attacks_in_two_norms_do_not_overwrite_each_other() -> None:
     conditions = [fgsm(1), fgsm(1, "2"), pgd(1), pgd(1, "2"), pgd(1, steps=40), gaussian(0.1)]
     rows = [made.result_row(CLEAN)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bcadv.report.document import Block, Pictures, Text
 from bcadv.report.draft import Draft
 from bcadv.report.figures import METRICS
@@ -19,7 +21,13 @@ def blocks(draft: Draft) -> list[Block]:
         drawn = [p for metric in _DRAWN for p in curves(draft, attack, metric)]
         made += [Pictures(tuple(drawn))] if drawn else []
     for metric, name in METRICS.items():
-        if metric != "accuracy":
+        if metric != "accuracy" and _known(draft, metric):
             for label, conditions in draft.rows():
                 made += draft.tables(f"{name}, {label}", conditions, draft.rates(metric))
     return made
+
+
+def _known(draft: Draft, metric: str) -> bool:
+    """Whether any model has a value of it; where no patient is known, one metric has none."""
+    numbers = draft.study.numbers.items()
+    return any(key[2] == metric and not math.isnan(number.value) for key, number in numbers)
