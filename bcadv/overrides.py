@@ -78,6 +78,16 @@ def groups(conf: Path) -> dict[str, list[str]]:
     }
 
 
+def with_plus(items: Sequence[str]) -> list[str]:
+    """The arguments with a plus before ``experiment=``, ``sweep=`` and ``launcher=``.
+
+    Hydra asks for it because the defaults name none of these groups, and takes nothing else
+    by such a name. In other projects the defaults do, and people are used to leaving it out.
+    """
+    bare = tuple(f"{group}=" for group in _ADDED)
+    return [f"+{item}" if item.startswith(bare) else item for item in items]
+
+
 def read(items: Sequence[str], conf: Path, options: Callable[[], Sequence[str]]) -> list[Override]:
     """Reads every argument and judges its form.
 
@@ -255,9 +265,6 @@ def _check_group(override: Override, known: Mapping[str, Sequence[str]], *, more
         raise BcadvError(f"{line} cannot be used: {choices}, and one of them is needed.")
     if override.type in {OverrideType.ADD, OverrideType.FORCE_ADD} and key not in _ADDED:
         raise BcadvError(f"{line} cannot be used: write {line.lstrip('+')}, where {choices}.")
-    if override.type == OverrideType.CHANGE and key in _ADDED:
-        line_with = shorten(f"+{line}", _SHOWN)
-        raise BcadvError(f"{line} cannot be used: write {line_with}, where {choices}.")
     value = override.value()
     values: list[Any]
     if isinstance(value, ChoiceSweep):

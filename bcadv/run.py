@@ -6,7 +6,6 @@ before anything heavy is imported, and `resume=true` goes on in the folder of th
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import sys
@@ -24,12 +23,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bcadv import sweep
+from bcadv import hydra_patches, sweep
 from bcadv.config import Config, validate
 from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names, owners
 from bcadv.options import register
-from bcadv.overrides import count_jobs, quoted, read, settled, twice
+from bcadv.overrides import count_jobs, quoted, read, settled, twice, with_plus
 from bcadv.sweep import Sweep
 from bcadv.text import is_utf8, printable, shorten
 from bcadv.world import started_outside
@@ -273,10 +272,8 @@ def main() -> None:
     """Runs the command line."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # Python 3.14 checks help texts and refuses the lazy one that Hydra 1.3 passes.
-    container: Any = argparse._ActionsContainer
-    if hasattr(container, "_check_help"):
-        container._check_help = lambda self, action: None
+    hydra_patches.apply()
+    sys.argv[1:] = with_plus(sys.argv[1:])
     planned: Sweep | None = None
     try:
         overrides = [item for item in sys.argv[1:] if item not in MULTIRUN]
