@@ -46,8 +46,8 @@ _LONGEST_NAME = 200
 _DEEPEST = 20
 _SHOWN = 200
 _NAME = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:-]*")
-_ADDED = frozenset({"experiment", "sweep", "launcher"})
-"""Groups that no job needs a choice of: one is added with a plus."""
+ADDED = frozenset({"experiment", "sweep", "launcher"})
+"""Groups that no job needs a choice of: Hydra wants a plus before them."""
 
 _HYDRA_GROUPS = ("launcher", "sweeper", "job_logging", "hydra_logging", "help", "env", "output")
 
@@ -84,7 +84,7 @@ def with_plus(items: Sequence[str]) -> list[str]:
     Hydra asks for it because the defaults name none of these groups, and takes nothing else
     by such a name. In other projects the defaults do, and people are used to leaving it out.
     """
-    bare = tuple(f"{group}=" for group in _ADDED)
+    bare = tuple(f"{group}=" for group in ADDED)
     return [f"+{item}" if item.startswith(bare) else item for item in items]
 
 
@@ -263,7 +263,7 @@ def _check_group(override: Override, known: Mapping[str, Sequence[str]], *, more
     choices = f"{key} can be {', '.join(known[key])}"
     if override.type == OverrideType.DEL:
         raise BcadvError(f"{line} cannot be used: {choices}, and one of them is needed.")
-    if override.type in {OverrideType.ADD, OverrideType.FORCE_ADD} and key not in _ADDED:
+    if override.type in {OverrideType.ADD, OverrideType.FORCE_ADD} and key not in ADDED:
         raise BcadvError(f"{line} cannot be used: write {line.lstrip('+')}, where {choices}.")
     value = override.value()
     values: list[Any]

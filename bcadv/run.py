@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bcadv import hydra_patches, sweep
+from bcadv import help, hydra_patches, sweep
 from bcadv.config import Config, validate
 from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names, owners
@@ -33,14 +33,16 @@ from bcadv.sweep import Sweep
 from bcadv.text import is_utf8, printable, shorten
 from bcadv.world import started_outside
 
-register()
-
 
 def conf_dir() -> Path:
     """The conf tree: inside the installed package, or at the top of a checkout."""
     package = Path(__file__).resolve().parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+register()
+help.register(conf_dir())
 
 
 def resolve(cfg: DictConfig) -> Mapping[str, Any]:

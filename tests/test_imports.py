@@ -29,6 +29,7 @@ FORBIDDEN = {
     ),
     "config.py": ("numpy", "pandas", *HEAVY),
     "section.py": ("numpy", "pandas", *HEAVY),
+    "sections.py": ("bcadv.config", "numpy", "pandas", *HEAVY),
     "mistakes.py": ("bcadv.config", "numpy", "pandas", *HEAVY),
     "plan.py": ("bcadv.data", "bcadv.models", "bcadv.evaluate", "numpy", *JOB, *HEAVY),
     "perturb/catalog.py": ("bcadv.config", "bcadv.results", "numpy", *JOB),

@@ -39,6 +39,7 @@ NOT_FOLLOWED = {
     "errors": "words",
     "mistakes": "words",
     "section": "options count by their values",
+    "sections": "options count by their values",
     "fetch": "weights count by their checksum",
     "console": "words",
     "text": "words",
