@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -19,6 +18,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from pydantic.fields import FieldInfo
 
+from bcadv.arguments import aligned
 from bcadv.config import Config, fields_of
 from bcadv.data.catalog import SOURCES
 from bcadv.defend.catalog import OBJECTIVES, Objective
@@ -29,7 +29,6 @@ from bcadv.overrides import ADDED, groups
 from bcadv.perturb.catalog import ATTACKS, Attack
 from bcadv.text import shorten, shown
 
-WIDTH = 100
 _COLUMN = 34
 _LONGEST_VALUE = 60
 _CATALOGS: Mapping[str, Mapping[str, Attack | Objective]] = {
@@ -72,7 +71,7 @@ def register(conf: Path) -> None:
 
 
 def text(conf: Path, chosen: Mapping[str, str], values: Mapping[Any, Any]) -> str:
-    """The whole of the help, in lines of at most `WIDTH` characters.
+    """The whole of the help, in lines of at most `bcadv.arguments.WIDTH` characters.
 
     Args:
         conf: the conf tree.
@@ -140,7 +139,7 @@ def _choices(conf: Path, chosen: Mapping[str, str]) -> Iterator[str]:
         for name in names if len(names) > 1 or group not in options else ():
             mark = " (chosen)" if chosen.get(group) == name else ""
             words = words_of_file(conf / group / f"{name}.yaml")
-            yield from _row(f"{plus}{group}={name}{mark}", words)
+            yield from aligned(f"{plus}{group}={name}{mark}", words, _COLUMN)
 
 
 def _is_section(name: str, field: FieldInfo) -> bool:
@@ -170,12 +169,12 @@ def _options(
         # What a truth value takes is seen from the one it has.
         takes = "" if field.annotation is bool else field.description
         said = " ".join(filter(None, (words.get(name), takes)))
-        yield from _row(f"{prefix}{name}={_brief(value)}", said)
+        yield from aligned(f"{prefix}{name}={_brief(value)}", said, _COLUMN)
 
 
 def _words(section: Any) -> dict[str, str]:
     kinds = [row.settings for rows in (SOURCES, NETWORKS) for row in rows.values()]
-    found = {}
+    found: dict[str, str] = {}
     for kind in (*(kind for kind in kinds if issubclass(kind, section)), section):
         found |= words_of(kind)
     return found
@@ -186,11 +185,11 @@ def _catalog(name: str, values: Mapping[Any, Any]) -> Iterator[str]:
     yield from ("", f"{name}: {words_of(Config)[name]} The rows are what {option}= can name.")
     for row in _CATALOGS[name].values():
         norms = f" Norms: {', '.join(row.norms)}." if isinstance(row, Attack) else ""
-        yield from _row(row.name, f"{row.words}{norms}")
+        yield from aligned(row.name, f"{row.words}{norms}", _COLUMN)
         given = values.get(row.name) or {}
         for one in row.options:
             value = _brief(given.get(one.name, one.default))
-            yield from _row(f"{name}.{row.name}.{one.name}={value}", one.description)
+            yield from aligned(f"{name}.{row.name}.{one.name}={value}", one.description, _COLUMN)
 
 
 def _about(section: Any) -> str:
@@ -200,14 +199,3 @@ def _about(section: Any) -> str:
 
 def _brief(value: Any) -> str:
     return shorten(shown(as_typed(value)), _LONGEST_VALUE)
-
-
-def _row(left: str, words: str) -> list[str]:
-    lines = textwrap.wrap(words, WIDTH - _COLUMN)
-    if len(left) + 4 > _COLUMN:
-        lines.insert(0, "")
-    first, *rest = lines or [""]
-    return [
-        f"  {left:<{_COLUMN - 2}}{first}".rstrip(),
-        *(f"{'':{_COLUMN}}{line}" for line in rest),
-    ]

@@ -147,7 +147,7 @@ def precheck(
         BcadvError: when the configuration cannot be used.
     """
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        parsed = read(overrides, conf_dir(), _options)
+        parsed = read(overrides, conf_dir(), every_option)
         for note in twice(parsed) if leading else ():
             sweep.say(note)
         single = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
@@ -178,7 +178,7 @@ def precheck(
     return [*overrides, *more], None
 
 
-def _options() -> list[str]:
+def every_option() -> list[str]:
     """The names of all options, whichever files of the conf tree are chosen."""
     composed = option_names(OmegaConf.to_container(compose("config"), resolve=False))
     return sorted({*composed, *owners(conf_dir())})
@@ -293,7 +293,7 @@ def main() -> None:
             # Shown, not run; what cannot be read is answered all the same.
             given = [item for item in overrides if "=" in item and not item.startswith("-")]
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                read(given, conf_dir(), _options)
+                read(given, conf_dir(), every_option)
         # With nothing missing, workers or a cluster would be started only to be stopped.
         if planned is None or planned.missing():
             with planned.watched() if planned else nullcontext():
@@ -321,7 +321,7 @@ def _explain(error: Exception) -> NoReturn:
         complain(str(error))
     if isinstance(error, HydraException | OmegaConfBaseException):
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            known = _options()
+            known = every_option()
         complain(explain(error, known, owners(conf_dir())))
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         where = "" if error.filename is None else f" ({error.filename})"

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from bcadv.arguments import WIDTH
 from bcadv.config import Config, fields_of
 from bcadv.data.catalog import SOURCES
 from bcadv.defend.catalog import OBJECTIVES
-from bcadv.help import WIDTH, words_of, words_of_file
+from bcadv.help import words_of, words_of_file
 from bcadv.models.catalog import NETWORKS
 from bcadv.perturb.catalog import ATTACKS
 from bcadv.run import conf_dir, main
@@ -30,7 +31,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return ask
 
 
-def sections() -> dict[str, Any]:
+def sections() -> dict[Any, str]:
     """Every class that has options -> where they stand on the command line."""
     inner = {
         field.annotation: f"{name}."
