@@ -177,7 +177,7 @@ def _unreadable(item: str, options: Sequence[str]) -> str:
         return f"{shown} is not an option with a value, name=value: {hint}"
     if _field(plain) is None and plain not in options and not name.startswith(("+", "hydra.")):
         near = near_name(name, options)
-        hint = f"did you mean {near}?" if near else "python -m bcadv.run --help lists them all."
+        hint = f"did you mean {near}?" if near else "bcadv run --help lists them all."
         return f"unknown option {shorten(name, _SHOWN)}: {hint}"
     if value == "~" or value.startswith("~/"):
         try:
