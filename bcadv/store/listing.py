@@ -56,7 +56,8 @@ def show(store: Store, console: Console) -> None:
     references = store.references()
     entries = store.entries()
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for heading in ("model", "defence", "seed", "images", "epochs", "val. acc.", "size", "age"):
+    table.add_column("model", no_wrap=True)  # to be copied
+    for heading in ("defence", "seed", "images", "epochs", "val. acc.", "size", "age"):
         table.add_column(heading, overflow="fold")
     table.add_column("jobs", justify="right")
     for entry in entries:

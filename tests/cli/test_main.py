@@ -14,6 +14,7 @@ import bcadv
 from bcadv.arguments import WIDTH
 from bcadv.cli.catalog import VERBS, Verb
 from bcadv.cli.main import main
+from bcadv.report.__main__ import Arguments
 from bcadv.report.page import PREVALENCE
 
 Said = tuple[int, str, str]
@@ -110,6 +111,16 @@ def test_a_stop_by_ctrl_c_has_its_status(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("bcadv.run.main", stopped)
     monkeypatch.setattr("sys.argv", ["bcadv"])
     assert main(["run"]) == 130
+
+
+def test_report_is_made_of_what_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Arguments] = []
+    monkeypatch.setattr("bcadv.report.__main__.report", lambda given, _: asked.append(given))
+    runs = [f"runs={tmp_path}", f"runs={tmp_path.parent}"]
+    assert main(["report", *runs, f"out={tmp_path / 'new'}", "prevalence=0.3"]) == 0
+    assert asked == [Arguments((tmp_path, tmp_path.parent), tmp_path / "new", 0.3)]
 
 
 def test_report_counts_missed_cases_as_the_page_does() -> None:
