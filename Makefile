@@ -6,7 +6,8 @@ DONE := $(VENV)/.installed
 # More options for any job: make defense ARGS="sigma=0.05 seed=1"
 ARGS ?=
 DATA ?= data/breakhis
-RUN := $(BIN)/python -m bcadv.run
+BCADV := $(BIN)/bcadv
+RUN := $(BCADV) run
 
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -32,10 +33,10 @@ $(DONE): pyproject.toml requirements.lock
 demo: setup  ## the main job on synthetic tissue: train, attack, defend, compare (minutes)
 	$(RUN) +experiment=baseline $(ARGS)
 	$(RUN) +experiment=defense $(ARGS)
-	$(BIN)/python -m bcadv.report
+	$(BCADV) report
 
 data: setup  ## fetch BreakHis (4 GB) into DATA=data/breakhis, or go on fetching it
-	$(BIN)/python -m bcadv.data.download --root $(DATA)
+	$(BCADV) data download=$(DATA) $(ARGS)
 
 baseline: setup  ## train on clean images, attack with FGSM
 	$(RUN) +experiment=baseline $(ARGS)
@@ -46,7 +47,7 @@ defense: setup  ## train on Gaussian noise, attack with FGSM
 paper: setup  ## both, with the paper's settings on BreakHis (400 epochs: wants a GPU)
 	$(RUN) +experiment=baseline data=breakhis data.root=$(DATA) $(ARGS)
 	$(RUN) +experiment=defense data=breakhis data.root=$(DATA) $(ARGS)
-	$(BIN)/python -m bcadv.report
+	$(BCADV) report
 
 sweep-epsilon: setup  ## a job per epsilon; the model is trained once
 	$(RUN) +experiment=defense +sweep=epsilon $(ARGS)
@@ -61,21 +62,19 @@ sweep-seed: setup  ## a job and a model per seed: how much is chance
 	$(RUN) +experiment=defense +sweep=seed $(ARGS)
 
 report: setup  ## the page on the newest sweep or jobs: outputs/report/report.html
-	$(BIN)/python -m bcadv.report $(ARGS)
+	$(BCADV) report $(ARGS)
 
 ui: setup  ## the MLflow UI on this machine alone, http://127.0.0.1:5000
-	$(BIN)/python -m bcadv.tracking outputs
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 \
-		--backend-store-uri sqlite:///outputs/mlflow.db --host 127.0.0.1 --port 5000
+	$(BCADV) ui $(ARGS)
 
 sync: setup  ## upload to MLflow what a lost server missed
-	$(BIN)/python -m bcadv.tracking.sync $(ARGS)
+	$(BCADV) sync $(ARGS)
 
 models: setup  ## list the trained models that are kept
-	$(BIN)/python -m bcadv.store list $(ARGS)
+	$(BCADV) models $(ARGS)
 
 prune: setup  ## remove the trained models that no job refers to, after asking
-	$(BIN)/python -m bcadv.store prune $(ARGS)
+	$(BCADV) models prune=true $(ARGS)
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)

@@ -26,7 +26,15 @@ from bcadv.defend.catalog import OBJECTIVES
 from bcadv.errors import BcadvError
 from bcadv.mistakes import sentences
 from bcadv.perturb.catalog import ATTACKS
-from bcadv.section import LengthsOrNone, NormName, Section, Strengths, as_list, number_as_text
+from bcadv.section import LengthsOrNone, Section, Strengths, as_list
+from bcadv.sections import (
+    EvaluationConfig,
+    InjectionConfig,
+    OptimizerConfig,
+    PathsConfig,
+    TrackingConfig,
+    TrainerConfig,
+)
 
 if TYPE_CHECKING:
     from bcadv.data.records import Selection
@@ -52,31 +60,43 @@ class DataConfig(Section):
     """
 
     source: str = Field(description=f"Give one of {', '.join(SOURCES)}.")
+    """Where the images come from; chosen with data=."""
     root: Path | None = Field(default=None, description="Give the folder that holds the images.")
+    """Where the images lie."""
     split: Literal["paper", "patient", "official", "parts"] = Field(
         description="Give paper (by image), patient, official (with data.fold) or parts."
     )
+    """How images are shared out among training, validation and test."""
     fold: Annotated[int, Field(ge=1, le=5)] | None = Field(
         default=None, description="Give a fold from 1 to 5."
     )
+    """Which of the five official lists of BreakHis splits the images."""
     folds_dir: Path | None = Field(
         default=None, description="Give the folder of the authors' fold lists."
     )
+    """The folder of those lists; null: looked for below data.root."""
     per_class: dict[Part, dict[str, Annotated[int, Field(ge=1)]]] | None = Field(
         default=None, description="Give {part: {class: images}}."
     )
+    """Images of each class that a part is cut down to; null: all."""
     crop: int = Field(default=224, ge=32, le=2000, description="Give 32 to 2000 pixels.")
+    """Side of the square that the network sees, in pixels."""
     resize: Annotated[int, Field(ge=32, le=4000)] | None = Field(
         default=None, description="Give the shorter side in pixels, 32 to 4000, or null."
     )
+    """Shorter side that an image is brought to before the crop; null: as it is stored."""
     augment: tuple[Literal["crop", "hflip", "vflip", "rot90"], ...] = Field(
         default=("crop",), description="Give a list of crop, hflip, vflip, rot90."
     )
+    """Random changes of training images: place of the crop, mirror images, quarter turns."""
     batch_size: int = Field(default=32, ge=1, le=65_536, description=_IMAGES)
+    """Images of a training batch, all processes together."""
     on_bad_image: Literal["raise", "skip"] = Field(
         default="raise", description="Give raise or skip."
     )
+    """What an unreadable image does: it ends the job, or is left out and listed."""
     workers: int = Field(default=0, ge=0, le=64, description="Give 0 to 64 processes.")
+    """Processes that load images; they come from a memory map, so 0 is fast."""
 
     @abstractmethod
     def find(self) -> Selection:
@@ -131,14 +151,19 @@ class ModelConfig(Section):
     """
 
     network: str = Field(default="densenet121", description="Give the name of a network.")
+    """Which network is trained; chosen with model=."""
     weights: str | None = Field(description="Give the name of a set of weights, or null.")
+    """Pre-trained weights to start from; null: from scratch."""
     weights_sha256: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{64}$",
         description="Give 64 hexadecimal digits (sha256sum FILE prints them).",
     )
+    """Checksum of their file; needed where bcadv does not know it."""
     weights_url: str | None = None
+    """Another place to fetch that file from."""
     compile: bool = Field(default=False, description="Give true or false.")
+    """Whether torch.compile makes the training faster."""
 
     @property
     def place(self) -> str:
@@ -162,76 +187,6 @@ class ModelConfig(Section):
             batch_size: images of a batch.
         """
         return 1, "this network"
-
-
-class InjectionConfig(Section):
-    """What is mixed into the training images."""
-
-    perturbation: Literal["gaussian", "gaussian_clipped"] | None = Field(
-        description="Give gaussian, gaussian_clipped or null."
-    )
-    probability: float = Field(default=1.0, ge=0, le=1, description="Give a share from 0 to 1.")
-
-
-class EvaluationConfig(Section):
-    """How the test images are attacked; with what is said by `attacks`."""
-
-    norm: Annotated[tuple[NormName, ...], BeforeValidator(as_list)] = Field(
-        default=("inf",), min_length=1, description="Give inf, 2, or [inf,2]."
-    )
-    noise: bool = Field(default=False, description="Give true or false.")
-    batch_size: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
-    n_boot: int = Field(default=1000, ge=100, le=100_000, description="Give 100 to 100000 draws.")
-    examples: int = Field(default=4, ge=1, le=16, description="Give 1 to 16 images.")
-
-
-class OptimizerConfig(Section):
-    """Adam, as in the paper; a schedule only on demand."""
-
-    lr: float = Field(gt=0, le=1e30, description="Give a number above 0, at most 1e30.")
-    weight_decay: float = Field(
-        default=0.0, ge=0, le=1e30, description="Give a number from 0 to 1e30."
-    )
-    scheduler: Literal["cosine"] | None = Field(default=None, description="Give cosine or null.")
-
-
-class TrainerConfig(Section):
-    """How long, how exact, and on what."""
-
-    max_epochs: int = Field(ge=1, le=1_000_000, description="Give 1 to 1000000 epochs.")
-    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(number_as_text)] = Field(
-        default="auto", description="Give auto, 32 or bf16."
-    )
-    accelerator: Literal["auto", "cpu", "gpu"] = Field(
-        default="auto", description="Give auto, cpu or gpu."
-    )
-    threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        default=None, description="Give a number of threads, or null."
-    )
-    devices: int = Field(default=1, ge=1, le=4096, description="Give 1 to 4096.")
-    nodes: int = Field(default=1, ge=1, le=4096, description="Give 1 to 4096.")
-    checkpoint: Literal["best", "last"] = Field(default="last", description="Give best or last.")
-    early_stopping: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Give epochs of patience, or null."
-    )
-    weight_averaging: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None, description="Give a decay between 0 and 1, or null."
-    )
-
-
-class TrackingConfig(Section):
-    """Where runs are logged besides their result files."""
-
-    enabled: bool = Field(default=True, description="Give true or false.")
-    uri: str | None = None
-    experiment: str = "baseline"
-
-
-class PathsConfig(Section):
-    """Where things are written."""
-
-    outputs: Path = Field(description="Give a folder.")
-    cache: Path = Field(description="Give a folder.")
 
 
 def _of_source(raw: Any) -> Any:
@@ -271,30 +226,45 @@ class Config(Section):
     """One job: train a classifier, attack it, write down what happened."""
 
     experiment: str = Field(pattern=r"^[\w.-]+$", description="Give letters, digits, . _ or -.")
+    """Names the question, and the folder of its jobs; an experiment overlay sets it."""
     seed: int = Field(ge=0, lt=2**31, description="Give a whole number from 0 to 2147483647.")
+    """Seed of weights, split, order, augmentation and noise."""
     sigma: float = Field(ge=0, le=10, description="Give a number from 0 to 10, for example 0.1.")
+    """Standard deviation of the Gaussian noise, pixels in [0, 1]."""
     attacks: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         min_length=1, description=f"Give any of {', '.join(ATTACKS)}, or a list of them."
     )
+    """What the test images are attacked with."""
     attack: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Give options of an attack: attack.pgd.steps=40."
     )
+    """Options of the attacks."""
     eps_px: Strengths = Field(description="Give grey levels from 0 to 255, for example [0,1,2,4].")
+    """Strengths of attacks in the maximum norm, in grey levels of 255."""
     eps_l2: LengthsOrNone = Field(
         default=None,
         description="Give Euclidean lengths of pixels in [0, 1], for example [0,0.5,1], or null.",
     )
+    """Strengths of attacks in the Euclidean norm, pixels in [0, 1]; null: a grid for the images'
+    size.
+    """
     batchnorm: Annotated[tuple[BatchNormChoice, ...], BeforeValidator(as_list)] = Field(
         min_length=1, description="Give as_trained, clean, noisy, or a list of them."
     )
+    """BatchNorm statistics that the model is evaluated under."""
     objective: str = Field(
         default="cross_entropy", description=f"Give one of {', '.join(OBJECTIVES)}."
     )
+    """What training minimises."""
     objective_options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Give options of a training objective."
     )
+    """Options of the training objectives."""
     resume: bool = Field(default=False, description="Give true or false.")
+    """Whether to go on in the folder, and the MLflow run, of the newest job of the same settings.
+    """
     reuse: bool = Field(default=True, description="Give true or false.")
+    """Whether a model that is stored already is taken instead of trained anew."""
     data: Annotated[SerializeAsAny[DataConfig], BeforeValidator(_of_source)]
     model: Annotated[SerializeAsAny[ModelConfig], BeforeValidator(_of_network)]
     injection: InjectionConfig

@@ -26,7 +26,7 @@ _NOWHERE = re.compile(r"Interpolation key '(?P<key>[^']+)' not found.*?full_key:
 _RESOLVER = re.compile(r"Unsupported interpolation type (?P<kind>\S+).*?full_key: (?P<name>\S+)")
 _VARIABLE = re.compile(r"Environment variable '(?P<key>[^']+)' not found.*?full_key: (?P<name>\S+)")
 _WRITE = "write the value itself, or ${oc.env:NAME} for a variable of the shell."
-_HELP = "python -m bcadv.run --help lists them all"
+_HELP = "bcadv run --help lists them all"
 
 
 def option_names(node: Any, prefix: str = "") -> list[str]:

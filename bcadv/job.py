@@ -31,7 +31,8 @@ from bcadv.files import write_atomically
 from bcadv.launch import together
 from bcadv.outcome import defence_of, result_of
 from bcadv.plan import plan_of
-from bcadv.report.page import PREVALENCE, write_report
+from bcadv.report.options import PREVALENCE
+from bcadv.report.page import write_report
 from bcadv.report.table import console_table
 from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT
 from bcadv.results.origin import Origin

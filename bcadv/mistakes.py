@@ -61,19 +61,19 @@ def _sentence(error: Any, root: Any, fields_of: FieldsOf) -> str:
         return f"{name} is missing, and every job needs it. {remedy}".strip()
     message = (message[0].lower() + message[1:]).removesuffix(" for <class 'pathlib.Path'>")
     given = error["input"]
-    shown = shorten(_as_typed(given), _SHOWN)
+    shown = shorten(as_typed(given), _SHOWN)
     if error["type"] in {"path_type", "string_type"} and isinstance(given, int | float):
         # Hydra read a name of digits as a number.
         remedy += f" A text that reads as a number goes in quotes: '{name}=\"{given}\"'"
     return f"{name}={shown} cannot be used: {message}. {remedy}".strip()
 
 
-def _as_typed(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """A value as it stands on a command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(_as_typed, value))}]"
+        return f"[{','.join(map(as_typed, value))}]"
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{_as_typed(one)}' for key, one in value.items())}}}"
+        return f"{{{','.join(f'{key}:{as_typed(one)}' for key, one in value.items())}}}"
     return str(value)

@@ -46,8 +46,8 @@ _LONGEST_NAME = 200
 _DEEPEST = 20
 _SHOWN = 200
 _NAME = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:-]*")
-_ADDED = frozenset({"experiment", "sweep", "launcher"})
-"""Groups that no job needs a choice of: one is added with a plus."""
+ADDED = frozenset({"experiment", "sweep", "launcher"})
+"""Groups that no job needs a choice of: Hydra wants a plus before them."""
 
 _HYDRA_GROUPS = ("launcher", "sweeper", "job_logging", "hydra_logging", "help", "env", "output")
 
@@ -76,6 +76,16 @@ def groups(conf: Path) -> dict[str, list[str]]:
         for folder in sorted(conf.iterdir())
         if folder.is_dir()
     }
+
+
+def with_plus(items: Sequence[str]) -> list[str]:
+    """The arguments with a plus before ``experiment=``, ``sweep=`` and ``launcher=``.
+
+    Hydra asks for it because the defaults name none of these groups, and takes nothing else
+    by such a name. In other projects the defaults do, and people are used to leaving it out.
+    """
+    bare = tuple(f"{group}=" for group in ADDED)
+    return [f"+{item}" if item.startswith(bare) else item for item in items]
 
 
 def read(items: Sequence[str], conf: Path, options: Callable[[], Sequence[str]]) -> list[Override]:
@@ -167,7 +177,7 @@ def _unreadable(item: str, options: Sequence[str]) -> str:
         return f"{shown} is not an option with a value, name=value: {hint}"
     if _field(plain) is None and plain not in options and not name.startswith(("+", "hydra.")):
         near = near_name(name, options)
-        hint = f"did you mean {near}?" if near else "python -m bcadv.run --help lists them all."
+        hint = f"did you mean {near}?" if near else "bcadv run --help lists them all."
         return f"unknown option {shorten(name, _SHOWN)}: {hint}"
     if value == "~" or value.startswith("~/"):
         try:
@@ -253,11 +263,8 @@ def _check_group(override: Override, known: Mapping[str, Sequence[str]], *, more
     choices = f"{key} can be {', '.join(known[key])}"
     if override.type == OverrideType.DEL:
         raise BcadvError(f"{line} cannot be used: {choices}, and one of them is needed.")
-    if override.type in {OverrideType.ADD, OverrideType.FORCE_ADD} and key not in _ADDED:
+    if override.type in {OverrideType.ADD, OverrideType.FORCE_ADD} and key not in ADDED:
         raise BcadvError(f"{line} cannot be used: write {line.lstrip('+')}, where {choices}.")
-    if override.type == OverrideType.CHANGE and key in _ADDED:
-        line_with = shorten(f"+{line}", _SHOWN)
-        raise BcadvError(f"{line} cannot be used: write {line_with}, where {choices}.")
     value = override.value()
     values: list[Any]
     if isinstance(value, ChoiceSweep):

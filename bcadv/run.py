@@ -6,7 +6,6 @@ before anything heavy is imported, and `resume=true` goes on in the folder of th
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import sys
@@ -24,17 +23,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bcadv import sweep
+from bcadv import help, hydra_patches, sweep
 from bcadv.config import Config, validate
 from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names, owners
 from bcadv.options import register
-from bcadv.overrides import count_jobs, quoted, read, settled, twice
+from bcadv.overrides import count_jobs, quoted, read, settled, twice, with_plus
 from bcadv.sweep import Sweep
 from bcadv.text import is_utf8, printable, shorten
 from bcadv.world import started_outside
-
-register()
 
 
 def conf_dir() -> Path:
@@ -42,6 +39,10 @@ def conf_dir() -> Path:
     package = Path(__file__).resolve().parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+register()
+help.register(conf_dir())
 
 
 def resolve(cfg: DictConfig) -> Mapping[str, Any]:
@@ -146,7 +147,7 @@ def precheck(
         BcadvError: when the configuration cannot be used.
     """
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        parsed = read(overrides, conf_dir(), _options)
+        parsed = read(overrides, conf_dir(), every_option)
         for note in twice(parsed) if leading else ():
             sweep.say(note)
         single = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
@@ -177,7 +178,7 @@ def precheck(
     return [*overrides, *more], None
 
 
-def _options() -> list[str]:
+def every_option() -> list[str]:
     """The names of all options, whichever files of the conf tree are chosen."""
     composed = option_names(OmegaConf.to_container(compose("config"), resolve=False))
     return sorted({*composed, *owners(conf_dir())})
@@ -273,10 +274,8 @@ def main() -> None:
     """Runs the command line."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # Python 3.14 checks help texts and refuses the lazy one that Hydra 1.3 passes.
-    container: Any = argparse._ActionsContainer
-    if hasattr(container, "_check_help"):
-        container._check_help = lambda self, action: None
+    hydra_patches.apply()
+    sys.argv[1:] = with_plus(sys.argv[1:])
     planned: Sweep | None = None
     try:
         overrides = [item for item in sys.argv[1:] if item not in MULTIRUN]
@@ -294,7 +293,7 @@ def main() -> None:
             # Shown, not run; what cannot be read is answered all the same.
             given = [item for item in overrides if "=" in item and not item.startswith("-")]
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                read(given, conf_dir(), _options)
+                read(given, conf_dir(), every_option)
         # With nothing missing, workers or a cluster would be started only to be stopped.
         if planned is None or planned.missing():
             with planned.watched() if planned else nullcontext():
@@ -322,7 +321,7 @@ def _explain(error: Exception) -> NoReturn:
         complain(str(error))
     if isinstance(error, HydraException | OmegaConfBaseException):
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            known = _options()
+            known = every_option()
         complain(explain(error, known, owners(conf_dir())))
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         where = "" if error.filename is None else f" ({error.filename})"

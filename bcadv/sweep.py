@@ -49,7 +49,8 @@ _MOST_NAMED = 10
 
 _NOT_MEASURING = {
     *("report", "tracking", "run.py", "sweep.py", "explain.py", "options.py", "conf"),
-    *("console.py", "text.py", "resume.py", "overrides.py", "files.py"),
+    *("console.py", "text.py", "resume.py", "overrides.py", "files.py", "hydra_patches.py"),
+    *("help.py", "arguments.py", "cli", "__main__.py"),
 }
 
 

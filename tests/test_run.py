@@ -73,7 +73,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["sigam=0.1"], "did you mean sigma?"),
     (["++a.b.c=1"], "unknown option a"),
     (["hydra=1"], "one of Hydra's options"),
-    (["hydra.foo=1"], "unknown option hydra.foo: python"),
+    (["hydra.foo=1"], "unknown option hydra.foo: bcadv run --help"),
     # Groups take the name of one of their files.
     (["trainer=[1,2]"], "trainer can be default"),
     (["data=5"], "breakhis, folder, synthetic"),
@@ -85,7 +85,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["model=[]"], "model can be densenet121"),
     (["paths=5"], "paths can be default"),
     (["paths={outputs: x}"], "paths can be default"),
-    (["experiment=baseline"], "write +experiment=baseline"),
+    (["experiment=nope"], "experiment can be baseline, defense"),
+    (["experiment"], "name=value"),
     (["+experiment=[baseline,defense]"], "add -m and write +experiment=baseline,defense"),
     (["+sweep=nope"], "epsilon, epsilon_sigma, seed, sigma"),
     (["hydra.launcher=foo"], "write hydra/launcher=foo"),

@@ -48,10 +48,13 @@ class BreakHisData(DataConfig):
     magnification: Literal[40, 100, 200, 400] | None = Field(
         default=100, description="Give 40, 100, 200, 400, or null for all."
     )
+    """Which images by their magnification."""
     subtypes: Literal["paper", "all"] | tuple[str, ...] = Field(
         default="paper", description="Give paper, all, or a list such as [A,F,DC]."
     )
+    """Which tumours: the paper's are all benign ones and ductal carcinoma."""
     target: Target = Field(default="malignancy", description="Give malignancy or subtype.")
+    """What the classes are: benign and malignant, or the subtypes."""
 
     def check(self) -> None:
         """Missing images and unknown subtypes."""

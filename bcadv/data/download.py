@@ -1,4 +1,4 @@
-"""Fetches BreakHis and proves that it is whole: ``python -m bcadv.data.download``.
+"""Fetches BreakHis and proves that it is whole: ``bcadv data download=data/breakhis``.
 
 Imports no torch, so the command starts at once.
 
@@ -8,7 +8,6 @@ Image Classification", IEEE Transactions on Biomedical Engineering 63(7), 2016.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
 import io
@@ -21,11 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 from filelock import FileLock
 from rich.console import Console
 from rich.progress import Progress
 
+from bcadv.arguments import FILE, FOLDER, HELP, TEXT, Command, Option, from_flags
 from bcadv.data.breakhis import OFFICIAL_COUNTS
 from bcadv.data.records import image_files, parse_name
 from bcadv.errors import BcadvError
@@ -33,7 +34,7 @@ from bcadv.fetch import ChecksumError, DownloadError, download
 
 ARCHIVE_URL = "http://www.inf.ufpr.br/vri/databases/BreaKHis_v1.tar.gz"
 FOLDS_URL = "http://www.inf.ufpr.br/vri/databases/mkfold.tar.gz"
-"""The official fold lists. The address was not verified, hence ``--folds-url``."""
+"""The official fold lists. The address was not verified, hence ``folds_url=``."""
 
 TREE = "BreaKHis_v1"
 FOLDS = "folds"
@@ -126,7 +127,7 @@ def missing_data_message(root: Path) -> str:
     """Says that no BreakHis images were found under ``root``, and what to do about it."""
     return (
         f"No BreakHis images under {root}: fetch them (about 4 GB) with `make data`, that is "
-        f"`python -m bcadv.data.download --root {root}`, or set data.root to the folder that "
+        f"`bcadv data download={root}`, or set data.root to the folder that "
         f"holds {TREE} or the SOB_*.png files. data=synthetic needs no images, but it is a "
         "deliberate choice and never a stand-in for real ones."
     )
@@ -175,7 +176,7 @@ def make_available(
             _install_folds(root / FOLDS, folds_url, inventory, progress)
     except OSError as error:
         raise BcadvError(
-            f"Cannot write the data set to {root} ({error}); choose another --root."
+            f"Cannot write the data set to {root} ({error}); choose another folder."
         ) from error
     return tree
 
@@ -185,7 +186,7 @@ def _require_complete(tree: Path, inventory: Inventory) -> None:
     if not inventory.holds(names):
         raise BcadvError(
             f"{tree} exists but is not the complete data set ({inventory.difference(names)}). "
-            "Move it away and run again, or choose another --root; a subset needs no download, "
+            "Move it away and run again, or choose another folder; a subset needs no download, "
             "point data.root at it."
         )
 
@@ -195,7 +196,7 @@ def _install_tree(
 ) -> None:
     archive = by_hand or tree.with_name(f"{TREE}.tar.gz")
     if by_hand is not None and not by_hand.is_file():
-        raise BcadvError(f"No archive at {by_hand}; --archive takes the path of {TREE}.tar.gz.")
+        raise BcadvError(f"No archive at {by_hand}; archive= takes the path of {TREE}.tar.gz.")
     to_fetch = 0 if archive.is_file() else inventory.archive_bytes
     _require_space(tree.parent, to_fetch + inventory.unpacked_bytes)
     if by_hand is None:
@@ -207,7 +208,7 @@ def _install_tree(
         if not inventory.holds(names):
             raise BcadvError(
                 f"{archive} is not the complete data set ({inventory.difference(names)}). "
-                "Delete it to fetch it again, or give another one with --url or --archive."
+                "Delete it to fetch it again, or give another one with url= or archive=."
             )
         inner = folder / TREE
         (inner if inner.is_dir() else folder).rename(tree)
@@ -235,7 +236,7 @@ def _fetch_archive(url: str, archive: Path, progress: bool) -> str:
             f"{record} if the authors have published another one."
         ) from error
     except DownloadError as error:
-        raise BcadvError(f"{error} --archive takes one from another place.") from error
+        raise BcadvError(f"{error} archive= takes one from another place.") from error
 
 
 def _install_folds(folds: Path, url: str, inventory: Inventory, progress: bool) -> None:
@@ -247,7 +248,7 @@ def _install_folds(folds: Path, url: str, inventory: Inventory, progress: bool) 
     except DownloadError as error:
         _say(
             f"Warning: the official fold lists are missing, only the official folds need them. "
-            f"Put {FOLD_LISTS[0]} to {FOLD_LISTS[-1]} into {folds}, or give --folds-url. {error}",
+            f"Put {FOLD_LISTS[0]} to {FOLD_LISTS[-1]} into {folds}, or give folds_url=. {error}",
             style="yellow",
         )
         return
@@ -261,7 +262,7 @@ def _install_folds(folds: Path, url: str, inventory: Inventory, progress: bool) 
         if fault is not None:
             raise BcadvError(
                 f"{archive} does not hold the official fold lists: {fault}. Delete it and give "
-                f"another one with --folds-url, or put the lists into {folds} by hand."
+                f"another one with folds_url=, or put the lists into {folds} by hand."
             )
         folds.mkdir(exist_ok=True)
         for name in FOLD_LISTS:
@@ -287,7 +288,7 @@ def _require_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise BcadvError(
             f"{folder} has {free / 1e9:.1f} GB free and the data set needs about "
-            f"{needed / 1e9:.1f} GB; free some space or choose another --root."
+            f"{needed / 1e9:.1f} GB; free some space or choose another folder."
         )
 
 
@@ -400,32 +401,50 @@ class _BoundedReader(io.RawIOBase):
         return self._content.tell()
 
 
+OPTIONS = (
+    Option("archive", FILE, "An image archive of BreakHis that was fetched by hand."),
+    Option("url", TEXT, "The image archive of BreakHis.", ARCHIVE_URL),
+    Option("folds_url", TEXT, "The official fold lists of BreakHis.", FOLDS_URL),
+)
+"""Where BreakHis comes from."""
+
+COMMAND = Command(
+    "python -m bcadv.data.download",
+    "Fetches BreakHis (about 4 GB), unpacks it safely and checks that it is complete. After an "
+    "interruption the same command goes on where it stopped.",
+    (Option("root", FOLDER, "Where it goes.", Path("data/breakhis")), *OPTIONS),
+)
+
+
+def fetch(root: Path, options: Mapping[str, Any]) -> int:
+    """Fetches BreakHis as `OPTIONS` say; returns the exit status, 130 when stopped.
+
+    Raises:
+        BcadvError: as `make_available`.
+    """
+    try:
+        make_available(root, **{option.name: options[option.name] for option in OPTIONS})
+    except KeyboardInterrupt:
+        _say("Stopped; run the same command again to go on.")
+        return 130
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
     That is 0 when the data set is complete, 2 on what the user can mend, and 130 when stopped.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m bcadv.data.download",
-        description="Fetch BreakHis (about 4 GB), unpack it safely and check that it is complete. "
-        "Run it again after an interruption: it goes on where it stopped.",
-    )
-    parser.add_argument("--root", type=Path, default=Path("data/breakhis"), help="where it goes")
-    parser.add_argument("--url", default=ARCHIVE_URL, help="the image archive")
-    parser.add_argument("--folds-url", default=FOLDS_URL, help="the official fold lists")
-    parser.add_argument("--archive", type=Path, help="an image archive fetched by hand")
-    chosen = parser.parse_args(arguments)
+    given = from_flags(sys.argv[1:] if arguments is None else arguments)
+    if not HELP.isdisjoint(given):
+        sys.stdout.write(f"{COMMAND.help()}\n")
+        return 0
     try:
-        make_available(
-            chosen.root, url=chosen.url, folds_url=chosen.folds_url, archive=chosen.archive
-        )
+        options, _ = COMMAND.parse(given)
+        return fetch(options["root"], options)
     except BcadvError as error:
         _say(str(error), style="red")
         return 2
-    except KeyboardInterrupt:
-        _say("Stopped; run the same command again to go on.")
-        return 130
-    return 0
 
 
 if __name__ == "__main__":

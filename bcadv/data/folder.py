@@ -26,7 +26,10 @@ class FolderData(DataConfig):
     group_regex: str | None = Field(
         default=None, description="Give a regular expression with one group."
     )
+    """Finds the patient in a file's name: its one group, or the group named patient; null: unknown.
+    """
     positive: tuple[str, ...] | None = Field(default=None, description="Give class names.")
+    """Classes that count as the disease; null: the second of two."""
 
     def check(self) -> None:
         """A missing folder, and a regular expression that is none."""

@@ -16,9 +16,13 @@ class SyntheticData(breakhis.BreakHisData):
 
     source: str = "synthetic"
     patients: int = Field(default=40, ge=8, le=500, description="Give 8 to 500 patients.")
+    """Patients to paint."""
     images_per_patient: int = Field(default=12, ge=1, le=200, description="Give 1 to 200 images.")
+    """Images of each."""
     height: int = Field(default=92, ge=32, le=2000, description="Give 32 to 2000 pixels.")
+    """Height of an image in pixels."""
     width: int = Field(default=140, ge=32, le=2000, description="Give 32 to 2000 pixels.")
+    """Width of an image in pixels."""
 
     def check(self) -> None:
         """Unknown subtypes; what is missing is painted."""

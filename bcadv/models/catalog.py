@@ -44,13 +44,16 @@ class DenseNetConfig(ModelConfig):
     """The shape of a DenseNet (Huang et al. 2017)."""
 
     growth_rate: int = Field(default=32, ge=1, le=512, description="Give 1 to 512 channels.")
+    """Channels that each layer adds."""
     block_config: tuple[Annotated[int, Field(ge=1, le=512)], ...] = Field(
         default=(6, 12, 24, 16),
         min_length=1,
         max_length=10,
         description="Give layers per block, 1 to 512 in up to 10 blocks.",
     )
+    """Layers of each dense block; (6, 12, 24, 16) is DenseNet121."""
     init_features: int = Field(default=64, ge=1, le=4096, description="Give 1 to 4096 channels.")
+    """Channels of the first convolution."""
 
     def least_side(self, batch_size: int) -> tuple[int, str]:
         """Each block halves the image, and BatchNorm needs more than one value per channel."""

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from bcadv.console import label, say
 from bcadv.errors import BcadvError
 from bcadv.report.console import console_comparison
-from bcadv.report.page import PREVALENCE, write_study
+from bcadv.report.options import COMMAND, OUTPUTS
+from bcadv.report.page import write_study
 from bcadv.study.jobs import Job, default_jobs, find_jobs
 from bcadv.study.study import build_study
-
-OUTPUTS = Path("outputs")
 
 
 @dataclass(frozen=True)
@@ -41,40 +41,21 @@ def parse(arguments: Sequence[str]) -> Arguments:
     Raises:
         BcadvError: an unknown argument, a folder that is not there, a prevalence outside (0, 1).
     """
-    runs: list[Path] = []
-    out, prevalence = OUTPUTS / "report", PREVALENCE
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if name not in {"runs", "out", "prevalence"} or not equals or not value:
-            raise BcadvError(
-                f"Unknown argument {argument!r}; runs=DIR, out=DIR and prevalence=NUMBER are "
-                "understood."
-            )
-        if name == "runs":
-            runs.append(Path(value))
-        elif name == "out":
-            out = Path(value)
-        else:
-            prevalence = _prevalence(value)
-    for root in runs or [OUTPUTS]:
-        if not root.is_dir():
-            raise BcadvError(f"There is no folder {root}; name a folder of jobs: runs=DIR.")
+    return arguments_of(COMMAND.parse(arguments)[0])
+
+
+def arguments_of(options: Mapping[str, Any]) -> Arguments:
+    """The options of `COMMAND` as a report takes them.
+
+    Raises:
+        BcadvError: there are no jobs to look for, or the page cannot be written there.
+    """
+    if not options["runs"] and not OUTPUTS.is_dir():
+        raise BcadvError(f"There is no folder {OUTPUTS}; name a folder of jobs: runs=DIR.")
+    out = options["out"]
     if out.exists() and not out.is_dir():
         raise BcadvError(f"{out} is no folder; name another: out=DIR.")
-    return Arguments(tuple(runs), out, prevalence)
-
-
-def _prevalence(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1:
-        raise BcadvError(
-            f"prevalence={value} is no share of patients; give a number between 0 and 1, such as "
-            "prevalence=0.1."
-        )
-    return number
+    return Arguments(options["runs"], out, options["prevalence"])
 
 
 def remake(arguments: Arguments, jobs: Sequence[Job]) -> str:

@@ -28,9 +28,6 @@ from bcadv.study.jobs import Job
 from bcadv.study.study import Study, build_study
 from bcadv.text import shown
 
-PREVALENCE = 0.1
-"""Share of patients with the disease that consequences are stated at, unless another is named."""
-
 MARKDOWN = "report.md"
 TABLES = "tables"
 

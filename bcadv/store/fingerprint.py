@@ -39,6 +39,7 @@ NOT_FOLLOWED = {
     "errors": "words",
     "mistakes": "words",
     "section": "options count by their values",
+    "sections": "options count by their values",
     "fetch": "weights count by their checksum",
     "console": "words",
     "text": "words",
@@ -58,7 +59,7 @@ NOT_FOLLOWED = {
     "data.records.parse_name": _CONTENT,
     "data.splits": _CONTENT,
     "data.audit": "tells, and changes nothing",
-    "data.datamodule.split": _CONTENT,
+    "data.parts": _CONTENT,
 }
 """Modules and definitions that a training uses and that do not name it, and why."""
 

@@ -1,4 +1,4 @@
-"""`python -m bcadv.tracking.sync`: uploads the finished jobs that MLflow lacks.
+"""`bcadv sync`, `python -m bcadv.tracking.sync`: uploads the finished jobs that MLflow lacks.
 
 Result files are the truth; what MLflow has of them is left as it is, so that running it again
 does nothing.
@@ -6,22 +6,24 @@ does nothing.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from rich.console import Console
 
+from bcadv.arguments import FOLDER, HELP, TEXT, Command, Option, from_flags
+from bcadv.console import label, say
 from bcadv.errors import BcadvError
 from bcadv.results.files import HISTORY, RESULTS, unharmed
 from bcadv.results.schema import read_result
 from bcadv.store.models import REFERENCE, Entry, job_folders
+from bcadv.text import printable
 from bcadv.tracking import record as records
 from bcadv.tracking.record import Record, RunRecord
 from bcadv.tracking.run import Files, attach, is_deleted, locate
@@ -31,6 +33,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _LOCK = ".sync.lock"
+
+COMMAND = Command(
+    "bcadv sync",
+    "Uploads the finished jobs that MLflow lacks, as after a time without a server. Doing it twice "
+    "does no harm.",
+    (
+        Option("outputs", FOLDER, "The folder that holds the jobs.", Path("outputs")),
+        Option("uri", TEXT, "Of an MLflow server or database. Default: of each job its own."),
+    ),
+    (("bcadv sync uri=http://127.0.0.1:5000", "everything to one server"),),
+)
 
 
 @dataclass
@@ -68,7 +81,7 @@ def sync(outputs: Path, uri: str | None = None) -> Outcome:
         BcadvError: there is no such folder, or a store cannot be reached.
     """
     if not outputs.is_dir():
-        raise BcadvError(f"--outputs {outputs} is not a folder: name the one that holds the jobs.")
+        raise BcadvError(f"outputs={outputs} is not a folder: name the one that holds the jobs.")
     outcome = Outcome()
     jobs: list[tuple[Path, Record]] = []
     for folder in _folders(outputs):
@@ -111,7 +124,7 @@ def _reach(
     except Exception as error:  # whatever a server, a proxy or a database may say
         raise BcadvError(
             f"MLflow at {public(uri or store_uri(outputs))} cannot be used "
-            f"({first_line(error)}): start it, or name another with --uri. Nothing is lost: all "
+            f"({first_line(error)}): start it, or name another with uri=. Nothing is lost: all "
             f"results stand below {outputs}."
         ) from error
 
@@ -170,25 +183,19 @@ def _checkpoint(folder: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bcadv.tracking.sync",
-        description="Uploads the finished jobs that MLflow lacks. Doing it twice does no harm.",
-    )
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the output folder")
-    parser.add_argument("--uri", help="of an MLflow server or database; default: each job's own")
-    chosen = parser.parse_args(arguments)
-    console = Console(stderr=True, soft_wrap=True)
-    try:
-        outcome = sync(chosen.outputs, chosen.uri)
-    except BcadvError as error:
-        sys.stderr.write(f"bcadv: {error}\n")
-        return 2
+def run(options: Mapping[str, Any], others: Sequence[str]) -> int:
+    """Uploads, and says what became of each job; returns the exit status.
+
+    Raises:
+        BcadvError: there is no such folder, or a store cannot be reached.
+    """
+    outputs = options["outputs"]
+    outcome = sync(outputs, options["uri"])
+    console = Console(stderr=True)
     for folder in outcome.uploaded:
-        console.print(f"uploaded {folder}", highlight=False)
+        say(console, f"uploaded {folder}")
     for folder, reason in outcome.failed:
-        console.print(f"[bold red]NOT UPLOADED[/]: {folder} ({reason})", highlight=False)
+        label(console, "NOT UPLOADED", "bold red", f"{folder} ({reason})")
     counts: dict[str, Sequence[object]] = {
         "uploaded": outcome.uploaded,
         "there already": outcome.present,
@@ -198,8 +205,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "failed": outcome.failed,
     }
     said = ", ".join(f"{len(found)} {what}" for what, found in counts.items() if found)
-    console.print(f"{said or f'there are no jobs below {chosen.outputs}'}.", highlight=False)
+    say(console, f"{said or f'there are no jobs below {outputs}'}.")
     return 1 if outcome.failed else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    given = from_flags(sys.argv[1:] if arguments is None else arguments)
+    if not HELP.isdisjoint(given):
+        sys.stdout.write(f"{COMMAND.help()}\n")
+        return 0
+    try:
+        return run(*COMMAND.parse(given))
+    except BcadvError as error:
+        sys.stderr.write(f"bcadv: {printable(str(error))}\n")
+        return 2
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from bcadv.tracking.run import FAILURE_TAG, Files, Run, attach, is_deleted, loca
 from bcadv.tracking.store import connect, first_line, public, store_uri
 
 if TYPE_CHECKING:
-    from bcadv.config import TrackingConfig
+    from bcadv.sections import TrackingConfig
 from bcadv.store.fingerprint import flatten
 
 log = logging.getLogger(__name__)

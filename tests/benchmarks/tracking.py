@@ -16,7 +16,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bcadv.config import TrackingConfig
+from bcadv.sections import TrackingConfig
 from bcadv.tracking import Tracker, prepare, store_uri
 from tests.benchmarks.measure import Options, Row, Timed
 from tests.results.made import result

@@ -243,7 +243,7 @@ def test_missing_folds_are_a_warning(
     said = capsys.readouterr().err
     assert "Warning" in said
     assert str(tree.parent / "folds") in said
-    assert "--folds-url" in said
+    assert "folds_url=" in said
     server.requests.clear()
     install()
     assert [seen.path for seen in server.requests] == ["/folds"]
@@ -383,7 +383,7 @@ def test_the_command_starts_without_torch() -> None:
 
 def test_the_message_for_missing_data_names_both_ways(tmp_path: Path) -> None:
     said = missing_data_message(tmp_path)
-    way = f"python -m bcadv.data.download --root {tmp_path}"
+    way = f"bcadv data download={tmp_path}"
     for part in (str(tmp_path), "make data", way, "data.root", "BreaKHis_v1", "data=synthetic"):
         assert part in said
 

@@ -1,0 +1,1 @@
+"""The command ``bcadv``: a verb, and options as ``name=value``."""
