@@ -78,8 +78,8 @@ class EvaluationProgress:
             self.meter.pace.reach(self._number * self.batches + batch + 1)
         else:
             self.meter.pace.skip(1)
-        self._passes = 0
-        self._show()
+        self._passes, self._trial = 0, ""
+        self.meter.show(f"evaluation, {batch + 1} of {self.batches} batches done{self._under}")
         self.meter.tell(step=measured)
         if batch + 1 == self.batches:
             self._number += 1
@@ -96,11 +96,14 @@ class EvaluationProgress:
         self._show()
         self.meter.tell()
 
+    @property
+    def _under(self) -> str:
+        return f" under BN {self._variant}" if self.variants > 1 else ""
+
     def _show(self) -> None:
-        under = f" under BN {self._variant}" if self.variants > 1 else ""
         passes = f", pass {self._passes} through the network" if self._passes else ""
         self.meter.show(
-            f"evaluation, batch {self._batch + 1} of {self.batches}{under}",
+            f"evaluation, batch {self._batch + 1} of {self.batches}{self._under}",
             f"{self._trial}{passes}",
         )
 
