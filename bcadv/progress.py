@@ -214,10 +214,12 @@ class Meter:
 
     def _drawn(self) -> RenderableType:
         grid = Table.grid(padding=(0, 1))
+        # The one that gives way where a terminal is narrow.
+        grid.add_column()
+        grid.add_column(width=16, no_wrap=True)
         grid.add_column(no_wrap=True, overflow="ellipsis")
-        grid.add_column(width=16)
-        grid.add_column(no_wrap=True, overflow="ellipsis")
-        begins = Text.assemble((f"{badge()} " if badge() else "", "dim"), printable(self._headline))
+        begins = Text(no_wrap=True, overflow="ellipsis")
+        begins.append(f"{badge()} " if badge() else "", "dim").append(printable(self._headline))
         bar = ProgressBar(total=1.0, completed=self.pace.share)
         grid.add_row(begins, bar, Text(f"{100 * self.pace.share:.0f} %, {self._time()}"))
         detail = Text(printable(self._detail), "dim", no_wrap=True, overflow="ellipsis")

@@ -147,7 +147,8 @@ def obtain(
         with store.claim(name, on_wait):
             if entry.trained is None:
                 _clear_damage(entry, say)
-                near = store.nearest(shape)
+                begun = entry.checkpoint("last").is_file()
+                near = [] if begun else store.nearest(shape)
                 if near:
                     log.info("No stored model fits; the nearest differs in %s.", ", ".join(near))
                 _train(

@@ -189,11 +189,11 @@ def test_a_launcher_does_what_is_missing_whatever_fails_beside_it(
         assert f"{job} The training diverged in epoch 1 of 2" in sweep.said
     assert "Traceback" not in sweep.said
     logs = [sweep.log, *the_sweep(cwd).glob(".submitit/*/*_log.err")]
-    epochs = [
+    told = [
         line for log in logs for line in log.read_text().splitlines() if "epoch 1 of 2: " in line
     ]
-    assert epochs
-    assert all("[2/3 optimizer.lr=0.002] epoch" in line for line in epochs), epochs
+    assert told
+    assert all("[2/3 optimizer.lr=0.002] epoch" in line for line in told), told
     ran = results(the_sweep(cwd) / "1")
     assert ran["training"]["reused"] is False
     assert ran["run"]["job"] == 1

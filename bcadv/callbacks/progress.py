@@ -91,7 +91,7 @@ class TrainingProgress(pl.Callback):
         self.meter.tell()
 
     def _show(self, trainer: pl.Trainer, batches: int, validation: int = 0) -> None:
-        at = f"batch {batches} of {self._batches}"
+        at = f"batch {batches} of {self._batches}" if batches else "first batch"
         if validation:
             at = f"validation batch {validation} of {self._validation}"
         self.meter.show(

@@ -58,7 +58,10 @@ class EvaluationProgress:
         """
         self._variant, self._batch, self._trial = variant, 0, ""
         if variant != "as_trained":
-            self.meter.show(f"estimating BatchNorm statistics on {variant} training images")
+            self.meter.show(
+                f"evaluation{self._under}",
+                f"estimating BatchNorm statistics on {variant} training images",
+            )
         with self.meter.pace.stopped():
             yield
 
