@@ -73,12 +73,11 @@ def task(cfg: DictConfig) -> None:
         with sweep.own(folder) if in_sweep else nullcontext():
             badge = "" if number is None else sweep.badge_of(folder, number)
             if (in_sweep or config.resume) and sweep.finished(folder, raw):
-                what = badge or "This job"
-                sweep.say(f"{what} had ended before and is used as it is: {folder}")
+                sweep.say(f"finished before; used as it is: {folder}", badge or "bcadv:")
                 return
             (folder / sweep.FAILED).unlink(missing_ok=True)
             if badge:
-                sweep.say(f"{badge} {opening(config)}")
+                sweep.say(opening(config), badge)
             from bcadv.console import warnings_logged
             from bcadv.job import run
             from bcadv.results.origin import Origin

@@ -205,7 +205,7 @@ class Sweep:
             raise BcadvError("\n".join(sorted(mistakes)))
         wrong = [(n, job.mistake) for n, job in enumerate(self.jobs) if job.mistake is not None]
         for number, mistake in wrong[:_MOST_NAMED]:
-            say(f"{self.badge(number)} cannot run: {mistake} The other jobs go on.")
+            say(f"cannot run: {mistake} The other jobs go on.", self.badge(number))
         if len(wrong) > _MOST_NAMED:
             say(f"and {len(wrong) - _MOST_NAMED} more jobs cannot run.")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -251,8 +251,9 @@ class Sweep:
                 if told.get(number) != when and self.jobs[number].mistake is None:
                     place = self.folder / str(number) / FAILED
                     say(
-                        f"{self.badge(number)} failed: {_first_line(place)} "
-                        f"The other jobs go on; the whole cause: {place}"
+                        f"failed: {_first_line(place)} The other jobs go on; the whole cause: "
+                        f"{place}",
+                        self.badge(number),
                     )
                     told[number] = when
 
@@ -406,6 +407,11 @@ def _first_line(path: Path) -> str:
         return "was not run, or was stopped"
 
 
-def say(message: str) -> None:
-    """A message on standard error, from whatever process."""
-    write_line(f"bcadv: {printable(shorten(message))}")
+def say(message: str, by: str = "bcadv:") -> None:
+    """A message on standard error, from whatever process.
+
+    Args:
+        message: of several lines or one.
+        by: whose it is; the badge of a job.
+    """
+    write_line(f"{by} {printable(shorten(message))}")

@@ -53,7 +53,7 @@ def _table(lines: Sequence[Line], folder: Path, *, intervals: bool) -> Table:
     interval = " [95 % interval]" if intervals and results else ""
     made = Table(
         title=Text(shown(f"Accuracy (%){interval} of each job in {folder}")),
-        caption=Text(shown(_caption(results)), justify="left"),
+        caption=Text(shown(_caption(results), keep="\n"), justify="left"),
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         show_edge=False,

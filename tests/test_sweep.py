@@ -179,7 +179,8 @@ def test_every_line_says_whose_it_is_and_a_table_ends_the_sweep(swept: tuple[Pat
         assert [line for line in lines if line.startswith(f"{badge}{what}")]
     for number, (px, sigma) in enumerate(GRID_RUN):
         [row] = [line.split() for line in lines[end:] if line.split()[:1] == [str(number + 1)]]
-        measured = {r["condition"]: r for r in results(the_sweep(swept[0]) / str(number))["rows"]}
+        rows = results(the_sweep(swept[0]) / str(number))["rows"]
+        measured = {r["condition"]: r for r in rows if r["batchnorm"] == "as_trained"}
         clean, attacked = (
             f"{100 * measured[name]['metrics']['accuracy']['value']:.1f}"
             for name in ("clean", f"fgsm_linf_{px}")

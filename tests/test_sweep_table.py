@@ -60,7 +60,7 @@ def test_each_job_has_its_settings_and_its_worst_numbers() -> None:
     assert cells(said, 3) == ["3", "0.2", "failed", "2"]
     assert cells(said, 4) == ["4", "0.3", "2", "not", "run", "3"]
     assert "outputs/sweeps/it" in text
-    assert "as_trained" in text
+    assert "BatchNorm statistics: as_trained;" in text
     assert "99.0" not in text
 
 

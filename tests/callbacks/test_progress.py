@@ -25,7 +25,7 @@ class Line(pl.LightningModule):
         self.net = nn.Linear(1, 1)
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        loss = self.net(batch).square().mean()
+        loss: Tensor = self.net(batch).square().mean()
         self.log("train_loss", loss.detach() * 0 + 0.5, on_step=False, on_epoch=True)
         return loss
 
