@@ -13,7 +13,14 @@ from contextlib import contextmanager
 from functools import cache
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    ConsoleRenderable,
+    NewLine,
+    RenderHook,
+    RenderResult,
+)
 from rich.control import Control
 from rich.segment import Segment
 from rich.text import Text
@@ -78,8 +85,8 @@ class _Badges(RenderHook):
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         worn = badge()
-        # Mere movements of the cursor, as those of a bar, are no lines.
-        if not worn or all(isinstance(each, Control | Bare) for each in renderables):
+        # Mere movements of the cursor, such as a bar's, are no lines.
+        if not worn or all(isinstance(each, Control | NewLine | Bare) for each in renderables):
             return renderables
         return [_Badged(worn, renderables)]
 

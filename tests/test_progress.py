@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from bcadv import progress
-from bcadv.badge import write_line
+from bcadv.badge import worn, write_line
+from bcadv.console import terminal
 from bcadv.progress import Meter, Pace, duration
 
 
@@ -125,11 +126,15 @@ def test_a_long_work_fills_no_log(caplog: pytest.LogCaptureFixture, clock: Clock
     assert said[0].endswith("1 min 40 s gone, about 11 h 5 min left")
 
 
+def _terminal(stream: io.StringIO) -> Console:
+    return Console(file=stream, force_terminal=True, width=80, _environ={})
+
+
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """A terminal of 80 columns."""
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=True, width=80, _environ={})
+    console = _terminal(stream)
     monkeypatch.setattr(progress, "terminal", lambda: console)
     monkeypatch.setattr(progress, "on_terminal", lambda: True)
     return stream
@@ -183,3 +188,16 @@ def test_what_may_end_early_takes_at_most_so_long(
         meter.pace.reach(1)
         meter.tell(step=True)
     assert "at most about 50 s left" in caplog.text
+
+
+def test_a_bar_that_goes_leaves_no_badge_behind(clock: Clock) -> None:
+    stream = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bcadv.console.Console", lambda **_: _terminal(stream))
+        terminal.cache_clear()
+        patch.setattr(progress, "on_terminal", lambda: True)
+        with worn("[1/2]"), Meter(clock=clock) as meter:
+            meter.show("epoch 1 of 4")
+    terminal.cache_clear()
+    drawn = stream.getvalue()
+    assert drawn.count("[1/2]") == drawn.count("epoch 1 of 4") > 0
