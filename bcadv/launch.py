@@ -223,7 +223,6 @@ def _work(
         signal.signal(signal.SIGINT, _only_once)
         if log is not None:
             queue, level, shows = log
-            # First, for the queue's handler makes a record ready for its journey.
             if shows:
                 logging.getLogger().addHandler(Lines())
                 logging.captureWarnings(True)
