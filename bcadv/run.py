@@ -212,7 +212,8 @@ def _precheck_sweep(cfg: DictConfig, overrides: list[Override], line: list[str])
     count_jobs(overrides, grid)
     parsed = parser.parse_overrides([*params, *line])
     [batch] = BasicSweeper.split_arguments(parsed, None)
-    sweep.say(f"a sweep of {len(batch)} jobs; looking at the settings of each.")
+    jobs_of = "1 job" if len(batch) == 1 else f"{len(batch)} jobs"
+    sweep.say(f"a sweep of {jobs_of}; looking at the settings of each.")
     jobs = [sweep.judge(job, settings(compose_job(job))) for job in batch]
     if cfg.hydra.job.chdir:
         for job in jobs:
