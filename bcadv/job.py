@@ -22,7 +22,7 @@ from bcadv import distributed, hardware
 from bcadv.build import build_injection, build_model, pretrained
 from bcadv.callbacks.record import History
 from bcadv.config import Config
-from bcadv.console import label, say
+from bcadv.console import label, say, terminal
 from bcadv.data import splits
 from bcadv.data.catalog import SOURCES
 from bcadv.data.datamodule import ImageDataModule
@@ -114,7 +114,7 @@ def _assist(config: Config, folder: Path) -> None:
 
 def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
     """The whole of a job."""
-    console = Console(stderr=True)
+    console = terminal()
     started = datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
     _settle(config)
@@ -140,7 +140,8 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
     )
     tracker.start(config.model_dump(mode="json"))
     history = History(folder / HISTORY, tracker.epoch)
-    with _told(tracker, history, console, config.trainer.max_epochs):
+    stage = _Stage(history, config.trainer.max_epochs)
+    with _told(tracker, stage, console):
         trained = obtain(
             config,
             shape,
@@ -156,6 +157,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
         _refer(folder, name, checkpoint)
         if trained.entry.history != folder / HISTORY:
             shutil.copyfile(trained.entry.history, folder / HISTORY)
+        stage.trained = True
         epoch = load(model, trained.entry, config.trainer.checkpoint)
         weights = distributed.tell(digest(model))
         plan = plan_of(config)
@@ -194,7 +196,9 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
         checkpoint,
         statistics(trained.entry, result),
     )
-    console.print(console_table(result))
+    # A sweep ends with a table of all its jobs.
+    if origin.sweep is None:
+        console.print(console_table(result))
     for finding in result.failed():
         said = f"{finding.title}: {finding.evidence}"
         if finding.batchnorm is not None and len(result.model.batchnorm) > 1:
@@ -244,8 +248,29 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0][:300]
 
 
+@dataclass
+class _Stage:
+    """How far a job is.
+
+    Attributes:
+        history: gets the epochs of its training.
+        epochs: that it wants.
+        trained: whether its model is trained.
+    """
+
+    history: History
+    epochs: int
+    trained: bool = False
+
+    @property
+    def words(self) -> str:
+        if self.trained:
+            return "in the evaluation; the batches that are answered are kept"
+        return f"after {len(self.history.rows)} of {self.epochs} epochs"
+
+
 @contextmanager
-def _told(tracker: Tracker, history: History, console: Console, epochs: int) -> Iterator[None]:
+def _told(tracker: Tracker, stage: _Stage, console: Console) -> Iterator[None]:
     """Tells the tracker, and a person who stopped the job, how the work within it ended."""
     try:
         yield
@@ -253,8 +278,8 @@ def _told(tracker: Tracker, history: History, console: Console, epochs: int) -> 
         tracker.interrupt()
         say(
             console,
-            f"Stopped after {len(history.rows)} of {epochs} epochs. The same "
-            "command goes on from there; with resume=true in the same folder.",
+            f"Stopped {stage.words}. The same command goes on from there; with resume=true in "
+            "the same folder.",
         )
         raise
     except Exception as error:

@@ -26,7 +26,9 @@ import torch
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from bcadv import hardware
+from bcadv.badge import badge, worn
 from bcadv.config import Config
+from bcadv.console import Lines
 from bcadv.distributed import joined
 from bcadv.errors import BcadvError
 from bcadv.world import World, started_outside
@@ -102,7 +104,7 @@ def _start(config: Config, function: Callable[..., T], arguments: tuple[Any, ...
                 for rank in range(config.trainer.devices):
                     ours, theirs = context.Pipe(duplex=False)
                     world = World(rank, config.trainer.devices, rank)
-                    more = (config, world, Path(meeting) / "store", theirs, log)
+                    more = (config, world, Path(meeting) / "store", theirs, log, badge())
                     process: BaseProcess = context.Process(
                         target=_work, args=(*more, function, arguments), name=f"process {rank}"
                     )
@@ -189,13 +191,18 @@ def _spawning() -> Iterator[None]:
 
 @contextmanager
 def _logged(context: Any) -> Iterator[Any]:
-    """A queue whose log records go where those of this process go, and the level that counts."""
+    """A queue whose log records go where those of this process go, and the level that counts.
+
+    Beside them, whether the leader shows its records itself: above its own bar.
+    """
     root = logging.getLogger()
     queue = context.Queue()
-    listener = QueueListener(queue, *root.handlers, respect_handler_level=True)
+    others = [handler for handler in root.handlers if not isinstance(handler, Lines)]
+    listener = QueueListener(queue, *others, respect_handler_level=True)
     listener.start()
     try:
-        yield (queue, root.level) if root.handlers else None
+        shows = len(others) < len(root.handlers)
+        yield (queue, root.level, shows) if root.handlers else None
     finally:
         listener.stop()
 
@@ -205,7 +212,8 @@ def _work(
     world: World,
     meeting: Path,
     pipe: Connection,
-    log: tuple[Any, int] | None,
+    log: tuple[Any, int, bool] | None,
+    wearing: str,
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
@@ -214,11 +222,15 @@ def _work(
     if world.rank == 0:
         signal.signal(signal.SIGINT, _only_once)
         if log is not None:
-            logging.getLogger().addHandler(QueueHandler(log[0]))
-            logging.getLogger().setLevel(log[1])
+            queue, level, shows = log
+            if shows:
+                logging.getLogger().addHandler(Lines())
+                logging.captureWarnings(True)
+            logging.getLogger().addHandler(QueueHandler(queue))
+            logging.getLogger().setLevel(level)
     _stay_on_this_machine()
     store = FileStore(str(meeting), world.size)
-    with joined(config, world, store):
+    with joined(config, world, store), worn(wearing):
         try:
             result = function(*arguments)
             # Not send, which would share a tensor's memory with a process about to end.

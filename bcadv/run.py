@@ -24,9 +24,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bcadv import help, hydra_patches, sweep
+from bcadv.badge import worn
 from bcadv.config import Config, validate
 from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names, owners
+from bcadv.opening import opening
 from bcadv.options import register
 from bcadv.overrides import count_jobs, quoted, read, settled, twice, with_plus
 from bcadv.sweep import Sweep
@@ -70,16 +72,20 @@ def task(cfg: DictConfig) -> None:
             _refuse_relative(config)
         # Jobs that were handed to a cluster outlive a command that is killed and begun again.
         with sweep.own(folder) if in_sweep else nullcontext():
+            badge = "" if number is None else sweep.badge_of(folder, number)
             if (in_sweep or config.resume) and sweep.finished(folder, raw):
-                what = "This job" if number is None else f"Job {number}"
-                sweep.say(f"{what} has ended already; its results are in {folder}.")
+                sweep.say(f"finished before; used as it is: {folder}", badge or "bcadv:")
                 return
             (folder / sweep.FAILED).unlink(missing_ok=True)
+            if badge:
+                sweep.say(opening(config), badge)
+            from bcadv.console import warnings_logged
             from bcadv.job import run
             from bcadv.results.origin import Origin
 
             name = folder.parent.name if in_sweep else None
-            run(config, folder, Origin(overrides, sweep.result_key(raw), name, number))
+            with worn(badge), warnings_logged():
+                run(config, folder, Origin(overrides, sweep.result_key(raw), name, number))
     except Exception as error:
         if number is None:
             raise
@@ -167,6 +173,8 @@ def precheck(
             return [*line, f"hydra.sweep.dir={quoted(str(planned.folder))}"], planned
         raw = settings(compose_job(overrides))
     config = validate(raw)
+    if leading:
+        sweep.say(opening(config))
     if cfg.hydra.job.chdir:
         _refuse_relative(config)
     if not config.resume or any(item.startswith("hydra.run.dir") for item in overrides):
@@ -174,6 +182,8 @@ def precheck(
     from bcadv.resume import unfinished
 
     folder = unfinished(raw, config)
+    if leading and folder is not None:
+        sweep.say(f"resume=true: going on in {folder}")
     more = [] if folder is None else [f"hydra.run.dir={quoted(str(folder))}"]
     return [*overrides, *more], None
 
@@ -203,6 +213,8 @@ def _precheck_sweep(cfg: DictConfig, overrides: list[Override], line: list[str])
     count_jobs(overrides, grid)
     parsed = parser.parse_overrides([*params, *line])
     [batch] = BasicSweeper.split_arguments(parsed, None)
+    jobs_of = "1 job" if len(batch) == 1 else f"{len(batch)} jobs"
+    sweep.say(f"a sweep of {jobs_of}; looking at the settings of each.")
     jobs = [sweep.judge(job, settings(compose_job(job))) for job in batch]
     if cfg.hydra.job.chdir:
         for job in jobs:
@@ -310,6 +322,7 @@ def main() -> None:
             cause = (str(error).splitlines() or [""])[0]
             sweep.say(f"the sweep stopped: {type(error).__name__}: {cause}")
     if planned is not None:
+        planned.show()
         summary, status = planned.summary()
         sweep.say(summary)
         sys.exit(status)

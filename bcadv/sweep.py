@@ -22,6 +22,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from bcadv.badge import write_line
 from bcadv.config import Config, canonical, validate
 from bcadv.data.catalog import SOURCES
 from bcadv.data.folder import SUFFIXES
@@ -32,7 +33,7 @@ from bcadv.results.files import RESULTS, unharmed
 from bcadv.results.schema import read_result
 from bcadv.store.code import PACKAGE, version_of_files
 from bcadv.store.fingerprint import digest, flatten
-from bcadv.text import printable, shorten
+from bcadv.text import brief, printable, shorten
 
 FOLDER = "sweeps"
 RECORD = "sweep.json"
@@ -46,11 +47,13 @@ _PLACES = ("data.root", "data.folds_dir", "model.weights_url")
 
 _LOOK_EVERY_S = 0.5
 _MOST_NAMED = 10
+_LONGEST_BADGE = 60
 
 _NOT_MEASURING = {
     *("report", "tracking", "run.py", "sweep.py", "explain.py", "options.py", "conf"),
     *("console.py", "text.py", "resume.py", "overrides.py", "files.py", "hydra_patches.py"),
     *("help.py", "arguments.py", "cli", "__main__.py"),
+    *("badge.py", "opening.py", "progress.py", "sweep_table.py", "study"),
 }
 
 
@@ -187,9 +190,9 @@ class Sweep:
     jobs: tuple[Job, ...]
     begun: bool
 
-    def label(self, number: int) -> str:
-        """What tells a job from the others of the sweep."""
-        return _label([job.overrides for job in self.jobs], number)
+    def badge(self, number: int) -> str:
+        """What tells a job from the others of the sweep, such as ``[3/12 sigma=0.1]``."""
+        return _badge([job.overrides for job in self.jobs], number)
 
     def start(self) -> None:
         """Writes the record, prepares the tracking store, and says what cannot work.
@@ -203,7 +206,7 @@ class Sweep:
             raise BcadvError("\n".join(sorted(mistakes)))
         wrong = [(n, job.mistake) for n, job in enumerate(self.jobs) if job.mistake is not None]
         for number, mistake in wrong[:_MOST_NAMED]:
-            say(f"job {number} ({self.label(number)}) cannot run: {mistake} The other jobs go on.")
+            say(f"cannot run: {mistake} The other jobs go on.", self.badge(number))
         if len(wrong) > _MOST_NAMED:
             say(f"and {len(wrong) - _MOST_NAMED} more jobs cannot run.")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -213,8 +216,8 @@ class Sweep:
         }
         write_atomically(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
         done = self._done()
-        if self.begun:
-            say(f"Going on with {self.folder}: {len(done)} of {len(self.jobs)} jobs are done.")
+        begun = f": {len(done)} of {len(self.jobs)} jobs are done." if self.begun else ""
+        say(f"{'Going on with' if self.begun else 'Results go to'} {self.folder}{begun}")
         tracked = [config for config in usable if config.tracking.enabled]
         if tracked and len(done) < len(self.jobs):
             from bcadv.tracking import prepare
@@ -249,8 +252,9 @@ class Sweep:
                 if told.get(number) != when and self.jobs[number].mistake is None:
                     place = self.folder / str(number) / FAILED
                     say(
-                        f"job {number} ({self.label(number)}) failed: {_first_line(place)} "
-                        f"The other jobs go on; the whole cause: {place}"
+                        f"failed: {_first_line(place)} The other jobs go on; the whole cause: "
+                        f"{place}",
+                        self.badge(number),
                     )
                     told[number] = when
 
@@ -274,6 +278,25 @@ class Sweep:
         record = read(self.folder / str(number))
         return record is None or not any(run.complete for run in record.runs)
 
+    def show(self) -> None:
+        """Prints a row per job: settings, clean and attacked accuracy, folder."""
+        from bcadv.console import terminal
+        from bcadv.sweep_table import Line, table
+
+        done = set(self._done())
+        overrides = [job.overrides for job in self.jobs]
+        lines = [
+            Line(
+                number,
+                dict(item.partition("=")[::2] for item in _own(overrides, number)),
+                read_result(self.folder / str(number) / RESULTS)[0] if number in done else None,
+                failed=self.jobs[number].mistake is not None or number in self._failures(),
+            )
+            for number in range(len(self.jobs))
+        ]
+        console = terminal()
+        console.print(table(lines, self.folder, console))
+
     def summary(self) -> tuple[str, int]:
         """What became of the sweep, and the exit status it deserves."""
         done = self._done()
@@ -281,7 +304,7 @@ class Sweep:
         absent = [number for number in range(len(self.jobs)) if number not in done]
         for number in absent[:_MOST_NAMED]:
             cause = self.jobs[number].mistake or _first_line(self.folder / str(number) / FAILED)
-            lines.append(shorten(f"  job {number} ({self.label(number)}): {cause}", 300))
+            lines.append(shorten(f"  {self.badge(number)} {cause}", 300))
         if len(absent) > _MOST_NAMED:
             lines.append(f"  and {len(absent) - _MOST_NAMED} more")
         missed = sum(self._missed_by_tracker(number) for number in done)
@@ -328,9 +351,26 @@ def _recorded(record: Path, what: str) -> list[Any]:
         return []
 
 
-def _label(jobs: Sequence[Sequence[str]], number: int) -> str:
+def _own(jobs: Sequence[Sequence[str]], number: int) -> list[str]:
+    """The settings that not all jobs share."""
     common = set(jobs[0]).intersection(*jobs[1:])
-    return shlex.join(item for item in jobs[number] if item not in common) or "as it is"
+    return [item for item in jobs[number] if item not in common]
+
+
+def _badge(jobs: Sequence[Sequence[str]], number: int) -> str:
+    settings = printable(brief(shlex.join(_own(jobs, number)), _LONGEST_BADGE))
+    return f"[{number + 1}/{len(jobs)}{f' {settings}' if settings else ''}]"
+
+
+def badge_of(folder: Path, number: int) -> str:
+    """What every line of a job begins with, in whatever process it runs.
+
+    Args:
+        folder: of the job.
+        number: of the job; all that is known where another sweeper than Hydra's own chose it.
+    """
+    jobs = _recorded(folder.parent / RECORD, "overrides")
+    return _badge(jobs, number) if number < len(jobs) else f"[{number + 1}]"
 
 
 def own(folder: Path) -> FileLock:
@@ -368,7 +408,11 @@ def _first_line(path: Path) -> str:
         return "was not run, or was stopped"
 
 
-def say(message: str) -> None:
-    """A message on standard error, from whatever process."""
-    sys.stderr.write(f"bcadv: {printable(shorten(message))}\n")
-    sys.stderr.flush()
+def say(message: str, by: str = "bcadv:") -> None:
+    """A message on standard error, from whatever process.
+
+    Args:
+        message: of several lines or one.
+        by: whose it is; the badge of a job.
+    """
+    write_line(f"{by} {printable(shorten(message))}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import pickle
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,6 @@ from pytorch_lightning.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
     ModelCheckpoint,
-    RichProgressBar,
 )
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -32,12 +30,14 @@ from torch import Tensor, nn
 from bcadv import distributed, hardware
 from bcadv.callbacks.finite import FiniteWeights
 from bcadv.callbacks.inject import NoiseInjection
+from bcadv.callbacks.progress import TrainingProgress
 from bcadv.callbacks.record import History
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.models.sync import WholeBatchNorm
+from bcadv.progress import Meter
 from bcadv.results.files import digest as file_digest
 from bcadv.store.fingerprint import differences
 from bcadv.store.models import Entry, Store, read, save, slim
@@ -147,7 +147,8 @@ def obtain(
         with store.claim(name, on_wait):
             if entry.trained is None:
                 _clear_damage(entry, say)
-                near = store.nearest(shape)
+                begun = entry.checkpoint("last").is_file()
+                near = [] if begun else store.nearest(shape)
                 if near:
                     log.info("No stored model fits; the nearest differs in %s.", ", ".join(near))
                 _train(
@@ -347,6 +348,14 @@ def fit(
         every.append(EMAWeightAveraging(decay=config.trainer.weight_averaging))
     if config.model.compile:
         _compile(model, config)
+    # The leader shows how far it is; the others are as far.
+    meter = (
+        Meter(at_most=config.trainer.early_stopping is not None)
+        if distributed.rank() == 0
+        else None
+    )
+    if meter is not None:
+        every.append(TrainingProgress(meter))
     runner = trainer(
         config,
         every,
@@ -354,18 +363,15 @@ def fit(
         precision=precision,
         plugins=[AtomicCheckpointIO()],
     )
+    checkpoint = _to_go_on_from(folder / "last.ckpt", model, config.trainer.max_epochs)
     try:
-        runner.fit(
-            model,
-            datamodule=data,
-            ckpt_path=_to_go_on_from(folder / "last.ckpt", model),
-            weights_only=True,
-        )
+        with nullcontext() if meter is None else meter:
+            runner.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # how Lightning ends after Ctrl-C
         raise KeyboardInterrupt from None
 
 
-def _to_go_on_from(last: Path, model: Classifier) -> Path | None:
+def _to_go_on_from(last: Path, model: Classifier, epochs: int) -> Path | None:
     """The checkpoint of the last finished epoch, if it can be used."""
     if not last.is_file():
         return None
@@ -380,6 +386,7 @@ def _to_go_on_from(last: Path, model: Classifier) -> Path | None:
     except Exception as error:  # damage shows itself in many ways
         why = _reason(error)
     if not why:
+        log.info("Training goes on after epoch %d of %d.", int(whole["epoch"]) + 1, epochs)
         return last
     log.warning("One cannot go on from %s (%s); training starts at its first epoch.", last, why)
     last.unlink(missing_ok=True)
@@ -405,11 +412,9 @@ def trainer(
         plugins = [*plugins, TorchElasticEnvironment(), WholeBatchNorm()]
     else:
         options["devices"] = 1
-    # A bar needs a terminal to itself; elsewhere `History` writes a line per epoch.
-    bars = sys.stdout.isatty() and os.environ.get("BCADV_PROGRESS") != "lines"
     return pl.Trainer(
-        callbacks=[*([RichProgressBar(leave=False)] if bars else []), *callbacks],
-        enable_progress_bar=bars,
+        callbacks=list(callbacks),
+        enable_progress_bar=False,
         plugins=list(plugins),
         accelerator="gpu" if gpu else "cpu",
         logger=False,

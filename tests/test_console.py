@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import io
+import logging
+import warnings
+from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
-from bcadv.console import label, say
+from bcadv.badge import worn
+from bcadv.console import Lines, label, say, terminal, warnings_logged
 from tests.outside import ACTING, NAMES
 
 
@@ -48,3 +53,83 @@ def test_a_terminal_that_knows_few_characters_gets_escapes() -> None:
     console, stream = _console("ascii")
     label(console, "NOTE", "", "café 肺")
     assert stream.getvalue() == b"NOTE: caf\\xe9 \\u80ba\n"
+
+
+@pytest.fixture
+def speaking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Console]:
+    """This process's own console, of 60 columns and without a past."""
+    monkeypatch.setenv("COLUMNS", "60")
+    terminal.cache_clear()
+    yield terminal()
+    terminal.cache_clear()
+
+
+def test_every_line_of_a_job_bears_its_badge(
+    speaking: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Table("one", "two")
+    table.add_row("1", "2")
+    with worn("[1/2 [red]x=:x:[/]]"):
+        label(speaking, "NOTE", "bold", f"{'x' * 70}\ny", lines=True)
+        speaking.print(table)
+    say(speaking, "after")
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [f"[1/2 [red]x=:x:[/]] NOTE: {'x' * 70}", "[1/2 [red]x=:x:[/]] y"]
+    assert len(lines) == 2 + 5
+    assert all(line.startswith("[1/2 [red]x=:x:[/]] ") for line in lines)
+    assert last == "after"
+
+
+def test_a_long_badge_leaves_a_table_its_digits(
+    speaking: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Table("one", "two")
+    table.add_row("1" * 20, "2" * 20)
+    with worn(f"[1/2 data.root={'x' * 40}]"):
+        speaking.print(table)
+    said = capsys.readouterr().err
+    assert said.count("1") >= 20
+    assert "2" * 20 in said
+    assert all(line.startswith("[1/2] ") for line in said.splitlines())
+
+
+@pytest.fixture
+def logger(speaking: Console) -> Iterator[None]:
+    handler = Lines()
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield
+    root.setLevel(before)
+    root.removeHandler(handler)
+
+
+@pytest.mark.usefixtures("logger")
+def test_log_records_are_lines_and_libraries_keep_their_news_to_themselves(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ours, theirs = logging.getLogger("bcadv.x"), logging.getLogger("bcadvice")
+    with worn("[1/2]"):
+        ours.info("news of %s", "[red]x[/]")
+        ours.warning("a warning")
+        ours.info("shown on the bar", extra={"on_bar": True})
+        theirs.info("their news")
+        theirs.warning("their warning")
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/2] news of [red]x[/]",
+        "[1/2] WARNING: a warning",
+        "[1/2] WARNING: their warning",
+    ]
+
+
+@pytest.mark.usefixtures("logger")
+def test_warnings_are_lines_without_their_place_in_the_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with warnings_logged(), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("the disk is slow: wait", UserWarning, stacklevel=1)
+        warnings.warn("use new_name", FutureWarning, stacklevel=1)
+    assert capsys.readouterr().err == "WARNING: the disk is slow: wait\n"

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bcadv import distributed
+from bcadv.badge import badge, worn
 from bcadv.build import build_injection, build_model
 from bcadv.callbacks.record import History
 from bcadv.config import Config, validate
@@ -166,6 +167,7 @@ class Pair:
     states: list[dict[str, Tensor]]
     kinds: list[set[str]]
     recalibrated: list[dict[str, Tensor]]
+    badges: list[str]
 
 
 def as_one_of_two(config: Config, folder: Path, half_done: Path, half: Path) -> Pair:
@@ -194,7 +196,8 @@ def as_one_of_two(config: Config, folder: Path, half_done: Path, half: Path) -> 
     model = train(config.model_copy(update={"trainer": one_epoch(config)}), half)
     states = distributed.collect(dict(model.state_dict()))
     kinds = distributed.collect({type(m).__name__ for m in model.modules()})
-    return Pair(batchnorm, found, states or [], kinds or [], recalibrated or [])
+    badges = distributed.collect(badge())
+    return Pair(batchnorm, found, states or [], kinds or [], recalibrated or [], badges or [])
 
 
 def one_epoch(config: Config) -> Any:
@@ -240,7 +243,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     logging.getLogger().addHandler(records)
     job = root / "two" / "defense" / "it"
     try:
-        pair = together(two, as_one_of_two, two, job, root / "half_done", root / "half")
+        with worn("[2/3 sigma=0.1]"):
+            pair = together(two, as_one_of_two, two, job, root / "half_done", root / "half")
     finally:
         logging.getLogger().removeHandler(records)
     train(one, root / "half")
@@ -421,6 +425,10 @@ def test_all_processes_end_with_the_same_model(both: Both) -> None:
 
 def test_the_log_of_the_leader_arrives_once(both: Both) -> None:
     assert both.heard.count("heard") == 1
+
+
+def test_the_processes_of_a_job_know_which_it_is(both: Both) -> None:
+    assert both.pair.badges == ["[2/3 sigma=0.1]"] * 2
 
 
 @pytest.fixture

@@ -375,7 +375,7 @@ def test_a_stopped_job_goes_on_to_the_same_weights(
     again = subprocess.run(
         command(tmp_path, "resume=true"), capture_output=True, text=True, cwd=tmp_path, check=True
     )
-    assert "ended already" in again.stderr
+    assert "finished before; used as it is" in again.stderr
     assert (job_folder(tmp_path) / "results.json").read_bytes() == written
 
 

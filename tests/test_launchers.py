@@ -185,9 +185,15 @@ def test_a_launcher_does_what_is_missing_whatever_fails_beside_it(
         shutil.rmtree(scratch, ignore_errors=True)
     assert "1 of 3 jobs are done" in sweep.said
     assert "2 of 3 jobs are done" in sweep.said
-    for job in ("job 2 (optimizer.lr=1e+25) failed:", "job 2 (optimizer.lr=1e+25):"):
+    for job in ("[3/3 optimizer.lr=1e+25] failed:", "[3/3 optimizer.lr=1e+25]"):
         assert f"{job} The training diverged in epoch 1 of 2" in sweep.said
     assert "Traceback" not in sweep.said
+    logs = [sweep.log, *the_sweep(cwd).glob(".submitit/*/*_log.err")]
+    told = [
+        line for log in logs for line in log.read_text().splitlines() if "epoch 1 of 2: " in line
+    ]
+    assert told
+    assert all("[2/3 optimizer.lr=0.002] epoch" in line for line in told), told
     ran = results(the_sweep(cwd) / "1")
     assert ran["training"]["reused"] is False
     assert ran["run"]["job"] == 1

@@ -39,6 +39,9 @@ def tiny(*more: str) -> list[str]:
 EPSILONS_BY_SIGMAS = ["-m", *tiny("sigma=0,0.1", "eps_px=1,8")]
 
 
+GRID_RUN = list(product([1, 8], [0, 0.1]))
+
+
 def ended(command: Command) -> str:
     assert command.wait() == 0, command.log.read_text()
     return command.said
@@ -166,9 +169,29 @@ def test_each_model_is_trained_once(swept: tuple[Path, str]) -> None:
     assert "4 of 4 jobs are done" in said
 
 
+def test_every_line_says_whose_it_is_and_a_table_ends_the_sweep(swept: tuple[Path, str]) -> None:
+    lines = (swept[0] / "log-0.txt").read_text().splitlines()
+    badges = [f"[{n}/4 eps_px={px} sigma={sigma}] " for n, (px, sigma) in enumerate(GRID_RUN, 1)]
+    end = next(n for n, line in enumerate(lines) if line.strip().startswith("Accuracy (%)"))
+    assert [line for line in lines[:end] if not line.startswith(("bcadv: ", *badges))] == []
+    # Progress and notes, of a model that is trained and of one that is taken.
+    for badge, what in ((badges[1], "epoch 1 of 2: train_loss"), (badges[3], "Model ")):
+        assert [line for line in lines if line.startswith(f"{badge}{what}")]
+    for number, (px, sigma) in enumerate(GRID_RUN):
+        [row] = [line.split() for line in lines[end:] if line.split()[:1] == [str(number + 1)]]
+        rows = results(the_sweep(swept[0]) / str(number))["rows"]
+        measured = {r["condition"]: r for r in rows if r["batchnorm"] == "as_trained"}
+        clean, attacked = (
+            f"{100 * measured[name]['metrics']['accuracy']['value']:.1f}"
+            for name in ("clean", f"fgsm_linf_{px}")
+        )
+        assert row[:4] == [str(number + 1), str(px), str(sigma), clean]
+        assert attacked in row[4:]
+
+
 def test_every_job_says_which_it_is(swept: tuple[Path, str]) -> None:
     folder = the_sweep(swept[0])
-    for number, (eps_px, sigma) in enumerate(product([1, 8], [0, 0.1])):
+    for number, (eps_px, sigma) in enumerate(GRID_RUN):
         ran = results(folder / str(number))["run"]
         assert (ran["sweep"], ran["job"]) == (folder.name, number)
         assert not any(item.startswith(("-m", "+sweep", "hydra.")) for item in ran["overrides"])
@@ -231,7 +254,7 @@ def test_a_failed_job_is_said_at_once_and_done_when_mended(tmp_path: Path) -> No
     cause = (folder / "0" / "failed.txt").read_text()
     assert "3.png" in cause
     said = failing.said
-    failed = said.index("job 0 (data.root=one) failed:")
+    failed = said.index("[1/2 data.root=one] failed:")
     assert "3.png" in said[failed : failed + 300]
     assert failed < said.index("Results, predictions and figures")
     assert "Traceback" not in said
@@ -261,8 +284,8 @@ def test_a_wrong_value_is_said_first_and_the_other_jobs_run(tmp_path: Path) -> N
     command = fork(tmp_path, ["-m", *tiny("sigma=abc,0.1", "eps_px=8")])
     assert command.wait() == 1, command.said
     said = command.said
-    wrong = said.index("job 0 (sigma=abc) cannot run: sigma=abc")
-    assert wrong < said.index("Launching")
+    wrong = said.index("[1/2 sigma=abc] cannot run: sigma=abc")
+    assert wrong < said.index("[2/2 sigma=0.1] defense: train")
     assert "1 of 2 jobs are done" in said
     assert "Traceback" not in said
     assert results(the_sweep(tmp_path) / "1")["training"]["shape"]["sigma"] == 0.1

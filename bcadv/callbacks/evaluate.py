@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -66,6 +66,18 @@ class Sink(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Whoever wants to know how far the evaluation is."""
+
+    def begun(self, batch: int, trial: Trial | None) -> None:
+        """A batch is about to be perturbed by a trial; ``None``: to be answered as it is."""
+        ...
+
+    def ended(self, batch: int, *, measured: bool) -> None:
+        """A batch has all its answers, from now or from an earlier process."""
+        ...
+
+
 class RobustnessEvaluation(pl.Callback):
     """Measures a classifier on clean and on perturbed test images in one pass.
 
@@ -78,7 +90,7 @@ class RobustnessEvaluation(pl.Callback):
         sink: takes the answers.
         repeat: whether clean images are answered a second time; without it, strength 0 of a trial
             does that.
-        progress: told of each batch that is done.
+        watcher: told of each batch, and of each trial of a batch.
     """
 
     computes_clean_logits = True
@@ -90,10 +102,11 @@ class RobustnessEvaluation(pl.Callback):
         sink: Sink,
         *,
         repeat: bool = False,
-        progress: Callable[[int], None] | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.task, self.trials, self.sink = task, tuple(trials), sink
-        self.repeat, self.progress = repeat, progress
+        self.repeat, self.watcher = repeat, watcher
+        self._batch = 0
 
     def on_test_batch_end(
         self,
@@ -105,10 +118,12 @@ class RobustnessEvaluation(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Attacks the batch whose clean logits the test step returned, or skipped."""
-        if not self.sink.has(batch_idx):
+        self._batch = batch_idx
+        measured = not self.sink.has(batch_idx)
+        if measured:
             self.sink.write(batch_idx, list(self.measure(pl_module, batch, outputs)))
-        if self.progress is not None:
-            self.progress(batch_idx)
+        if self.watcher is not None:
+            self.watcher.ended(batch_idx, measured=measured)
 
     def measure(
         self, model: pl.LightningModule, batch: Batch, clean_logits: Logits | None = None
@@ -125,6 +140,8 @@ class RobustnessEvaluation(pl.Callback):
             The answers under each condition, clean first.
         """
         for trial in self.trials:
+            if self.watcher is not None:
+                self.watcher.begun(self._batch, trial)
             sweep = trial.perturbation.sweep(
                 model,
                 batch.image,
@@ -142,6 +159,8 @@ class RobustnessEvaluation(pl.Callback):
                 # Strength 0 too is answered anew: equal pixels must get equal answers.
                 yield self._answers(model, batch, condition, image)
         if not self.trials:
+            if self.watcher is not None:
+                self.watcher.begun(self._batch, None)
             yield from self._clean(model, batch, clean_logits)
 
     def _clean(

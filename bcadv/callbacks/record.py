@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
-
-log = logging.getLogger(__name__)
 
 COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
@@ -56,9 +53,6 @@ class History(pl.Callback):
         part = self.path.with_suffix(".part")
         pd.DataFrame(self.rows, columns=pd.Index(COLUMNS)).to_csv(part, index=False)
         part.replace(self.path)
-        if trainer.progress_bar_callback is None:
-            shown = ", ".join(f"{name} {row[name]:.3f}" for name in COLUMNS[1:] if name in row)
-            log.info("epoch %d of %s: %s", len(self.rows), trainer.max_epochs, shown)
         if self.on_epoch:
             self.on_epoch(row)
 

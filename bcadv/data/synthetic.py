@@ -190,6 +190,7 @@ def _fill(folder: Path, parameters: dict[str, Any], progress: bool) -> None:
     ]
     # Threads, not processes: NumPy and SciPy let go of the interpreter lock where the time is
     # spent, and a new process would import the caller's main module, with all of PyTorch.
+    console = Console(stderr=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         futures = [pool.submit(_write_image, folder, parameters, *job) for job in jobs]
         try:
@@ -197,8 +198,9 @@ def _fill(folder: Path, parameters: dict[str, Any], progress: bool) -> None:
                 as_completed(futures),
                 description="Painting synthetic tissue",
                 total=len(futures),
-                console=Console(stderr=True),
-                disable=not progress,
+                console=console,
+                # Off a terminal it would leave an empty line.
+                disable=not (progress and console.is_terminal),
                 transient=True,
             ):
                 future.result()

@@ -74,6 +74,10 @@ class PredictionParts:
         if found != wanted:
             _atomically(self.folder / KEY, lambda path: path.write_text(json.dumps(wanted)))
 
+    def answered(self, variant: str, batch: int) -> bool:
+        """Whether this process's part of a batch is there, whole or not."""
+        return self._part(variant, batch, self.rank).is_file()
+
     def has(self, variant: str, batch: int) -> bool:
         """Whether this process's part of a batch is there, whole and unharmed."""
         path = self._part(variant, batch, self.rank)

@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from bcadv.config import BatchNormChoice, Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.images import save_pictures
 from bcadv.evaluate.predictions import PredictionParts
+from bcadv.evaluate.progress import EvaluationProgress
 from bcadv.models.batchnorm import has_batchnorm
 from bcadv.models.classifier import Classifier
 from bcadv.plan import Plan
+from bcadv.progress import Meter
 from bcadv.recalibrate import recalibrate
 from bcadv.results.files import PREDICTIONS
 from bcadv.results.schema import REPEATED
@@ -36,7 +38,6 @@ log = logging.getLogger(__name__)
 PARTS = "evaluations"
 """Folder below the cache where evaluations under way keep what they have."""
 
-_SAY_EVERY_S = 30.0
 _STALE_S = 30 * 24 * 3600.0
 
 
@@ -132,21 +133,27 @@ def evaluated(
             parts.begin()
         distributed.wait()
         batches = len(data.test_dataloader())
-        for variant in variants:
-            _restore(model, trained, config)
-            recalibrate(variant, config, model, data, injection=injection, entry=entry)
-            callback = RobustnessEvaluation(
-                model.task,
-                trials,
-                _Sink(parts, variant),
-                repeat=REPEATED in plan.conditions,
-                progress=_Progress(variant, batches),
-            )
-            runner = trainer(config, [callback], precision="32-true", enable_checkpointing=False)
-            try:
-                runner.test(model, datamodule=data, verbose=False)
-            except SystemExit:
-                raise KeyboardInterrupt from None
+        if distributed.rank() == 0:
+            _say_what_is_done(parts, variants, batches)
+        with _shown(model, len(variants), batches) as progress:
+            for variant in variants:
+                _restore(model, trained, config)
+                with nullcontext() if progress is None else progress.estimating(variant):
+                    recalibrate(variant, config, model, data, injection=injection, entry=entry)
+                callback = RobustnessEvaluation(
+                    model.task,
+                    trials,
+                    _Sink(parts, variant),
+                    repeat=REPEATED in plan.conditions,
+                    watcher=progress,
+                )
+                runner = trainer(
+                    config, [callback], precision="32-true", enable_checkpointing=False
+                )
+                try:
+                    runner.test(model, datamodule=data, verbose=False)
+                except SystemExit:
+                    raise KeyboardInterrupt from None
         _restore(model, trained, config)
         recalibrate(variants[0], config, model, data, injection=injection, entry=entry)
         distributed.wait()
@@ -213,14 +220,28 @@ def _prune(root: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-class _Progress:
-    """Says now and then how far an evaluation is."""
+def _shown(
+    model: Classifier, variants: int, batches: int
+) -> AbstractContextManager[EvaluationProgress | None]:
+    """The leader shows how far it is; the others are as far."""
+    if distributed.rank() > 0:
+        return nullcontext()
+    return EvaluationProgress(model, variants, batches, Meter())
 
-    def __init__(self, variant: str, batches: int) -> None:
-        self.variant, self.batches, self.said = variant, batches, time.monotonic()
 
-    def __call__(self, batch: int) -> None:
-        now = time.monotonic()
-        if now - self.said >= _SAY_EVERY_S:
-            self.said = now
-            log.info("attacked %d of %d batches (BN %s)", batch + 1, self.batches, self.variant)
+def _say_what_is_done(parts: PredictionParts, variants: Sequence[str], batches: int) -> None:
+    """Where the evaluation goes on, if a command was stopped in it."""
+    places = [(variant, batch) for variant in variants for batch in range(batches)]
+    missing = [place for place in places if not parts.answered(*place)]
+    done = len(places) - len(missing)
+    if not done:
+        return
+    if not missing:
+        log.info("The evaluation was stopped with all %d batches answered: none is repeated.", done)
+        return
+    variant, batch = missing[0]
+    under = f" under BN {variant}" if len(variants) > 1 else ""
+    log.info(
+        "The evaluation goes on at batch %d of %d%s: %d of %d batches are answered already.",
+        *(batch + 1, batches, under, done, len(places)),
+    )

@@ -42,6 +42,8 @@ NOT_FOLLOWED = {
     "sections": "options count by their values",
     "fetch": "weights count by their checksum",
     "console": "words",
+    "progress": "shows how far it is",
+    "callbacks.progress": "shows how far it is",
     "text": "words",
     "hardware": "precision counts by its name, and devices give the same model up to rounding",
     "world": "processes share the very batches of one",

@@ -171,10 +171,29 @@ def test_a_batch_that_was_answered_before_is_not_attacked_again() -> None:
     assert model.images == 5 * (1 + 3 + 1)
 
 
-def test_progress_is_told_of_every_batch() -> None:
-    told: list[int] = []
-    measured(done=[1], progress=told.append)
-    assert told == [0, 1, 2]
+class Watching:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str]] = []
+
+    def begun(self, batch: int, trial: Trial | None) -> None:
+        self.told.append((batch, "clean" if trial is None else trial.conditions[0].name))
+
+    def ended(self, batch: int, *, measured: bool) -> None:
+        self.told.append((batch, "measured" if measured else "known"))
+
+
+def test_a_watcher_is_told_of_every_batch() -> None:
+    watching = Watching()
+    names = [trial.conditions[0].name for trial in trials()]
+    measured(done=[1], watcher=watching)
+    whole = [*names, "measured"]
+    assert watching.told == [
+        *((0, what) for what in whole),
+        (1, "known"),
+        *((2, what) for what in whole),
+    ]
 
 
 def test_nothing_to_try_still_answers_the_clean_images() -> None:

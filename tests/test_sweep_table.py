@@ -1,0 +1,74 @@
+"""A row per job, with its numbers, whatever became of the others."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from bcadv.results.schema import CLEAN, Measure, Result, Row
+from bcadv.sweep_table import Line, table
+from tests.metrics.tables import fgsm, pgd
+from tests.results.made import result, row
+
+
+def shown(lines: list[Line], width: int = 200) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, _environ={})
+    console.print(table(lines, Path("outputs/sweeps/it"), console))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def cells(lines: list[str], number: int) -> list[str]:
+    [found] = [line.split() for line in lines if line.split()[:1] == [str(number)]]
+    return found
+
+
+def measured(condition: object, value: float, batchnorm: str = "as_trained") -> Row:
+    made = row(condition, batchnorm)  # type: ignore[arg-type]
+    accuracy = Measure(value=value, n=40, ci_low=value - 0.1, ci_high=value + 0.1)
+    return made.model_copy(update={"metrics": {**made.metrics, "accuracy": accuracy}})
+
+
+def job(clean: float, attacked: float) -> Result:
+    conditions = (fgsm(2), fgsm(8), pgd(0.5, "2"))
+    rows = [
+        measured(CLEAN, clean),
+        measured(fgsm(2), 0.55),
+        measured(fgsm(8), attacked),
+        measured(pgd(0.5, "2"), 0.33),
+        measured(CLEAN, 0.99, "clean"),
+        *(measured(condition, 0.98, "clean") for condition in conditions),
+    ]
+    return result(conditions, rows, batchnorm=("as_trained", "clean"))
+
+
+def test_each_job_has_its_settings_and_its_worst_numbers() -> None:
+    said = shown(
+        [
+            Line(0, {"sigma": "0", "seed": "1"}, job(0.9, 0.2)),
+            Line(1, {"sigma": "[red]", "seed": "1"}, job(0.8, 0.4)),
+            Line(2, {"sigma": "0.2"}, None, failed=True),
+            Line(3, {"sigma": "0.3", "seed": "2"}, None),
+        ],
+    )
+    text = "\n".join(said)
+    first, second = " ".join(cells(said, 1)), " ".join(cells(said, 2))
+    assert first == "1 0 1 90.0 [80, 100] 20.0 [10, 30] at 8/255 33.0 [23, 43] at 0.5 0"
+    assert second == "2 [red] 1 80.0 [70, 90] 40.0 [30, 50] at 8/255 33.0 [23, 43] at 0.5 1"
+    assert cells(said, 3) == ["3", "0.2", "failed", "2"]
+    assert cells(said, 4) == ["4", "0.3", "2", "not", "run", "3"]
+    assert "outputs/sweeps/it" in text
+    assert "BatchNorm statistics: as_trained;" in text
+    assert "99.0" not in text
+
+
+def test_intervals_give_way_to_numbers_where_there_is_no_room() -> None:
+    said = shown([Line(0, {"sigma": "0"}, job(0.9, 0.2))], width=70)
+    assert " ".join(cells(said, 1)) == "1 0 90.0 20.0 at 8/255 33.0 at 0.5 0"
+    assert all(len(line) <= 70 for line in said)
+
+
+def test_a_sweep_without_results_has_a_table_too() -> None:
+    assert cells(shown([Line(0, {}, None)]), 1) == ["1", "not", "run", "0"]
