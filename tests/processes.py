@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest.mock import patch
 
 from tests.conftest import REPOSITORY
 
@@ -90,18 +91,31 @@ def start(cwd: Path, arguments: Sequence[str], **environment: str) -> Command:
     return Command(process, log)
 
 
-_FORK = multiprocessing.get_context("forkserver")
-_FORK.set_forkserver_preload(["bcadv.job"])
+WARM = multiprocessing.get_context("forkserver")
+"""Starts processes that have imported already what takes seconds.
+
+Python has one such server, which imports what was asked for last before it started: whoever names
+modules elsewhere takes these away from everybody.
+"""
+WARM.set_forkserver_preload(
+    [
+        "bcadv.job",
+        "bcadv.tracking.run",
+        "hydra",
+        "mlflow",
+        "mlflow.store.tracking.sqlalchemy_store",
+    ]
+)
 
 
 def fork(cwd: Path, arguments: Sequence[str]) -> Command:
-    """The same from a process that has imported everything already, which saves most of the time.
+    """The same from a warm process, which saves most of the time; draws no pictures either.
 
     A launcher that starts processes of its own gains nothing by it.
     """
     log = _log(cwd)
     log.touch()
-    process = _FORK.Process(target=_main, args=(cwd, log, list(arguments)))
+    process = WARM.Process(target=_main, args=(cwd, log, list(arguments)))
     process.start()
     # The group must exist before anyone signals it.
     while process.exitcode is None and os.getpgid(process.pid or 0) != process.pid:
@@ -117,4 +131,5 @@ def _main(cwd: Path, log: Path, arguments: list[str]) -> None:
     os.environ["COLUMNS"] = "200"
     os.chdir(cwd)
     sys.argv = ["bcadv.run", *arguments]
-    runpy.run_module("bcadv.run", run_name="__main__", alter_sys=True)
+    with patch("bcadv.job.render"):
+        runpy.run_module("bcadv.run", run_name="__main__", alter_sys=True)
