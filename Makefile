@@ -33,8 +33,8 @@ $(DONE): pyproject.toml requirements.lock
 	touch $(DONE)
 
 demo: setup  ## the main job on synthetic tissue: train, attack, defend, compare (minutes)
-	$(RUN) +experiment=baseline $(ARGS)
-	$(RUN) +experiment=defense $(ARGS)
+	$(RUN) +experiment=baseline 'attacks=[fgsm,pgd]' $(ARGS)
+	$(RUN) +experiment=defense 'attacks=[fgsm,pgd]' $(ARGS)
 	$(BIN)/python -m bcadv.report
 
 data: setup  ## fetch BreakHis (4 GB) into DATA=data/breakhis, or go on fetching it

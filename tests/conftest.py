@@ -21,6 +21,19 @@ def _ctrl_c_is_heard() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where synthetic tissue is painted for all tests, on each of their processes."""
+    from tests.painted import painted_once
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # these have folders of their own in a common one
+        folder = folder.parent
+    with painted_once(folder / "tissue"):
+        os.environ["BCADV_TESTS_TISSUE"] = str(folder / "tissue")
+        yield folder / "tissue"
+
+
 @pytest.fixture
 def undrawn() -> Iterator[None]:
     """For tests that look at a job's numbers and at none of its pictures."""

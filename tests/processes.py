@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from unittest.mock import patch
 
 from tests.conftest import REPOSITORY
+from tests.painted import painted_once
 
 DEADLINE_S = 400
 
@@ -115,7 +116,9 @@ def fork(cwd: Path, arguments: Sequence[str]) -> Command:
     """
     log = _log(cwd)
     log.touch()
-    process = WARM.Process(target=_main, args=(cwd, log, list(arguments)))
+    process = WARM.Process(
+        target=_main, args=(cwd, log, list(arguments), os.environ["BCADV_TESTS_TISSUE"])
+    )
     process.start()
     # The group must exist before anyone signals it.
     while process.exitcode is None and os.getpgid(process.pid or 0) != process.pid:
@@ -123,7 +126,7 @@ def fork(cwd: Path, arguments: Sequence[str]) -> Command:
     return Command(process, log)
 
 
-def _main(cwd: Path, log: Path, arguments: list[str]) -> None:
+def _main(cwd: Path, log: Path, arguments: list[str], tissue: str) -> None:
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
@@ -131,5 +134,5 @@ def _main(cwd: Path, log: Path, arguments: list[str]) -> None:
     os.environ["COLUMNS"] = "200"
     os.chdir(cwd)
     sys.argv = ["bcadv.run", *arguments]
-    with patch("bcadv.job.render"):
+    with patch("bcadv.job.render"), painted_once(Path(tissue)):
         runpy.run_module("bcadv.run", run_name="__main__", alter_sys=True)
