@@ -231,9 +231,12 @@ def test_without_numbers_a_job_is_not_done(tmp_path: Path, monkeypatch: pytest.M
     assert tracked.info.status == "FAILED"
 
 
-def test_two_attacks_and_two_norms_in_one_job(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def two_attacks(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """One job with two attacks in two norms, undrawn."""
+    outputs = tmp_path_factory.mktemp("attacks")
     config = tiny_config(
-        tmp_path,
+        outputs,
         "attacks=[fgsm,pgd]",
         "attack.pgd.steps=4",
         "evaluation.norm=[inf,2]",
@@ -242,7 +245,12 @@ def test_two_attacks_and_two_norms_in_one_job(tmp_path: Path) -> None:
         "trainer.max_epochs=1",
         "tracking.enabled=false",
     )
-    result = run(config, tmp_path / "it").result
+    with undrawn():
+        return run(config, outputs / "it")
+
+
+def test_two_attacks_and_two_norms_in_one_job(two_attacks: Outcome) -> None:
+    result = two_attacks.result
     attacks = [c for c in result.conditions if c.kind == "attack"]
     assert {(c.name, c.norm) for c in attacks} == {
         (name, norm) for name in ("fgsm", "pgd") for norm in ("inf", "2")
@@ -255,7 +263,12 @@ def test_two_attacks_and_two_norms_in_one_job(tmp_path: Path) -> None:
     for norm, strengths in (("inf", (2, 8)), ("2", (0.5, 1))):
         for strength in strengths:
             assert by_key["pgd", norm, strength] <= by_key["fgsm", norm, strength]
-    assert "PGD" in (tmp_path / "it" / "report.html").read_text()
+
+
+@pytest.mark.long
+def test_the_page_of_two_attacks_and_two_norms(two_attacks: Outcome, tmp_path: Path) -> None:
+    assert report([f"runs={two_attacks.folder}", f"out={tmp_path}"]) == 0
+    assert "PGD" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("undrawn")
