@@ -8,12 +8,15 @@ ARGS ?=
 DATA ?= data/breakhis
 BCADV := $(BIN)/bcadv
 RUN := $(BCADV) run
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 export MLFLOW_DISABLE_TELEMETRY := true
+# Bytecode is kept whatever the shell says: without it each process compiles torch for 15 s.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo data baseline defense paper sweep-epsilon sweep-sigma sweep-epsilon-sigma \
-	sweep-seed report ui sync models prune test format lint types bench lock clean
+	sweep-seed report ui sync models prune test test-all format lint types bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +34,8 @@ $(DONE): pyproject.toml requirements.lock
 	touch $(DONE)
 
 demo: setup  ## the main job on synthetic tissue: train, attack, defend, compare (minutes)
-	$(RUN) +experiment=baseline $(ARGS)
-	$(RUN) +experiment=defense $(ARGS)
+	$(RUN) +experiment=baseline 'attacks=[fgsm,pgd]' $(ARGS)
+	$(RUN) +experiment=defense 'attacks=[fgsm,pgd]' $(ARGS)
 	$(BCADV) report
 
 data: setup  ## fetch BreakHis (4 GB) into DATA=data/breakhis, or go on fetching it
@@ -76,8 +79,11 @@ models: setup  ## list the trained models that are kept
 prune: setup  ## remove the trained models that no job refers to, after asking
 	$(BCADV) models prune=true $(ARGS)
 
-test: setup  ## run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+test: setup  ## run the tests but for the long ones (minutes on two cores)
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-all: setup  ## run every test, the long ones too
+	$(PYTEST) $(ARGS)
 
 format: setup  ## format the code
 	$(BIN)/ruff format .

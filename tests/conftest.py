@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Before anything counts the cores: several processes share them, and what is computed is small.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -15,6 +19,28 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def _ctrl_c_is_heard() -> None:
     """Whoever starts the tests in the background lets them, and their processes, ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where synthetic tissue is painted for all tests, on each of their processes."""
+    from tests.painted import painted_once
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # these have folders of their own in a common one
+        folder = folder.parent
+    with painted_once(folder / "tissue"):
+        os.environ["BCADV_TESTS_TISSUE"] = str(folder / "tissue")
+        yield folder / "tissue"
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    """For tests that look at a job's numbers and at none of its pictures."""
+    from tests.jobs import undrawn
+
+    with undrawn():
+        yield
 
 
 @pytest.fixture(scope="session")

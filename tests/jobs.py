@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from hydra import compose, initialize_config_dir
 
@@ -44,3 +46,10 @@ def compose_config(*overrides: str) -> Config:
 def tiny_config(outputs: Path, *more: str, data: Sequence[str] = TISSUE) -> Config:
     """The configuration of a small job."""
     return compose_config(*tiny_overrides(outputs, *more, data=data))
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Jobs end with their numbers: figures and page take ten times as long as a small training."""
+    with patch("bcadv.job.render"):
+        yield

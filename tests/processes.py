@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest.mock import patch
 
 from tests.conftest import REPOSITORY
+from tests.painted import painted_once
 
 DEADLINE_S = 400
 
@@ -90,18 +92,33 @@ def start(cwd: Path, arguments: Sequence[str], **environment: str) -> Command:
     return Command(process, log)
 
 
-_FORK = multiprocessing.get_context("forkserver")
-_FORK.set_forkserver_preload(["bcadv.job"])
+WARM = multiprocessing.get_context("forkserver")
+"""Starts processes that have imported already what takes seconds.
+
+Python has one such server, which imports what was asked for last before it started: whoever names
+modules elsewhere takes these away from everybody.
+"""
+WARM.set_forkserver_preload(
+    [
+        "bcadv.job",
+        "bcadv.tracking.run",
+        "hydra",
+        "mlflow",
+        "mlflow.store.tracking.sqlalchemy_store",
+    ]
+)
 
 
 def fork(cwd: Path, arguments: Sequence[str]) -> Command:
-    """The same from a process that has imported everything already, which saves most of the time.
+    """The same from a warm process, which saves most of the time; draws no pictures either.
 
     A launcher that starts processes of its own gains nothing by it.
     """
     log = _log(cwd)
     log.touch()
-    process = _FORK.Process(target=_main, args=(cwd, log, list(arguments)))
+    process = WARM.Process(
+        target=_main, args=(cwd, log, list(arguments), os.environ["BCADV_TESTS_TISSUE"])
+    )
     process.start()
     # The group must exist before anyone signals it.
     while process.exitcode is None and os.getpgid(process.pid or 0) != process.pid:
@@ -109,7 +126,7 @@ def fork(cwd: Path, arguments: Sequence[str]) -> Command:
     return Command(process, log)
 
 
-def _main(cwd: Path, log: Path, arguments: list[str]) -> None:
+def _main(cwd: Path, log: Path, arguments: list[str], tissue: str) -> None:
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
@@ -117,4 +134,5 @@ def _main(cwd: Path, log: Path, arguments: list[str]) -> None:
     os.environ["COLUMNS"] = "200"
     os.chdir(cwd)
     sys.argv = ["bcadv.run", *arguments]
-    runpy.run_module("bcadv.run", run_name="__main__", alter_sys=True)
+    with patch("bcadv.job.render"), painted_once(Path(tissue)):
+        runpy.run_module("bcadv.run", run_name="__main__", alter_sys=True)

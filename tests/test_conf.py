@@ -53,6 +53,15 @@ def test_the_embedded_default_needs_no_download() -> None:
     assert config.model.weights is None
 
 
+def test_a_network_that_is_chosen_counts_before_that_of_the_source(tmp_path: Path) -> None:
+    def layers(*overrides: str) -> int:
+        return sum(compose_config(*overrides).model.model_dump()["block_config"])
+
+    assert layers() < layers("model=densenet121") == 58
+    assert layers("data=breakhis", f"data.root={tmp_path}") == 58
+    assert compose_config("model=densenet121").model.weights is None, "no download for a demo"
+
+
 def test_every_option_of_the_schema_is_a_known_one() -> None:
     """A conf file cannot name an option that the schema lacks: composing it would fail."""
     for data in (path.stem for path in (conf_dir() / "data").glob("*.yaml")):

@@ -14,6 +14,8 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +46,8 @@ from bcadv.results.schema import read_result
 from bcadv.store.models import Entry
 from bcadv.train import fit
 from bcadv.typing import Batch
-from tests.jobs import tiny_config
-
-pytestmark = pytest.mark.slow
+from tests.jobs import tiny_config, undrawn
+from tests.processes import WARM
 
 DEADLINE_S = 300
 
@@ -69,6 +70,19 @@ LAYERS = {
 }
 SIZES = (7, 2, 1)
 """Of batches; two processes get 3 and 4, 1 and 1, 0 and 1 images."""
+
+
+@contextmanager
+def warm() -> Iterator[None]:
+    """Warm processes stand in for new ones, whose imports would take most of the time."""
+    plain = multiprocessing.get_context
+
+    def context(method: str | None = None) -> Any:
+        return WARM if method == "spawn" else plain(method)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiprocessing, "get_context", context)
+        yield
 
 
 def ragged(folder: Path, *more: str) -> Config:
@@ -178,7 +192,8 @@ def as_one_of_two(config: Config, folder: Path, half_done: Path, half: Path) -> 
             batchnorm[name] = distributed.collect(normalise(layer))
     found = gradients()
     logging.getLogger().warning("heard")
-    run(config, folder)
+    with undrawn():
+        run(config, folder)
     entry = None
     if distributed.rank() == 0:
         entry = model_of(folder)
@@ -188,7 +203,8 @@ def as_one_of_two(config: Config, folder: Path, half_done: Path, half: Path) -> 
             )
             assert noisy.is_file()
             shutil.copyfile(clean, noisy)
-    run(config, folder.parent / "again")
+    with undrawn():
+        run(config, folder.parent / "again")
     model = build_model(config, 2)
     recalibrate("clean", config, model, images(config), injection=None, entry=entry)
     recalibrated = distributed.collect(dict(model.state_dict()))
@@ -236,14 +252,15 @@ def weights(folder: Path) -> dict[str, Tensor]:
 def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     root = tmp_path_factory.mktemp("both")
     one = ragged(root / "one", "evaluation.batch_size=4")
-    run(one, root / "one" / "defense" / "it")
+    with undrawn():
+        run(one, root / "one" / "defense" / "it")
     train(one.model_copy(update={"trainer": one_epoch(one)}), root / "half_done")
     two = ragged(root / "two", "evaluation.batch_size=4", "trainer.devices=2")
     records = Records()
     logging.getLogger().addHandler(records)
     job = root / "two" / "defense" / "it"
     try:
-        with worn("[2/3 sigma=0.1]"):
+        with warm(), worn("[2/3 sigma=0.1]"):
             pair = together(two, as_one_of_two, two, job, root / "half_done", root / "half")
     finally:
         logging.getLogger().removeHandler(records)
@@ -436,11 +453,19 @@ def two_devices(tmp_path: Path) -> Config:
     return tiny_config(tmp_path, "trainer.devices=2")
 
 
+@pytest.fixture
+def warmed() -> Iterator[None]:
+    with warm():
+        yield
+
+
+@pytest.mark.usefixtures("warmed")
 def test_a_mistake_in_a_process_arrives_as_it_is(two_devices: Config) -> None:
     with pytest.raises(BcadvError, match="unknown option nonsense"):
         together(two_devices, validate, {"nonsense": 1})
 
 
+@pytest.mark.usefixtures("warmed")
 def test_a_process_that_is_killed_is_said_so(two_devices: Config) -> None:
     with pytest.raises(BcadvError, match=r"without a word \(status 3\)"):
         together(two_devices, os._exit, 3)
@@ -459,7 +484,8 @@ def test_too_few_processes_are_a_mistake(
             run(other, tmp_path / "it")
 
 
-def test_ctrl_c_ends_all_processes(two_devices: Config) -> None:
+@pytest.mark.long
+def test_ctrl_c_ends_all_processes_and_these_are_new_ones(two_devices: Config) -> None:
     begun = time.monotonic()
     # To this process alone, as from a launcher; a terminal would send it to all of them.
     timer = threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT))

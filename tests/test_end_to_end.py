@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +23,8 @@ from bcadv.results.schema import CLEAN, REPEATED, Row, read_result, write_result
 from bcadv.store.models import Entry, Store
 from bcadv.tracking import store_uri
 from bcadv.train import load
-from tests.jobs import tiny_config, tiny_overrides
-
-DEADLINE_S = 120
+from tests.jobs import tiny_config, tiny_overrides, undrawn
+from tests.processes import fork
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +181,7 @@ def test_mlflow_has_one_run_with_all_of_it(defense: Outcome, outputs: Path) -> N
     assert {"results.json", "predictions.parquet", "split.csv", "figures", "model"} <= names
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_dead_tracking_server_costs_no_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -199,9 +194,7 @@ def test_a_dead_tracking_server_costs_no_training(
 
 
 def test_a_job_is_done_when_its_numbers_are_written_and_drawn_later(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("an odd font")
@@ -211,8 +204,8 @@ def test_a_job_is_done_when_its_numbers_are_written_and_drawn_later(
     with monkeypatch.context() as patch, caplog.at_level("WARNING"):
         patch.setattr("bcadv.job.write_report", broken)
         run(config, folder)
-    assert "an odd font" in caplog.text
-    assert f"python -m bcadv.report runs={folder}" in caplog.text
+    [said] = [message for message in caplog.messages if "an odd font" in message]
+    assert f"python -m bcadv.report runs={folder}" in said
     assert read_result(folder)[0].rows
     client = MlflowClient(store_uri(tmp_path))
     experiments = [each.experiment_id for each in client.search_experiments()]
@@ -239,9 +232,12 @@ def test_without_numbers_a_job_is_not_done(tmp_path: Path, monkeypatch: pytest.M
     assert tracked.info.status == "FAILED"
 
 
-def test_two_attacks_and_two_norms_in_one_job(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def two_attacks(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """One job with two attacks in two norms, undrawn."""
+    outputs = tmp_path_factory.mktemp("attacks")
     config = tiny_config(
-        tmp_path,
+        outputs,
         "attacks=[fgsm,pgd]",
         "attack.pgd.steps=4",
         "evaluation.norm=[inf,2]",
@@ -250,7 +246,12 @@ def test_two_attacks_and_two_norms_in_one_job(tmp_path: Path) -> None:
         "trainer.max_epochs=1",
         "tracking.enabled=false",
     )
-    result = run(config, tmp_path / "it").result
+    with undrawn():
+        return run(config, outputs / "it")
+
+
+def test_two_attacks_and_two_norms_in_one_job(two_attacks: Outcome) -> None:
+    result = two_attacks.result
     attacks = [c for c in result.conditions if c.kind == "attack"]
     assert {(c.name, c.norm) for c in attacks} == {
         (name, norm) for name in ("fgsm", "pgd") for norm in ("inf", "2")
@@ -263,9 +264,15 @@ def test_two_attacks_and_two_norms_in_one_job(tmp_path: Path) -> None:
     for norm, strengths in (("inf", (2, 8)), ("2", (0.5, 1))):
         for strength in strengths:
             assert by_key["pgd", norm, strength] <= by_key["fgsm", norm, strength]
-    assert "PGD" in (tmp_path / "it" / "report.html").read_text()
 
 
+@pytest.mark.long
+def test_the_page_of_two_attacks_and_two_norms(two_attacks: Outcome, tmp_path: Path) -> None:
+    assert report([f"runs={two_attacks.folder}", f"out={tmp_path}"]) == 0
+    assert "PGD" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_noisy_statistics_and_other_options_run(tmp_path: Path) -> None:
     config = tiny_config(
         tmp_path,
@@ -290,30 +297,7 @@ def test_noisy_statistics_and_other_options_run(tmp_path: Path) -> None:
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def command(outputs: Path, *more: str) -> list[str]:
-    overrides = tiny_overrides(outputs, "trainer.max_epochs=4", "tracking.enabled=false", *more)
-    return [sys.executable, "-m", "bcadv.run", "+experiment=defense", *overrides]
-
-
-def start(outputs: Path, *more: str) -> subprocess.Popen[str]:
-    # A session of its own: Ctrl-C is then sent to it alone.
-    return subprocess.Popen(
-        command(outputs, *more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=outputs,
-        env=os.environ | {"COLUMNS": "200"},
-        start_new_session=True,
-    )
-
-
-def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not what():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end, "too slow"
-        time.sleep(0.01)
+FOUR = ("+experiment=defense", "trainer.max_epochs=4", "tracking.enabled=false")
 
 
 def epochs(outputs: Path) -> int:
@@ -326,33 +310,34 @@ def job_folder(outputs: Path) -> Path:
     return found
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of a job that nobody stopped."""
+    outputs = tmp_path_factory.mktemp("straight")
+    with undrawn():
+        run(tiny_config(outputs, *FOUR), outputs / "defense" / "it")
+    return outputs
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_job_goes_on_to_the_same_weights(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, how: signal.Signals
+    tmp_path: Path, straight: Path, how: signal.Signals
 ) -> None:
-    straight = tmp_path_factory.mktemp("straight")
-    whole = run(
-        tiny_config(
-            straight, "+experiment=defense", "trainer.max_epochs=4", "tracking.enabled=false"
-        ),
-        straight / "defense" / "it",
-    )
-    process = start(tmp_path)
-    wait_for(lambda: epochs(tmp_path) >= 2, process)
-    os.kill(process.pid, how)
-    said = process.communicate(timeout=DEADLINE_S)[0]
+    command = tiny_overrides(tmp_path, *FOUR)
+    first = fork(tmp_path, command)
+    first.until(lambda: epochs(tmp_path) >= 2)
+    first.send(how)
+    status = first.wait()
     if how == signal.SIGINT:
-        assert process.returncode == 130
-        assert "resume=true" in said
-        assert "Traceback" not in said
+        assert status == 130
+        assert "resume=true" in first.said
+        assert "Traceback" not in first.said
     reached = epochs(tmp_path)
     assert not list(tmp_path.glob("defense/*/results.json")), "it was stopped too late to test"
 
-    done = subprocess.run(
-        command(tmp_path, "resume=true"), capture_output=True, text=True, cwd=tmp_path, check=True
-    )
-    assert "Results, predictions and figures" in " ".join(done.stderr.split())
+    second = fork(tmp_path, [*command, "resume=true"])
+    assert second.wait() == 0, second.said
+    assert "Results, predictions and figures" in second.said
     assert len(list(tmp_path.glob("defense/*"))) == 1
     assert reached >= 2
     one, other = (
@@ -362,23 +347,19 @@ def test_a_stopped_job_goes_on_to_the_same_weights(
     assert load(other, model_of(job_folder(tmp_path)), "last") == 3
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
-    pd.testing.assert_frame_equal(
-        pd.read_csv(job_folder(straight) / "history.csv"),
-        pd.read_csv(job_folder(tmp_path) / "history.csv"),
-    )
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(whole.folder / "predictions.parquet"),
-        pd.read_parquet(job_folder(tmp_path) / "predictions.parquet"),
-    )
+    for table, read in (("history.csv", pd.read_csv), ("predictions.parquet", pd.read_parquet)):
+        pd.testing.assert_frame_equal(
+            read(job_folder(straight) / table), read(job_folder(tmp_path) / table)
+        )
 
     written = (job_folder(tmp_path) / "results.json").read_bytes()
-    again = subprocess.run(
-        command(tmp_path, "resume=true"), capture_output=True, text=True, cwd=tmp_path, check=True
-    )
-    assert "finished before; used as it is" in again.stderr
+    again = fork(tmp_path, [*command, "resume=true"])
+    assert again.wait() == 0, again.said
+    assert "finished before; used as it is" in again.said
     assert (job_folder(tmp_path) / "results.json").read_bytes() == written
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_model_is_trained_once(tmp_path: Path) -> None:
     quick = ("+experiment=defense", "trainer.max_epochs=1", "tracking.enabled=false")
     first = run(tiny_config(tmp_path, *quick, "eps_px=1"), tmp_path / "defense" / "first")
@@ -399,6 +380,7 @@ def test_a_model_is_trained_once(tmp_path: Path) -> None:
     assert model_of(first.folder).checkpoint("last").stat().st_mtime_ns == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_training_that_was_killed_while_saving_goes_on(tmp_path: Path) -> None:
     """What was written beside the checkpoint never counts."""
     config = tiny_config(tmp_path, "trainer.max_epochs=1", "tracking.enabled=false")
@@ -415,7 +397,7 @@ def test_a_training_that_was_killed_while_saving_goes_on(tmp_path: Path) -> None
 
 
 @pytest.mark.shared_data
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_path_on_real_images(tmp_path: Path, shared_data: Path) -> None:
     result = run(
         tiny_config(

@@ -119,7 +119,7 @@ def further(cwd: Path, before: dict[Path, int]) -> bool:
     return any(len(epochs(model)) > before.get(model, 0) for model in half_trained(cwd))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_joblib_survives_a_break_and_a_kill(tmp_path: Path) -> None:
     command = [
         "+launcher=joblib",
@@ -165,7 +165,7 @@ def half_done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["joblib", "slurm_local", "ray"])
 def test_a_launcher_does_what_is_missing_whatever_fails_beside_it(
     name: str, half_done: Path, tmp_path: Path

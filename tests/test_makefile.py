@@ -26,6 +26,7 @@ TARGETS = {
     "report",
     "ui",
     "test",
+    "test-all",
     "lint",
     "types",
     "bench",

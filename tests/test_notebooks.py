@@ -12,7 +12,7 @@ import pytest
 
 from bcadv.job import Outcome, run
 from bcadv.results.schema import Result, read_result
-from tests.jobs import tiny_config
+from tests.jobs import tiny_config, undrawn
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NAMES = ("explore_run", "compare_sweep")
@@ -93,7 +93,8 @@ def sweep_of(place: Path) -> Path:
 
 def job(outputs: Path, number: int, *overrides: str) -> Outcome:
     config = tiny_config(outputs, "+experiment=defense", "tracking.enabled=false", *overrides)
-    return run(config, outputs / "sweeps" / "one" / str(number))
+    with undrawn():
+        return run(config, outputs / "sweeps" / "one" / str(number))
 
 
 def forget_the_person(folder: Path, patch: pytest.MonkeyPatch) -> None:
@@ -171,7 +172,6 @@ def results_of(place: Path, number: int) -> Result:
     return read_result(sweep_of(place) / str(number))[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_and_tables_come_out(name: str, executed: dict[str, Any]) -> None:
     assert FIGURES[name] <= of_kind(executed[name], "image/png").keys()
@@ -181,7 +181,6 @@ def test_figures_and_tables_come_out(name: str, executed: dict[str, Any]) -> Non
     assert "# ⚠ SYNTHETIC TISSUE" in "\n".join(of_kind(executed[name], "text/markdown")["load"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_result_is_named_and_left_out(
     name: str, executed: dict[str, Any], place: Path
@@ -192,7 +191,6 @@ def test_a_damaged_result_is_named_and_left_out(
     assert ("## 3 jobs" if name == "compare_sweep" else "## 2\n") in f"{said}\n"
 
 
-@pytest.mark.slow
 def test_exploring_shows_the_numbers_of_the_job(executed: dict[str, Any], place: Path) -> None:
     """The newest job that can be read is number 2."""
     results = results_of(place, 2)
@@ -209,7 +207,6 @@ def test_exploring_shows_the_numbers_of_the_job(executed: dict[str, Any], place:
     assert results.data.overlap["sentence"] in said["split-and-leakage"][0]
 
 
-@pytest.mark.slow
 def test_comparing_shows_the_numbers_of_the_jobs(executed: dict[str, Any], place: Path) -> None:
     (table,) = of_kind(executed["compare_sweep"], "text/html")["spread-of-seeds"]
     undefended = [results_of(place, number).clean_rows()[0] for number in (0, 1)]
@@ -219,7 +216,6 @@ def test_comparing_shows_the_numbers_of_the_jobs(executed: dict[str, Any], place
     assert numbers_in(table)[:3] == [f"{value:.1f}" for value in shown]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
 @pytest.mark.parametrize(
     ("name", "parameter", "variable"),

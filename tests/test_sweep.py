@@ -305,7 +305,6 @@ def test_nothing_but_wrong_values_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
     command = ["-m", *tiny("sigma=0,0.1", "eps_px=8", "trainer.max_epochs=30")]
@@ -335,7 +334,6 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signal
     )
 
 
-@pytest.mark.slow
 def test_who_waits_for_a_model_takes_over_from_the_dead(tmp_path: Path) -> None:
     first = fork(tmp_path, tiny("sigma=0.1", "eps_px=1", "trainer.max_epochs=60"))
     first.until(lambda: bool(half_trained(tmp_path)))

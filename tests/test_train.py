@@ -20,6 +20,8 @@ from bcadv.store.models import read, save, slim
 from bcadv.train import fit
 from tests.jobs import tiny_config
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUIET = ("tracking.enabled=false", "trainer.max_epochs=1", "eps_px=8")
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from bcadv.job import run
 from tests.jobs import tiny_config
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def strength_of(condition: str) -> float:

@@ -18,7 +18,9 @@ from bcadv.errors import BcadvError
 from bcadv.job import run
 from bcadv.store.models import Entry, digest_of, read, save, slim
 from bcadv.train import _to_go_on_from, fit, load
-from tests.jobs import tiny_config
+from tests.jobs import tiny_config, undrawn
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 QUICK = ("+experiment=defense", "tracking.enabled=false", "trainer.max_epochs=2", "eps_px=8")
 
@@ -27,7 +29,8 @@ QUICK = ("+experiment=defense", "tracking.enabled=false", "trainer.max_epochs=2"
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder with one trained model and its statistics. Do not change it."""
     outputs = tmp_path_factory.mktemp("trained")
-    run(tiny_config(outputs, *QUICK), outputs / "defense" / "it")
+    with undrawn():
+        run(tiny_config(outputs, *QUICK), outputs / "defense" / "it")
     return outputs
 
 

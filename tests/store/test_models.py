@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 from multiprocessing.synchronize import Event
@@ -18,6 +17,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.store.__main__ import main
 from bcadv.store.models import Entry, Store, digest_of, read, save
 from bcadv.train import load
+from tests.processes import WARM
 
 RECORD = {
     "epochs": 2,
@@ -55,9 +55,8 @@ def _hold(outputs: Path, held: Event) -> None:
 
 
 def test_a_claim_waits_and_passes_on_when_its_holder_dies(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    held = context.Event()
-    holder = context.Process(target=_hold, args=(tmp_path, held))
+    held = WARM.Event()
+    holder = WARM.Process(target=_hold, args=(tmp_path, held))
     holder.start()
     assert held.wait(60)
     waited = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -12,20 +11,11 @@ from mlflow import MlflowClient
 
 from bcadv.tracking import prepare, record, store_uri
 from bcadv.tracking import tracker as tracker_module
+from tests.processes import WARM
 from tests.tracking import made
 
 JOBS = 8
 EPOCHS = 12
-PROCESSES = multiprocessing.get_context("forkserver")
-# Imported once, before anything is connected to, instead of eight times.
-PROCESSES.set_forkserver_preload(
-    [
-        "mlflow",
-        "mlflow.store.tracking.sqlalchemy_store",
-        "bcadv.tracking.run",
-        "tests.tracking.test_parallel",
-    ]
-)
 
 
 def work(number: int, outputs: Path, uri: str | None, barrier: Barrier) -> None:
@@ -36,8 +26,8 @@ def work(number: int, outputs: Path, uri: str | None, barrier: Barrier) -> None:
 
 
 def run_all(outputs: Path, uri: str | None = None) -> None:
-    barrier = PROCESSES.Barrier(JOBS)
-    jobs = [PROCESSES.Process(target=work, args=(i, outputs, uri, barrier)) for i in range(JOBS)]
+    barrier = WARM.Barrier(JOBS)
+    jobs = [WARM.Process(target=work, args=(i, outputs, uri, barrier)) for i in range(JOBS)]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -79,7 +69,7 @@ def test_sqlite(tmp_path: Path, before: Callable[[Path], None]) -> None:
     check(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_server_with_postgresql(tmp_path: Path, server: str) -> None:
     run_all(tmp_path, server)
     check(tmp_path, server)

@@ -28,7 +28,7 @@ from bcadv.tracking import store_uri
 from tests.metrics.tables import fgsm
 from tests.tracking import made, stores
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 PAGE_SECONDS = 40
 FLAGS = (
