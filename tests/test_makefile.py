@@ -28,6 +28,8 @@ TARGETS = {
     "test",
     "lint",
     "types",
+    "docs",
+    "notebooks",
     "bench",
     "clean",
 }
