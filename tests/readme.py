@@ -20,6 +20,8 @@ PROGRAMS = frozenset({"make", "python", "pip", "srun", "bcadv", "mlflow", "jupyt
 """A piece of code within a sentence is a command if it begins with one of these."""
 
 JOB = ("python", "-m", "bcadv.run")
+_JOBS = (JOB, ("python", "-m", "bcadv", "run"), ("bcadv", "run"))
+"""What begins a command that runs a job."""
 
 SMALLER = {
     "data.crop": "32",
@@ -106,8 +108,16 @@ def programs(written: Written) -> list[list[str]]:
     return [["python", *shlex.split(line)[1:]] for line in ours]
 
 
+def parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What begins the command of a job, and its settings; of another command there are none."""
+    for begin in _JOBS:
+        if tuple(words[: len(begin)]) == begin and "--help" not in words:
+            return list(begin), list(words[len(begin) :])
+    return list(words), []
+
+
 def smaller(words: Sequence[str]) -> list[str]:
-    """A job's command made small: what is appended wins over what is written.
+    """The settings of a job made small: what is appended wins over what is written.
 
     Of each option that is swept only the first value is left. A launcher gives way to Hydra's own:
     tests/test_launchers.py starts every one of them.
@@ -128,6 +138,12 @@ def smaller(words: Sequence[str]) -> list[str]:
         if "=" in item and isinstance(value := parser.parse_override(item).value(), ChoiceSweep):
             more.add(f"{item.partition('=')[0]}={value.list[0]}")
     return [*flags, *items, *sorted(more)]
+
+
+def replaced(items: Sequence[str]) -> bool:
+    """Whether `smaller` leaves out or overrides something that is written."""
+    given = {item.partition("=")[0] for item in items}
+    return not set(items) <= set(smaller(items)) or bool(given & SMALLER.keys())
 
 
 def _sweeps(items: Sequence[str], name: str) -> bool:

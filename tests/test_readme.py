@@ -21,19 +21,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import initialize_config_dir
 from PIL import Image
 
 from bcadv import job
+from bcadv.config import validate
 from bcadv.data.synthetic import write_tree
 from bcadv.explain import option_names, owners
 from bcadv.options import register
-from bcadv.run import MULTIRUN, conf_dir, precheck
+from bcadv.overrides import read
+from bcadv.run import MULTIRUN, compose_job, conf_dir, precheck, settings
 from bcadv.store.fingerprint import describe, fingerprint
 from tests.conftest import REPOSITORY
 from tests.jobs import compose_config
-from tests.readme import JOB, Written, commands, programs, smaller
+from tests.readme import JOB, Written, commands, parted, programs, replaced, smaller
 
 PAGE = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+GUIDE = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", PAGE, re.S | re.M)
 COMMANDS = commands(PAGE)
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -71,6 +75,20 @@ def test_what_is_installed_is_offered() -> None:
     assert places
     assert all(re.fullmatch(r"\.(\[\w+\])?", place) for place in places)
     assert extras <= PROJECT["optional-dependencies"].keys()
+
+
+@pytest.mark.parametrize("page", [PAGE, GUIDE], ids=["README", "CONTRIBUTING"])
+def test_every_target_is_one_of_the_makefile(page: str) -> None:
+    targets = {
+        word
+        for written in commands(page)
+        if written.words[0] == "make"
+        for word in written.words[1:]
+        if "=" not in word
+    }
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    assert targets
+    assert targets <= set(re.findall(r"^([a-z-]+):", makefile, re.M))
 
 
 def test_every_option_in_the_table_exists() -> None:
@@ -146,12 +164,17 @@ def start(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     return 0
 
 
-def judge(words: list[str], remark: str) -> None:
-    """A job's command as it is written can be used, and makes what is said behind it."""
-    apart = ["paths.outputs=judged", "tracking.enabled=false"]
-    items = [item for item in words if item not in MULTIRUN]
-    _, planned = precheck([*items, *apart], multirun=len(items) < len(words))
+def judge(items: list[str], remark: str) -> None:
+    """The settings of a job can be used as they are written, and make what is said behind them."""
+    items = [item for item in items if item not in MULTIRUN]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        parsed = read(items, conf_dir(), list)
+        single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
+        validate(settings(compose_job(single)))
+    # Each job of a grid is composed only where their number is said, for that takes a while.
     if counts := re.search(r"(\d+) jobs, (\d+) trainings", remark):
+        items += ["paths.outputs=judged", "tracking.enabled=false"]
+        _, planned = precheck(items, multirun=True)
         assert planned is not None
         configs = [one.config for one in planned.jobs if one.config]
         models = {fingerprint(describe(c, content="", precision="32")) for c in configs}
@@ -162,27 +185,36 @@ def results(place: Path) -> set[Path]:
     return set(place.glob("outputs/**/results.json"))
 
 
+STARTED: set[tuple[str, ...]] = set()
+"""What has been run: `make demo` ends as another command of the page begins."""
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("written", RUN, ids=str)
 def test_the_commands_run_one_after_the_other(
     written: Written, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = programs(written)
-    assert started, f"{written} starts nothing of ours: run it otherwise, or say in NOT_RUN why not"
-    for words in started:
+    found = programs(written)
+    assert found, f"{written} starts nothing of ours: run it otherwise, or say in NOT_RUN why not"
+    for words in found:
+        if tuple(words) in STARTED:
+            continue
         before = results(here)
-        if tuple(words[:3]) == JOB and "--help" not in words:
-            judge(words[3:], written.remark)
-            if before:
-                monkeypatch.setattr(job, "render", lambda *_: None)
-            assert start([*words[:3], *smaller(words[3:])], monkeypatch) == 0
+        if before:
+            monkeypatch.setattr(job, "render", lambda *_: None)
+        begin, items = parted(words)
+        if items:
+            if replaced(items) or " trainings" in written.remark:
+                judge(items, written.remark)
+            assert start([*begin, *smaller(items)], monkeypatch) == 0
             assert results(here)
         else:
-            if words[2] == "bcadv.report" and not before:
+            if not before:
                 assert start([*JOB, *smaller(["+experiment=baseline"])], monkeypatch) == 0
             assert start(words, monkeypatch) == 0
-            if words[2] == "bcadv.report":
+            if {"report", "bcadv.report"} & set(words):
                 assert (here / "outputs" / "report" / "report.html").is_file()
+        STARTED.add(tuple(words))
 
 
 @pytest.mark.long
