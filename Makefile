@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo data baseline defense paper sweep-epsilon sweep-sigma sweep-epsilon-sigma \
-	sweep-seed report ui sync models prune test test-all format lint types bench lock clean
+	sweep-seed report ui sync models prune test test-all format lint types docs notebooks bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,11 +96,20 @@ lint: setup  ## check style
 types: setup  ## check types, strictly
 	$(BIN)/mypy
 
+# Not --quiet, which keeps warnings from counting as errors.
+docs: setup  ## make the documentation of the code: build/docs/index.html
+	$(BIN)/mkdocs build
+
+notebooks: setup  ## open the notebooks in JupyterLab, which is installed by the first call
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock \
+		--editable '.[notebooks]'
+	$(BIN)/jupyter lab notebooks
+
 bench: setup  ## measure speed and memory against other libraries
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lock: setup  ## renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra docs \
 		--generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 
 clean:  ## remove caches and build products; keeps outputs and data

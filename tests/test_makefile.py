@@ -29,6 +29,8 @@ TARGETS = {
     "test-all",
     "lint",
     "types",
+    "docs",
+    "notebooks",
     "bench",
     "clean",
 }

@@ -1,10 +1,12 @@
 """Room for many: an attack, a network, an objective and a source are each a module and a row.
 
-Each is made here from outside, with nothing of the package changed; then one job uses all four.
+Each is made here from outside, with nothing of the package changed; then one job uses all four, and
+the attack of CONTRIBUTING.md as it stands there.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,13 @@ from bcadv.data.catalog import SOURCES, Source
 from bcadv.defend.catalog import OBJECTIVES, Objective
 from bcadv.errors import BcadvError
 from bcadv.models.catalog import NETWORKS, Network
+from bcadv.perturb import attacks, catalog
 from bcadv.perturb.catalog import ATTACKS, Attack, Option
 from bcadv.results.files import PREDICTIONS
 from bcadv.store.fingerprint import describe, fingerprint
+from tests.conftest import REPOSITORY
 from tests.jobs import tiny_config
+from tests.perturb import test_catalog as promises
 
 MODULE = '''
 """Four new things."""
@@ -122,9 +127,24 @@ class FlatConfig(ModelConfig):
     channels: int = 4
 
 
+def guide(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Attack:
+    """Adds the attack of the guide: its file lies where the guide says, and this is its row."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    chapter = text.split("\n## Add an attack\n")[1].split("\n## ")[0]
+    code, row = re.findall(r"^```python\n(.*?)^```", chapter, re.S | re.M)
+    [place] = re.findall(r"`bcadv/perturb/attacks/(\w+)\.py`", chapter)
+    (folder / "attacks").mkdir()
+    (folder / "attacks" / f"{place}.py").write_text(code)
+    # The folder of attacks goes on here.
+    monkeypatch.setattr(attacks, "__path__", [*attacks.__path__, str(folder / "attacks")])
+    monkeypatch.delitem(sys.modules, f"{attacks.__name__}.{place}", raising=False)
+    made: Attack = eval(row, dict(vars(catalog)))
+    return made
+
+
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new module, and its four rows."""
+    """The new module with its four rows, and what the guide adds."""
     (tmp_path / "four_new_things.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "four_new_things", raising=False)
@@ -149,6 +169,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     source = Source("stripes", f"{place}Stripes", "Stripes, drawn by a test", "stripes")
     monkeypatch.setitem(ATTACKS, "dots", attack)
+    monkeypatch.setitem(ATTACKS, "bim", guide(tmp_path, monkeypatch))
     monkeypatch.setitem(NETWORKS, "flat", Network("flat", f"{place}Flat", FlatConfig))
     monkeypatch.setitem(OBJECTIVES, "smooth", objective)
     monkeypatch.setitem(SOURCES, "stripes", source)
@@ -161,8 +182,8 @@ def chosen(tmp_path: Path, **more: Any) -> Config:
         | {
             "data": SMALL | {"root": str(tmp_path / "stripes")},
             "model": {"network": "flat", "weights": None, "channels": 6},
-            "attacks": ["fgsm", "dots"],
-            "attack": {"dots": {"every": 3}},
+            "attacks": ["fgsm", "dots", "bim"],
+            "attack": {"dots": {"every": 3}, "bim": {"steps": 3}},
             "objective": "smooth",
             "objective_options": {"smooth": {"share": 0.2}},
             "batchnorm": ["as_trained", "clean"],
@@ -185,17 +206,31 @@ def test_one_job_uses_a_new_attack_network_objective_and_source(
     assert sys.modules["four_new_things"].Smooth.calls > 0
     found = pd.read_parquet(tmp_path / "job" / PREDICTIONS)
     attacks = {c.id: c for c in result.conditions if c.kind == "attack"}
-    assert {c.label for c in attacks.values()} == {"FGSM", "Dots/3"}
+    assert {c.label for c in attacks.values()} == {"FGSM", "Dots/3", "BIM-3"}
     for name, condition in attacks.items():
         sizes = found.loc[found["condition"] == name, "size"]
         assert sizes.max() <= condition.size + 1e-6
         assert condition.strength == 0 or sizes.max() > 0
     said = (tmp_path / "job" / "report.html").read_text(encoding="utf-8")
-    for words in ("Stripes, drawn by a test", "label smoothing 0.2", "Dots/3"):
+    for words in ("Stripes, drawn by a test", "label smoothing 0.2", "Dots/3", "BIM-3"):
         assert words in said
     assert "BN as trained" not in capsys.readouterr().err
     assert "label smoothing 0.2, BN" not in said
     assert "No undefended model stands beside it" in said
+
+
+@pytest.mark.parametrize("norm", ["inf", "2"])
+@pytest.mark.usefixtures("rows")
+def test_the_attack_of_the_guide_keeps_every_attacks_promises(norm: str) -> None:
+    promises.test_a_rows_options_are_the_fields_of_its_class("bim")
+    promises.test_what_it_makes_lies_in_ball_and_box_and_moves_what_stands("bim", norm)
+    for targeted in (False, True):
+        promises.test_an_image_sees_neither_neighbours_nor_order("bim", norm, targeted)
+    for mode in ("plain", "no_grad", "inference"):
+        promises.test_the_callers_world_is_left_as_it_was("bim", norm, mode)
+    promises.test_nothing_to_attack_comes_back_as_nothing("bim", norm)
+    promises.test_the_order_of_the_radii_is_the_callers("bim", norm)
+    promises.test_clean_logits_and_cost_come_with_a_sweep("bim", norm)
 
 
 @pytest.mark.usefixtures("rows")

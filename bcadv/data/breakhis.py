@@ -91,7 +91,7 @@ def find(
         subtypes: ``paper`` (all benign ones and ductal carcinoma: Li & Liu 2023), ``all``, or a
             list of subtypes.
         target: what the classes are. ``malignancy``: benign and malignant; ``subtype``: the
-            subtypes present, in the order of :data:`bcadv.data.records.SUBTYPES`.
+            subtypes present, in the order of `bcadv.data.records.SUBTYPES`.
 
     Returns:
         The selection, ordered by file name. Where its counts differ from the complete data set's,

@@ -73,7 +73,7 @@ class ImageCache:
             largest of any image. Image ``i`` fills the top left corner; the rest is zero.
         heights: of each image, int64, shape (n,).
         widths: of each image, int64, shape (n,).
-        records: of each image, in the order given to :func:`build`.
+        records: of each image, in the order given to `build`.
         digests: digest of the file's content per image id.
         skipped: unreadable images that were left out, and why.
     """

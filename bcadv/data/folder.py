@@ -122,7 +122,7 @@ def find(
     if pattern is not None and unknown == len(records):
         raise BcadvError(
             f"data.group_regex={group_regex} matches none of the {len(records)} file names, for "
-            f"instance '{records[0].path.name}': correct it, or set it to null"
+            f"instance '{records[0].path.name}': {_mended(pattern, records)}"
         )
     notes = []
     if outside:
@@ -165,6 +165,19 @@ def compile_groups(group_regex: str | None) -> re.Pattern[str] | None:
             "the patient, or one named (?P<patient>...)"
         )
     return pattern
+
+
+def _mended(pattern: re.Pattern[str], records: Sequence[Record]) -> str:
+    """What to do about a pattern that matches no file."""
+    # Who comes from a language with escapes in its texts doubles every backslash.
+    single = pattern.pattern.replace("\\\\", "\\")
+    try:
+        found = any(_patient(re.compile(single), record.path.name) for record in records)
+    except (re.error, IndexError):
+        found = False
+    if found:
+        return f"with each backslash once, {single}, it would match"
+    return "correct it, or set it to null"
 
 
 def _patient(pattern: re.Pattern[str] | None, name: str) -> str | None:

@@ -92,11 +92,11 @@ class BreakhisName:
     Attributes:
         image_id: the file name without ending.
         malignant: whether the tumour class is ``M``.
-        subtype: one of :data:`SUBTYPES`.
+        subtype: one of `SUBTYPES`.
         year: two digits, e.g. ``14``.
         number: the case number, digits only, e.g. ``21998``.
         letters: the letters behind the case number; they tell slides of one case apart.
-        magnification: one of :data:`MAGNIFICATIONS`.
+        magnification: one of `MAGNIFICATIONS`.
         sequence: number of the image within its slide and magnification.
     """
 

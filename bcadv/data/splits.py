@@ -47,7 +47,7 @@ class Split:
     test: tuple[int, ...]
 
     def by_part(self) -> dict[str, tuple[int, ...]]:
-        """The three parts under their names, in the order of :data:`PARTS`."""
+        """The three parts under their names, in the order of `PARTS`."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
 
@@ -72,7 +72,7 @@ def paper(records: Sequence[Record], *, seed: int) -> Split:
     """Splits by image, class by class, into the paper's proportions.
 
     One patient's images stand in several parts: that is what the paper did, and what the audit
-    measures. See :func:`paper_counts`.
+    measures. See `paper_counts`.
 
     Raises:
         BcadvError: a class has fewer than three images.
@@ -269,7 +269,7 @@ def limit(
 
 
 def to_csv(records: Sequence[Record], split: Split, path: Path) -> None:
-    """Writes a row per record with the columns :data:`COLUMNS`, all at once or not at all.
+    """Writes a row per record with the columns `COLUMNS`, all at once or not at all.
 
     Unknown values are empty; a record in no part has the split ``unused``.
 
@@ -303,7 +303,7 @@ def to_csv(records: Sequence[Record], split: Split, path: Path) -> None:
 
 
 def from_csv(records: Sequence[Record], path: Path) -> Split:
-    """Reads a split that :func:`to_csv` wrote, for the same images, in whatever order.
+    """Reads a split that `to_csv` wrote, for the same images, in whatever order.
 
     Images are matched by ``image_id``, so the file is good on any machine.
 

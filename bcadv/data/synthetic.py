@@ -1,7 +1,7 @@
 """Writing painted tissue as a BreakHis tree, so that everything runs where no real data may be had.
 
 Official folders and file names, case numbers that no real case has, and a note in every file that
-the picture is made up. The images themselves are painted in :mod:`bcadv.data.tissue`.
+the picture is made up. The images themselves are painted in `bcadv.data.tissue`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def write_tree(
 
     Args:
         root: the folder that holds the trees; made if it is missing.
-        n_patients: number of patients, 2 to 9999; :func:`subtype_of` says who has what.
+        n_patients: number of patients, 2 to 9999; `subtype_of` says who has what.
         images_per_patient: images of each patient, 1 to 999.
         seed: of everything random, 0 or greater.
         height: rows of each image, 32 or more.

@@ -59,8 +59,8 @@ def fetch_weights(
     """Returns the path of a set of weights, fetched once and checked every time.
 
     Args:
-        name: a key of :data:`REGISTRY`; with `sha256` and `url` any other as well.
-        cache_dir: folder that keeps the files; ``None`` is :func:`default_cache_dir`.
+        name: a key of `REGISTRY`; with `sha256` and `url` any other as well.
+        cache_dir: folder that keeps the files; ``None`` is `default_cache_dir`.
         sha256: checksum to expect instead of the registered one; needed where none is registered.
         url: another address to fetch from.
 
@@ -190,7 +190,7 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
 
 
 class _InertUnpickler(pickle.Unpickler):
-    """Builds :class:`_Node` where the pickle asks for an object."""
+    """Builds `_Node` where the pickle asks for an object."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file, encoding="utf-8")

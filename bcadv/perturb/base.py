@@ -35,16 +35,16 @@ class Sweep:
 class CheckedPerturbation(ABC):
     """A perturbation whose outer call checks its input, its result and its manners.
 
-    A subclass says what is done to the images (:meth:`_perturb`) and what the result must fulfil
-    (:meth:`_verify`). The calls here are final and promise for every subclass:
+    A subclass says what is done to the images (`_perturb`) and what the result must fulfil
+    (`_verify`). The calls here are final and promise for every subclass:
 
-    * The input is checked first: float32 or float64 images inside :attr:`bounds`, int64 classes.
+    * The input is checked first: float32 or float64 images inside `bounds`, int64 classes.
     * The model is in eval mode while it is attacked; afterwards every submodule has its own mode
       again. Parameters, their gradients, buffers, the input and torch's global random state
       (of the CPU and of the images' GPU) stay as they were, also when something raises.
     * It works inside ``no_grad`` and ``inference_mode``, on tensors made in either.
     * The result is a new tensor without a graph, of the input's shape, dtype and device, and is
-      verified; a violation raises :class:`~bcadv.errors.ConstraintViolated` with its numbers.
+      verified; a violation raises `bcadv.errors.ConstraintViolated` with its numbers.
     * An empty batch comes back empty without a call of the model.
 
     A model that draws random numbers in eval mode meets the same draws again in the caller's next
@@ -112,7 +112,7 @@ class CheckedPerturbation(ABC):
 
         Args:
             model: maps images to logits, shape (batch, classes).
-            image: inside :attr:`bounds`, float32 or float64, shape (batch, channels, height,
+            image: inside `bounds`, float32 or float64, shape (batch, channels, height,
                 width).
             target: class indices, int64, shape (batch,).
             index: number of each image, int64, shape (batch,); ``None`` counts from zero.

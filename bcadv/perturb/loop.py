@@ -214,7 +214,7 @@ def step(
         threat: ball and box around the origin.
         point: where the step starts, shape (batch, channels, height, width).
         origin: the unperturbed images, same shape.
-        direction: of unit norm per image, see :meth:`ThreatModel.direction`, same shape.
+        direction: of unit norm per image, see `ThreatModel.direction`, same shape.
         size: length of the step, in the unit of the pixels.
 
     Returns:

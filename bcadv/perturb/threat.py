@@ -102,7 +102,7 @@ class ThreatModel:
         Args:
             image: shape (batch, ...).
             origin: the unperturbed images, inside the box, same shape.
-            eps: radius of each image, shape (batch,); ``None`` is :attr:`eps` for all.
+            eps: radius of each image, shape (batch,); ``None`` is `eps` for all.
 
         Returns:
             New tensor, same shape.
@@ -120,7 +120,7 @@ class ThreatModel:
         return inside.clamp(*self.bounds)
 
     def slack(self, image: Tensor) -> float:
-        """How much :meth:`contains` forgives: what rounding alone can add to a size.
+        """How much `contains` forgives: what rounding alone can add to a size.
 
         A pixel is rounded by at most one machine epsilon of the largest pixel value. Over ``n``
         pixels that is the slack itself in the maximum norm and ``sqrt(n)`` times as much in the
@@ -134,7 +134,7 @@ class ThreatModel:
     def contains(self, image: Tensor, origin: Tensor) -> Tensor:
         """Tells which images lie in the set.
 
-        The box is exact; the ball forgives :meth:`slack`. A NaN is never inside.
+        The box is exact; the ball forgives `slack`. A NaN is never inside.
 
         Args:
             image: shape (batch, ...).
@@ -175,7 +175,7 @@ class ThreatModel:
         return scaled / per_image(length.where(length > 0, torch.ones_like(length)), gradient)
 
     def dual(self, gradient: Tensor) -> Tensor:
-        """How much a step of length 1 along :meth:`direction` raises a linear loss, per image.
+        """How much a step of length 1 along `direction` raises a linear loss, per image.
 
         That is the dual norm of the gradient: L1 for the maximum norm, L2 for itself.
 

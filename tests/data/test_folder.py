@@ -70,6 +70,8 @@ def test_positive_classes_may_be_named(tmp_path: Path) -> None:
         ("person", "0 groups"),
         ("(a)(b)", "2 groups"),
         ("(person)", "matches none of the 2"),
+        (r"(\\d)", r"with each backslash once, \(\\d\), it would match"),
+        (r"(\\d\\d)", "correct it"),
     ],
 )
 def test_an_unusable_regex_is_refused(tmp_path: Path, regex: str, piece: str) -> None:
