@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from bcadv.job import Outcome, run
+from bcadv.report.escape import markdown_text
+from bcadv.results.files import SUMMARY
 from bcadv.results.schema import Result, read_result
 from tests.jobs import tiny_config, undrawn
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NAMES = ("explore_run", "compare_sweep")
 FIGURES = {
-    "explore_run": {"training", "curves", "fall-matrix", "example-images"},
+    "explore_run": {"training", "curves", "fall-matrix", "example-images", "noise-images"},
     "compare_sweep": {"curves-of-arms", "heat-maps"},
 }
 TABLES = {
@@ -39,6 +41,7 @@ TABLES = {
 }
 LIGHT = "import sys\nassert not {'torch', 'pytorch_lightning', 'mlflow'} & set(sys.modules)"
 DAMAGED = "3"
+BATCHNORM = ("BN as trained", "BN on clean")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -185,10 +188,33 @@ def test_figures_and_tables_come_out(name: str, executed: dict[str, Any]) -> Non
 def test_a_damaged_result_is_named_and_left_out(
     name: str, executed: dict[str, Any], place: Path
 ) -> None:
-    said = "\n".join(of_kind(executed[name], "text/markdown")["load"])
-    (sentence,) = [line for line in said.splitlines() if line.startswith("Left out")]
+    shown = of_kind(executed[name], "text/markdown")
+    said = "\n".join(shown["load"])
+    lines = "\n".join(shown["the-answer"]).splitlines()
+    (sentence,) = [line for line in lines if line.startswith("- Left out")]
     assert str(Path("sweeps", "one", DAMAGED, "results.json")) in sentence
     assert ("## 3 jobs" if name == "compare_sweep" else "## 2\n") in f"{said}\n"
+
+
+def test_exploring_gives_the_answer_of_the_page(executed: dict[str, Any], place: Path) -> None:
+    """The newest job that can be read wrote its own page when it ended."""
+    page = json.loads((sweep_of(place) / "2" / SUMMARY).read_text(encoding="utf-8"))
+    headline, said = of_kind(executed["explore_run"], "text/markdown")["the-answer"]
+    assert headline == f"**{markdown_text(page['headline'])}**"
+    findings = [f"{found['outcome']}: {found['sentence']}" for found in page["findings"]]
+    assert len(findings) > 2
+    assert {f"- {markdown_text(finding)}" for finding in findings} <= {*said.splitlines()}
+
+
+def test_comparing_judges_every_defended_model(executed: dict[str, Any]) -> None:
+    """Beside an undefended model of the same seed a verdict is possible."""
+    headline, said = of_kind(executed["compare_sweep"], "text/markdown")["the-answer"]
+    assert "2 defended models" in headline
+    verdicts = [line for line in said.splitlines() if ". Defence " in line]
+    assert [name in verdict for name, verdict in zip(BATCHNORM, verdicts, strict=True)] == [
+        True
+    ] * 2
+    assert "no undefended model" not in said
 
 
 def test_exploring_shows_the_numbers_of_the_job(executed: dict[str, Any], place: Path) -> None:
