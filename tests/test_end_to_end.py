@@ -170,9 +170,11 @@ def test_mlflow_has_one_run_with_all_of_it(defense: Outcome, outputs: Path) -> N
     assert found.data.params["sigma"] == "0.1"
     assert found.data.params["data.source"] == "synthetic"
     assert found.data.tags["synthetic"] == "true"
-    losses = client.get_metric_history(found.info.run_id, "train_loss")
+    losses = client.get_metric_history(found.info.run_id, "by_epoch/train_loss")
     assert [metric.step for metric in losses] == [0, 1]
-    accuracy = client.get_metric_history(found.info.run_id, "as_trained/fgsm_linf/accuracy")
+    accuracy = client.get_metric_history(
+        found.info.run_id, "as_trained/fgsm_linf_by_1000_eps/accuracy"
+    )
     values = [metric.value for metric in sorted(accuracy, key=lambda metric: metric.step)]
     rows = [row_of(defense, f"fgsm_linf_{px}") for px in (0, 1, 8)]
     assert values == pytest.approx([row.metrics["accuracy"].value for row in rows])

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from bcadv.tracking import prepare, record, store_uri
 from bcadv.tracking import tracker as tracker_module
+from bcadv.tracking.names import epoch_name
 from tests.tracking import made
 
 JOBS = 8
@@ -58,11 +59,13 @@ def check(outputs: Path, uri: str | None = None) -> None:
         assert run.info.status == "FINISHED"
         assert run.data.params["sigma"] == "0.1"
         for name in made.METRICS:
-            logged = client.get_metric_history(run.info.run_id, name)
+            logged = client.get_metric_history(run.info.run_id, epoch_name(name))
             assert [(m.step, m.value) for m in logged] == [
                 (line["epoch"], line[name]) for line in made.history(EPOCHS)
             ]
-        curve = client.get_metric_history(run.info.run_id, "as_trained/fgsm_linf/accuracy")
+        curve = client.get_metric_history(
+            run.info.run_id, "as_trained/fgsm_linf_by_1000_eps/accuracy"
+        )
         assert [m.step for m in curve] == [0, 250, 1000, 8000]
         names = {item.path for item in client.list_artifacts(run.info.run_id)}
         assert {"results.json", "predictions.parquet", ".hydra", "figures"} <= names

@@ -17,6 +17,7 @@ from bcadv.results.schema import CLEAN, read_result, write_result
 from bcadv.tracking import record, store_uri
 from bcadv.tracking import tracker as tracker_module
 from bcadv.tracking.__main__ import main as places
+from bcadv.tracking.names import epoch_name
 from bcadv.tracking.sync import _checkpoint, main
 from tests.metrics.tables import fgsm
 from tests.tracking import made, stores
@@ -78,11 +79,11 @@ def test_a_job_is_uploaded_whole_and_once(away: Path, capsys: pytest.CaptureFixt
     assert run.data.tags["sweep"] == "s1"
     client = MlflowClient(uri)
     for name in made.METRICS:
-        logged = client.get_metric_history(run.info.run_id, name)
+        logged = client.get_metric_history(run.info.run_id, epoch_name(name))
         assert [(m.step, m.value) for m in logged] == [
             (line["epoch"], line[name]) for line in made.history(3)
         ]
-    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_8"] == 0.5
+    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_08"] == 0.5
     assert "model/MLmodel" in {a.path for a in client.list_artifacts(run.info.run_id, "model")}
     kept = record.read(away / "baseline" / "it")
     assert kept is not None
@@ -170,7 +171,7 @@ def test_new_results_that_a_store_missed_are_uploaded(
     assert "1 uploaded" in capsys.readouterr().err
     [run] = runs(uri)
     assert run.data.tags["git_commit"] == "new"
-    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_8"] == 0.25
+    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_08"] == 0.25
 
 
 @pytest.mark.parametrize(("how", "asked"), [(shutil.move, True), (shutil.copytree, False)])
@@ -251,7 +252,7 @@ def test_a_server_lost_in_the_middle(
         assert run.info.status == "FINISHED"
         client = MlflowClient(server)
         for name in made.METRICS:
-            logged = client.get_metric_history(run.info.run_id, name)
+            logged = client.get_metric_history(run.info.run_id, epoch_name(name))
             assert [m.step for m in logged] == [0, 1, 2, 3, 4]
         assert "model" in {item.path for item in client.list_artifacts(run.info.run_id)}
     # Brought to another store as well, and from then on known there.

@@ -19,6 +19,7 @@ from bcadv.config import TrackingConfig
 from bcadv.models.classifier import Classifier
 from bcadv.tracking import Tracker, prepare, record, store_uri
 from bcadv.tracking import tracker as tracker_module
+from bcadv.tracking.names import epoch_name
 from tests.tracking import made
 
 
@@ -75,9 +76,9 @@ def test_the_run_says_what_was_done(job: Run, done: Path) -> None:
     assert job.data.params["sigma"] == "0.1"
     assert job.data.params["data.augment"] == "['crop']"
     assert job.data.tags["sweep"] == "s1"
-    assert steps(done, job, "val_loss") == [0, 1, 2]
-    assert steps(done, job, "as_trained/fgsm_linf/accuracy") == [0, 250, 1000, 8000]
-    assert job.data.metrics["as_trained/fgsm_linf/accuracy_at_0.25"] == 1 - 0.25 / 16
+    assert steps(done, job, "by_epoch/val_loss") == [0, 1, 2]
+    assert steps(done, job, "as_trained/fgsm_linf_by_1000_eps/accuracy") == [0, 250, 1000, 8000]
+    assert job.data.metrics["as_trained/fgsm_linf/accuracy_at_00.25"] == 1 - 0.25 / 16
     kept = record.read(done / "baseline" / "it")
     assert kept is not None
     assert kept.runs == (record.RunRecord(None, job.info.run_id, complete=True),)
@@ -134,7 +135,7 @@ def test_resuming_goes_on_with_the_run_and_logs_no_epoch_twice(outputs: Path) ->
     first.interrupt()
     [run] = runs(outputs)
     assert run.info.status == "KILLED"
-    assert steps(outputs, run, "train_loss") == [0, 1]
+    assert steps(outputs, run, "by_epoch/train_loss") == [0, 1]
 
     second = made.tracker(folder, outputs)
     changed = made.params(0.2) | {"new": 1, "resume": True}
@@ -145,7 +146,7 @@ def test_resuming_goes_on_with_the_run_and_logs_no_epoch_twice(outputs: Path) ->
     [run] = runs(outputs)
     assert run.info.status == "FINISHED"
     for name in made.METRICS:
-        assert steps(outputs, run, name) == [0, 1, 2]
+        assert steps(outputs, run, epoch_name(name)) == [0, 1, 2]
     assert run.data.params["sigma"] == "0.1"
     assert run.data.params["new"] == "1"
     assert json.loads(run.data.tags["param_drift"]) == {"sigma": ["0.1", "0.2"]}
@@ -183,7 +184,7 @@ def test_a_failure_is_a_status_and_its_reason_a_tag_until_it_is_mended(outputs: 
     tracker.fail("no space left")
     [run] = runs(outputs)
     assert (run.info.status, run.data.tags["failure"]) == ("FAILED", "no space left")
-    assert run.data.metrics["train_loss"] == 1.0
+    assert run.data.metrics["by_epoch/train_loss"] == 1.0
     made.run_job(folder, outputs)
     [run] = runs(outputs)
     assert run.info.status == "FINISHED"
@@ -265,7 +266,7 @@ def test_a_store_lost_on_the_way_is_said_once_and_made_up_for(
     [said] = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert "connection refused" in said.getMessage()
     [run] = runs(outputs)
-    assert steps(outputs, run, "train_loss") == [0, 1, 2, 3, 4]
+    assert steps(outputs, run, "by_epoch/train_loss") == [0, 1, 2, 3, 4]
     assert run.info.status == "FINISHED"
 
 

@@ -42,7 +42,7 @@ FLAGS = (
     "--disable-sync",
     "--window-size=2200,1200",
 )
-CURVE = "as_trained/fgsm_linf/accuracy"
+CURVE = "as_trained/fgsm_linf_by_1000_eps/accuracy"
 SWEEP = "2026-01-31"
 # Not the order in which the jobs ran: sorting must show.
 FALLS = (20, 10, 40)
