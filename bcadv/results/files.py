@@ -15,6 +15,7 @@ EXAMPLES = "examples.npz"
 GALLERY = "gallery.npz"
 FIGURES = "figures"
 PAGE = "report.html"
+SUMMARY = "summary.json"
 FAILED = "failed.txt"
 
 SWEEPS = "sweeps"

@@ -280,6 +280,7 @@ class DataSection(Model):
         label: the same in a word or two.
         synthetic: whether they are painted, so that nothing medical follows from them.
         tumours: whether a positive class is a cancer.
+        content: part of the split -> digest of its images and their classes, wherever they lie.
     """
 
     source: str
@@ -294,6 +295,7 @@ class DataSection(Model):
     overlap: Mapping[str, Any]
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    content: Mapping[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _tested(self) -> DataSection:
