@@ -129,16 +129,18 @@ def _scale(strengths: Sequence[float]) -> int | None:
 
 
 def curve_tags(result: Result) -> dict[str, str]:
-    """What the step of each curve means, as tags of the run."""
+    """What each curve is of, and what its step means, as tags of the run."""
     series: dict[str, list[Condition]] = {}
     for condition in result.conditions:
         if not condition.clean:
             series.setdefault(condition.series, []).append(condition)
     said = {}
     for conditions in series.values():
-        scale = _scale(_strengths(conditions))
+        scale, label = _scale(_strengths(conditions)), conditions[0].label
         what = "place in the order of" if scale is None else f"{scale} x"
-        said[f"step.{curve_group(conditions[0], scale)}"] = f"{what} {conditions[0].axis}"
+        said[f"step.{curve_group(conditions[0], scale)}"] = (
+            f"{label}; step: {what} {conditions[0].axis}"
+        )
     return said
 
 

@@ -84,13 +84,13 @@ def answer(result: Result) -> str:
     clean = _rate(rows[CLEAN.id])
     n = rows[CLEAN.id].n
     attacked = [(c, rows[c.id]) for c in result.conditions if _attacks(c) and c.id in rows]
-    said = f"{clean} of {n} test images are answered right."
+    said = f"Of {n} clean test images {clean} are answered right"
     if not attacked:
-        return f"{said} Nothing was attacked."
+        return f"{said}. Nothing was attacked."
     strongest = max(attacked, key=lambda pair: pair[0].size)[0]
     worst = _worst([pair for pair in attacked if pair[0].norm == strongest.norm])
     falls = [f"{_rate(row)} at {c.symbol} = {c.amount} ({plain(c.label)})" for c, row in worst]
-    return f"{said} Under attack {' and '.join(falls)} are left."
+    return f"{said}, under attack {' and '.join(falls)}."
 
 
 def _worst(attacked: Sequence[tuple[Condition, Row]]) -> list[tuple[Condition, Row]]:
@@ -134,7 +134,7 @@ def _what(result: Result) -> str:
 
 def _metrics(result: Result) -> str:
     batchnorm = plain(result.model.batchnorm[0])
-    steps = "; ".join(
+    steps = ", ".join(
         f"`{name.removeprefix('step.')}`: {plain(meaning)}"
         for name, meaning in curve_tags(result).items()
     )
@@ -142,7 +142,7 @@ def _metrics(result: Result) -> str:
         f"`{main_name('inf', 2)}` is the accuracy left at strength 2 by the attack that does "
         f"worst, `{main_name('inf', 0)}` that of clean images (BatchNorm statistics {batchnorm})."
     )
-    return f"{meant} Steps of the curves: {steps}." if steps else meant
+    return f"{meant} Curves: {steps}." if steps else meant
 
 
 def plain(text: str) -> str:

@@ -97,9 +97,8 @@ def test_no_strength_is_laid_on_another_or_on_the_clean_point(strengths: Sequenc
     found = curve(whole(conditions, rows), f"as_trained/fgsm_linf_by_{scale}_eps/accuracy")
     assert len(found) == 1 + len(strengths)
     assert sorted(found) == sorted(step.values())
-    assert curve_tags(whole(conditions, rows)) == {
-        f"step.fgsm_linf_by_{scale}_eps": f"{scale} x ε in grey levels of 255 (0: clean)"
-    }
+    said = f"FGSM; step: {scale} x ε in grey levels of 255 (0: clean)"
+    assert curve_tags(whole(conditions, rows)) == {f"step.fgsm_linf_by_{scale}_eps": said}
 
 
 def test_a_strength_of_zero_is_the_clean_point() -> None:
@@ -108,7 +107,7 @@ def test_a_strength_of_zero_is_the_clean_point() -> None:
     name = "as_trained/fgsm_linf_by_1000_eps/accuracy"
     assert list(curve(whole(conditions, rows), name)) == [0, 250, 16000]
     said = curve_tags(whole(conditions, rows))["step.fgsm_linf_by_1000_eps"]
-    assert said == "1000 x ε in grey levels of 255 (0: clean)"
+    assert said == "FGSM; step: 1000 x ε in grey levels of 255 (0: clean)"
 
 
 @pytest.mark.parametrize("strengths", [(1e-20, 255), (1e-320, 1)])
@@ -120,7 +119,7 @@ def test_strengths_that_no_whole_number_of_a_store_tells_apart_are_numbered(
     found = curve(whole(conditions, rows), "as_trained/fgsm_linf_by_place_of_eps/accuracy")
     assert list(range(1 + len(strengths))) == sorted(found)
     [said] = curve_tags(whole(conditions, rows)).values()
-    assert said == "place in the order of ε in grey levels of 255 (0: clean)"
+    assert said == "FGSM; step: place in the order of ε in grey levels of 255 (0: clean)"
 
 
 def test_undefined_values_are_left_out() -> None:

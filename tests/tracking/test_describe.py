@@ -37,11 +37,11 @@ def test_the_answer_has_the_numbers_of_the_attack_that_leaves_least() -> None:
         for c, v in zip(conditions, [0.8, 0.5, 0.12, 0.7, 0.41, 0.2, 0.01], strict=True)
     ]
     assert answer(whole(conditions, rows)) == (
-        "90.0 % of 40 test images are answered right. Under attack 41.0 % at ε = 2/255 (PGD-20) "
-        "and 12.0 % at ε = 16/255 (FGSM) are left."
+        "Of 40 clean test images 90.0 % are answered right, under attack 41.0 % at ε = 2/255 "
+        "(PGD-20) and 12.0 % at ε = 16/255 (FGSM)."
     )
     alone = whole([fgsm(8)], [rows[0], made.result_row(fgsm(8), accuracy=0.25)])
-    assert "Under attack 25.0 % at ε = 8/255 (FGSM) are left." in answer(alone)
+    assert "under attack 25.0 % at ε = 8/255 (FGSM)." in answer(alone)
     assert answer(whole([], [rows[0]])).endswith("Nothing was attacked.")
 
 
@@ -59,7 +59,7 @@ def test_it_says_what_was_run_and_leads_to_the_report(tmp_path: Path) -> None:
     for said in ("densenet121", "noise σ=0.1", "160 images", "60 clean", "FGSM", "PGD-20"):
         assert said in text
     assert "nothing here says anything about patients" in text
-    assert "`fgsm_linf_by_1000_eps`: 1000 x ε in grey levels" in text
+    assert "`fgsm_linf_by_1000_eps`: FGSM; step\\: 1000 x ε in grey levels" in text
     real = description(whole([fgsm(8)]), tmp_path, headline=None, artifacts=PAGES)
     assert "patients" not in real
 
