@@ -54,6 +54,9 @@ def result_points(result: Result) -> Iterator[Point]:
     Args:
         result: the content of ``results.json``.
     """
+    # MLflow's page of a run lists metrics in the order in which they came.
+    for name, value in main_points(result).items():
+        yield Point(name, value, 0)
     clean: dict[str, dict[str, float]] = {}
     curves: dict[tuple[str, str], list[tuple[Condition, Row]]] = {}
     for row in result.rows:
@@ -64,8 +67,6 @@ def result_points(result: Result) -> Iterator[Point]:
                 yield Point(clean_name(row.batchnorm, name), value, 0)
         elif not condition.clean:
             curves.setdefault((row.batchnorm, condition.series), []).append((condition, row))
-    for name, value in main_points(result).items():
-        yield Point(name, value, 0)
     for (batchnorm, _), rows in curves.items():
         conditions = [condition for condition, _ in rows]
         step = steps(conditions)

@@ -20,27 +20,26 @@ def run_name(experiment: str, params: Mapping[str, Any], folder: Path) -> str:
     """Says what was done: ``defense σ=0.1 seed=0``.
 
     Sigma is named where training saw noise. A job of a sweep is also named by the other settings
-    in which the jobs of the sweep differ, and by its number: ``defense σ=0.1 seed=0 eps_px=4 #3``.
+    in which the jobs of the sweep differ, and begins with its number, because MLflow's tables cut
+    names at their end: ``#3 defense σ=0.1 seed=0 eps_px=4``.
 
     Args:
         experiment: name of the question.
         params: the settings that the job uses, by dotted name.
         folder: of the job; one that is a mere number lies in its sweep's.
     """
-    number = int(folder.name) if folder.name.isdigit() else None
     said = {}
     noise = params.get("injection.perturbation") is not None
     if noise and params.get("injection.probability") != 0 and "sigma" in params:
         said["sigma"] = f"σ={params['sigma']:g}"
     if "seed" in params:
         said["seed"] = f"seed={params['seed']}"
-    varied = {} if number is None else _varied(folder.parent / SWEEP_RECORD, number)
     words = [experiment, *said.values()]
-    words += [text for option, text in varied.items() if option not in said]
-    words += [] if number is None else [f"#{number}"]
-    # The end tells jobs of a sweep apart, so a name that is too long is cut before it.
-    name = shown(" ".join(words[:-1]))
-    return f"{brief(name, _LONGEST_NAME - len(words[-1]))} {shown(words[-1])}".strip()
+    if folder.name.isdigit():
+        varied = _varied(folder.parent / SWEEP_RECORD, int(folder.name))
+        words = [f"#{folder.name}", *words]
+        words += [text for option, text in varied.items() if option not in said]
+    return brief(shown(" ".join(words)), _LONGEST_NAME)
 
 
 def _varied(record: Path, number: int) -> dict[str, str]:

@@ -48,21 +48,21 @@ def test_jobs_of_a_sweep_are_told_apart_by_what_varies(tmp_path: Path) -> None:
         for sigma, folder in zip((0, 0, 0.1, 0.1), folders, strict=True)
     ]
     assert names == [
-        "defense σ=0 seed=0 eps_px=1 #0",
-        "defense σ=0 seed=0 eps_px=4 #1",
-        "defense σ=0.1 seed=0 eps_px=1 #2",
-        "defense σ=0.1 seed=0 eps_px=4 #3",
+        "#0 defense σ=0 seed=0 eps_px=1",
+        "#1 defense σ=0 seed=0 eps_px=4",
+        "#2 defense σ=0.1 seed=0 eps_px=1",
+        "#3 defense σ=0.1 seed=0 eps_px=4",
     ]
 
 
 def test_a_sweep_without_a_record_still_numbers_its_jobs(tmp_path: Path) -> None:
-    assert run_name("defense", NOISE, tmp_path / "7") == "defense σ=0.1 seed=0 #7"
+    assert run_name("defense", NOISE, tmp_path / "7") == "#7 defense σ=0.1 seed=0"
     for text in ("{", "[]", '{"jobs": [{}]}', '{"jobs": []}'):
         (tmp_path / "sweep.json").write_text(text)
-        assert run_name("defense", NOISE, tmp_path / "7") == "defense σ=0.1 seed=0 #7"
+        assert run_name("defense", NOISE, tmp_path / "7") == "#7 defense σ=0.1 seed=0"
 
 
-def test_a_name_is_short_one_line_and_ends_with_its_number(tmp_path: Path) -> None:
+def test_a_name_is_short_and_one_line(tmp_path: Path) -> None:
     jobs = [
         [f"data.root=/{'x' * 300}{n}", *(f"a{k}=\x1b[31m{n}" for k in range(40))] for n in (0, 1)
     ]
@@ -70,7 +70,6 @@ def test_a_name_is_short_one_line_and_ends_with_its_number(tmp_path: Path) -> No
     names = [run_name("defense", NOISE, folder) for folder in folders]
     assert len(set(names)) == 2
     assert all(len(name) <= 250 and name.isprintable() for name in names)
-    assert names[1].endswith("#1")
 
 
 def test_the_source_is_shown_with_its_commit() -> None:

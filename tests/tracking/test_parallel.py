@@ -51,10 +51,10 @@ def check(outputs: Path, uri: str | None = None) -> None:
     experiment = client.get_experiment_by_name("sweep")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
-    names = [f"baseline σ=0.1 seed=0 #{i}" for i in range(JOBS)]
+    names = [f"#{i} baseline σ=0.1 seed=0" for i in range(JOBS)]
     assert sorted(run.info.run_name for run in runs) == names
     for run in runs:
-        kept = record.read(outputs / "sweep" / str(run.info.run_name).rpartition("#")[2])
+        kept = record.read(outputs / "sweep" / str(run.info.run_name)[1])
         assert kept is not None
         assert kept.runs == (record.RunRecord(uri, run.info.run_id, complete=True),)
         assert run.info.status == "FINISHED"

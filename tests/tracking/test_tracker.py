@@ -165,8 +165,8 @@ def test_jobs_of_a_sweep_share_an_experiment_and_its_names(outputs: Path) -> Non
         made.run_job(outputs / "sweeps" / "2026" / str(number), outputs, sigma=sigma)
     found = sorted(runs(outputs, "2026"), key=lambda run: str(run.info.run_name))
     assert [run.info.run_name for run in found] == [
-        "baseline σ=0 seed=0 #0",
-        "baseline σ=0.2 seed=0 #1",
+        "#0 baseline σ=0 seed=0",
+        "#1 baseline σ=0.2 seed=0",
     ]
     one, other = found
     assert set(one.data.metrics) == set(other.data.metrics)
