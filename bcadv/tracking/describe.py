@@ -35,7 +35,7 @@ _LONGEST_COMMAND = 1500
 _LONGEST_HEADLINE = 1000
 _MOST_CHECKS = 5
 # What Markdown acts on, with GitHub's extensions; the pages know these escapes.
-_ACTS = re.compile(r"[\\`*_{}\[\]#|~!:]|(?<=www)\.")
+_ACTS = re.compile(r"[\\`*_{}\[\]#|~!]|(?<=www)\.")
 
 
 def headline_of(folder: Path) -> str | None:
@@ -60,11 +60,11 @@ def description(result: Result, folder: Path, *, headline: str | None, artifacts
         headline: the report's answer; ``None``: the numbers are told instead.
         artifacts: address of the run's artifacts on MLflow's pages.
     """
-    parts = []
+    # MLflow's pages show the first lines, and the rest on demand.
+    parts = [f"**Answer.** {plain(headline) if headline else answer(result)}"]
     if result.data.synthetic:
         parts.append(f"**{plain(result.data.words)}: nothing here says anything about patients.**")
     parts.append(f"**What was run.** {_what(result)}")
-    parts.append(f"**Answer.** {plain(headline) if headline else answer(result)}")
     failed = [finding.title for finding in result.failed()]
     if failed:
         more = "" if len(failed) <= _MOST_CHECKS else f" and {len(failed) - _MOST_CHECKS} more"
@@ -74,7 +74,8 @@ def description(result: Result, folder: Path, *, headline: str | None, artifacts
         at = plain(str((folder / PAGE).absolute()))
         parts.append(f"**Report:** [{PAGE}]({artifacts}/{PAGE}), on disk {at}")
     parts.append(f"**Metrics.** {_metrics(result)}")
-    parts.append(f"<pre>{html.escape(shown(shorten(result.run.command, _LONGEST_COMMAND)))}</pre>")
+    # No block of code: a long line would make the whole page as wide.
+    parts.append(f"**Command.** {plain(shorten(result.run.command, _LONGEST_COMMAND))}")
     return "\n\n".join(parts)
 
 
@@ -148,4 +149,4 @@ def _metrics(result: Result) -> str:
 def plain(text: str) -> str:
     """Markdown that shows this very text, in one line."""
     escaped = _ACTS.sub(r"\\\g<0>", shown(text))
-    return html.escape(escaped, quote=False).replace("@", "&#64;")
+    return html.escape(escaped, quote=False).replace("@", "&#64;").replace(":", "&#58;")
