@@ -34,6 +34,7 @@ from bcadv.results.schema import (
     TaskSection,
     TrainingSection,
 )
+from bcadv.store.fingerprint import digest
 from bcadv.train import Trained
 
 
@@ -154,6 +155,7 @@ def result_of(
             overlap=data.audit.as_dict() | {"sentence": data.audit.sentence()},
             skipped=data.skipped,
             notes=data.notes,
+            digests=_digests(data),
         ),
         model=ModelSection(
             architecture=model.net.architecture,
@@ -187,6 +189,16 @@ def result_of(
         files=digests(folder),
         environment=hardware.environment(gpu),
     )
+
+
+def _digests(data: ImageDataModule) -> dict[str, str]:
+    """Names the images of each part by what they show, and not by order or place."""
+    return {
+        part: digest(
+            sorted([data.records[i].label, data.digests[data.records[i].image_id]] for i in members)
+        )
+        for part, members in data.split.by_part().items()
+    }
 
 
 def _no_statistics(config: Config) -> Finding:

@@ -7,6 +7,7 @@ import math
 import signal
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.report.__main__ import main as report
 from bcadv.results.schema import CLEAN, REPEATED, Row, read_result, write_result
 from bcadv.store.models import Entry, Store
-from bcadv.tracking import store_uri
+from bcadv.tracking import record, store_uri
 from bcadv.train import load
 from tests.jobs import tiny_config, tiny_overrides, undrawn
 from tests.processes import fork
@@ -170,15 +171,32 @@ def test_mlflow_has_one_run_with_all_of_it(defense: Outcome, outputs: Path) -> N
     assert found.data.params["sigma"] == "0.1"
     assert found.data.params["data.source"] == "synthetic"
     assert found.data.tags["synthetic"] == "true"
-    losses = client.get_metric_history(found.info.run_id, "train_loss")
+    losses = client.get_metric_history(found.info.run_id, "by_epoch/train_loss")
     assert [metric.step for metric in losses] == [0, 1]
-    accuracy = client.get_metric_history(found.info.run_id, "as_trained/fgsm_linf/accuracy")
+    accuracy = client.get_metric_history(
+        found.info.run_id, "as_trained/fgsm_linf_by_1000_eps/accuracy"
+    )
     values = [metric.value for metric in sorted(accuracy, key=lambda metric: metric.step)]
     rows = [row_of(defense, f"fgsm_linf_{px}") for px in (0, 1, 8)]
     assert values == pytest.approx([row.metrics["accuracy"].value for row in rows])
     assert found.data.tags["defence"] == "noise σ=0.1"
     names = {item.path for item in client.list_artifacts(found.info.run_id)}
     assert {"results.json", "predictions.parquet", "split.csv", "figures", "model"} <= names
+
+
+def test_the_model_in_mlflow_answers_as_the_job_did(defense: Outcome, outputs: Path) -> None:
+    kept = record.read(defense.folder)
+    assert kept is not None
+    mlflow.set_tracking_uri(store_uri(outputs))
+    loaded = mlflow.pyfunc.load_model(f"runs:/{kept.runs[0].run_id}/model")
+    table = pd.read_parquet(defense.folder / "predictions.parquet")
+    split = pd.read_csv(defense.folder / "split.csv").set_index("image_id")
+    for batchnorm in ("as_trained", "clean"):
+        clean = table[(table["condition"] == CLEAN.id) & (table["batchnorm"] == batchnorm)]
+        paths = [str(split["path"][name]) for name in clean["image_id"]]
+        answers = loaded.predict(paths, params={"batchnorm": batchnorm})
+        found = answers[list(defense.result.task.classes)].to_numpy()
+        np.testing.assert_allclose(found, clean[["p_0", "p_1"]].to_numpy(), atol=1e-5)
 
 
 @pytest.mark.usefixtures("undrawn")

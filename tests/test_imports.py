@@ -18,6 +18,7 @@ JOB = ("bcadv.job", "bcadv.outcome", "bcadv.run", "bcadv.report", "bcadv.trackin
 FORBIDDEN = {
     "errors.py": ("bcadv", *HEAVY),
     "files.py": ("bcadv", *HEAVY),
+    "pixels.py": ("bcadv", *HEAVY),
     "typing.py": ("bcadv", "pytorch_lightning", "mlflow"),
     "task.py": (
         *("bcadv.perturb", "bcadv.data", "bcadv.models", "bcadv.config", "bcadv.results", *JOB),

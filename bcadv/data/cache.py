@@ -7,10 +7,8 @@ import json
 import logging
 import os
 import shutil
-import struct
 import time
 import uuid
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +27,7 @@ from rich.progress import track
 from bcadv.data.records import Record
 from bcadv.errors import BcadvError
 from bcadv.files import write_atomically
+from bcadv.pixels import BAD_IMAGE, resized, to_rgb
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +43,6 @@ _META = "meta.json"
 
 # A build writes all the time it lives; one that has not for this long was killed.
 _STALE_SECONDS = 3600
-
-# What Pillow raises on damaged files, by format: zlib and struct errors come from inside a chunk.
-_BAD_IMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 _REMEDY = "replace it, or leave such images out with data.on_bad_image=skip"
 
@@ -157,43 +145,12 @@ def build(
         ) from error
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Brings an image of any mode to 8-bit RGB.
-
-    Grey is repeated, an alpha channel is dropped, a palette is looked up. 16-bit values are
-    divided by 257, so that 0 and 65535 become 0 and 255: nothing is stretched to the range in use.
-
-    Raises:
-        ValueError: 32-bit pixels, which have no agreed range.
-    """
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image, dtype=np.uint16)
-        grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ValueError(
-            f"32-bit pixels (mode {image.mode}) have no agreed range for black to white"
-        )
-    if image.mode == "P":
-        # Straight to RGB, Pillow warns of a transparent palette.
-        image = image.convert("RGBA")
-    return image.convert("RGB")
-
-
 def _decode(path: Path, resize: int | None) -> Pixels:
     with Image.open(BytesIO(path.read_bytes())) as image:
         rgb = to_rgb(image)
         if resize is not None:
-            rgb = rgb.resize(_size(image.size, resize), Image.Resampling.LANCZOS)
+            rgb = rgb.resize(resized(image.size, resize), Image.Resampling.LANCZOS)
         return np.asarray(rgb)
-
-
-def _size(size: tuple[int, int], resize: int | None) -> tuple[int, int]:
-    """Width and height as they will be stored."""
-    if resize is None:
-        return size
-    short = min(size)
-    return round(size[0] * resize / short), round(size[1] * resize / short)
 
 
 def _header(path: Path) -> tuple[int, int] | str:
@@ -201,7 +158,7 @@ def _header(path: Path) -> tuple[int, int] | str:
     try:
         with Image.open(path) as image:
             return image.size
-    except _BAD_IMAGE as error:
+    except BAD_IMAGE as error:
         return str(error) or type(error).__name__
 
 
@@ -284,7 +241,7 @@ def _decode_all(
     _remove_stale(folder.parent)
     paths = [record.path for record in records]
     headers = list(_in_parallel(_header, paths, workers))
-    sizes = [_size(size, resize) for size in headers if not isinstance(size, str)]
+    sizes = [resized(size, resize) for size in headers if not isinstance(size, str)]
     width, height = (max((size[axis] for size in sizes), default=0) for axis in (0, 1))
     needed = width * height * 3 * len(sizes)
     free = shutil.disk_usage(folder.parent).free
@@ -324,7 +281,7 @@ def _try_decode(path: Path, resize: int | None) -> Pixels | str:
     """The pixels, or why there are none."""
     try:
         return _decode(path, resize)
-    except _BAD_IMAGE as error:
+    except BAD_IMAGE as error:
         return str(error) or type(error).__name__
 
 

@@ -281,6 +281,7 @@ class DataSection(Model):
         synthetic: whether they are painted, so that nothing medical follows from them.
         tumours: whether a positive class is a cancer.
         content: digest of all images and their classes, whatever the split; ``None``: not known.
+        digests: part of the split -> digest of its images and their classes, wherever they lie.
     """
 
     source: str
@@ -296,6 +297,7 @@ class DataSection(Model):
     overlap: Mapping[str, Any]
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    digests: Mapping[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _tested(self) -> DataSection:

@@ -6,6 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bcadv.results.schema import CLEAN, Condition, Result, Row
+from bcadv.tracking.names import (
+    MAIN,
+    clean_name,
+    curve_group,
+    epoch_name,
+    main_name,
+    point_name,
+)
 
 SORTABLE = ("accuracy", "robust_accuracy", "sensitivity", "specificity", "auroc")
 """Metrics that also become a scalar per strength, which the runs table can sort by."""
@@ -31,23 +39,24 @@ def history_points(rows: Iterable[Mapping[str, float]]) -> Iterator[Point]:
     for row in rows:
         for name, value in row.items():
             if name != "epoch":
-                yield Point(name, float(value), int(row["epoch"]))
+                yield Point(epoch_name(name), float(value), int(row["epoch"]))
 
 
 def result_points(result: Result) -> Iterator[Point]:
-    """Robustness curves and their points as scalars.
+    """What a reader looks for first, then clean metrics, robustness curves, and their points.
 
-    A curve is named ``batchnorm/series/metric``, where the series says attack, norm and settings
-    (see `Condition.series`). Its step is the strength in thousandths of its unit (finer where that
-    would lay two points on each other, see `steps`), because a step must be a whole number and
-    epsilon need not be. Every curve begins at step 0: where strength 0 was not evaluated, the clean
-    value stands there, since a perturbation of strength 0 changes nothing (a metric that clean
-    images lack begins later). A scalar is named ``batchnorm/series/metric_at_strength``. Undefined
-    values are left out.
+    For the names see `bcadv.tracking.names`. The step of a curve is the strength in thousandths of
+    its unit (finer where that would lay two points on each other, see `steps`), because a step must
+    be a whole number and epsilon need not be. Every curve begins at step 0: where strength 0 was
+    not evaluated, the clean value stands there, since a perturbation of strength 0 changes nothing
+    (a metric that clean images lack begins later). Undefined values are left out.
 
     Args:
         result: the content of ``results.json``.
     """
+    # MLflow's page of a run lists metrics in the order in which they came.
+    for name, value in main_points(result).items():
+        yield Point(name, value, 0)
     clean: dict[str, dict[str, float]] = {}
     curves: dict[tuple[str, str], list[tuple[Condition, Row]]] = {}
     for row in result.rows:
@@ -55,20 +64,42 @@ def result_points(result: Result) -> Iterator[Point]:
         if condition == CLEAN:
             clean[row.batchnorm] = values = _defined(row)
             for name, value in values.items():
-                yield Point(f"{row.batchnorm}/clean/{name}", value, 0)
+                yield Point(clean_name(row.batchnorm, name), value, 0)
         elif not condition.clean:
             curves.setdefault((row.batchnorm, condition.series), []).append((condition, row))
-    for (batchnorm, series), rows in curves.items():
-        prefix = f"{batchnorm}/{series}"
-        step = steps([condition for condition, _ in rows])
-        if all(condition.strength > 0 for condition, _ in rows):
+    for (batchnorm, _), rows in curves.items():
+        conditions = [condition for condition, _ in rows]
+        step = steps(conditions)
+        group = f"{batchnorm}/{curve_group(conditions[0], _scale(_strengths(conditions)))}"
+        if all(condition.strength > 0 for condition in conditions):
             for name, value in clean.get(batchnorm, {}).items():
-                yield Point(f"{prefix}/{name}", value, 0)
+                yield Point(f"{group}/{name}", value, 0)
         for condition, row in rows:
             for name, value in _defined(row).items():
-                yield Point(f"{prefix}/{name}", value, step[condition.strength])
+                yield Point(f"{group}/{name}", value, step[condition.strength])
                 if name in SORTABLE:
-                    yield Point(f"{prefix}/{name}_at_{condition.strength:.9g}", value, 0)
+                    yield Point(point_name(batchnorm, condition, name), value, 0)
+
+
+def main_points(result: Result) -> dict[str, float]:
+    """The few metrics without a prefix, by name.
+
+    They are of the first choice of BatchNorm statistics, with which the logged model answers. At
+    each strength stands the lowest accuracy that any of the job's attacks left: a model is no
+    better than under the attack that does worst.
+    """
+    lowest: dict[str, float] = {}
+    for row in result.rows:
+        condition = result.condition_of(row)
+        value = _defined(row).get(MAIN)
+        if row.batchnorm != result.model.batchnorm[0] or value is None:
+            continue
+        if condition == CLEAN:
+            lowest[main_name("inf", 0)] = value
+        elif condition.kind == "attack" and condition.norm and condition.strength > 0:
+            name = main_name(condition.norm, condition.strength)
+            lowest[name] = min(value, lowest.get(name, value))
+    return dict(sorted(lowest.items()))
 
 
 def steps(conditions: Sequence[Condition]) -> dict[float, int]:
@@ -99,16 +130,18 @@ def _scale(strengths: Sequence[float]) -> int | None:
 
 
 def curve_tags(result: Result) -> dict[str, str]:
-    """What the step of each curve means, as tags of the run."""
+    """What each curve is of, and what its step means, as tags of the run."""
     series: dict[str, list[Condition]] = {}
     for condition in result.conditions:
         if not condition.clean:
             series.setdefault(condition.series, []).append(condition)
     said = {}
-    for name, conditions in series.items():
-        scale = _scale(_strengths(conditions))
+    for conditions in series.values():
+        scale, label = _scale(_strengths(conditions)), conditions[0].label
         what = "place in the order of" if scale is None else f"{scale} x"
-        said[f"step.{name}"] = f"{what} {conditions[0].axis}"
+        said[f"step.{curve_group(conditions[0], scale)}"] = (
+            f"{label}; step: {what} {conditions[0].axis}"
+        )
     return said
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from bcadv.tracking.store import patiently
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.models import Model
+    from mlflow.models import Model, ModelSignature
 
 NAME = "model"
 """The model's folder among the run's artifacts."""
@@ -87,8 +87,7 @@ def _write(
 ) -> Model:
     """An MLflow model folder, without the subprocess that mlflow guesses requirements with."""
     import mlflow.pyfunc
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.models import Model
 
     data = folder.parent / "classifier"
     data.mkdir()
@@ -104,7 +103,6 @@ def _write(
     preparation = {**preparation, "batchnorm": kept}
     (data / INPUT).write_text(json.dumps(preparation, indent=2) + "\n", encoding="utf-8")
     model = Model(artifact_path=NAME, run_id=run_id)
-    columns = [ColSpec("double", name) for name in preparation["classes"]]
     with warnings.catch_warnings():
         # An example of the input would have mlflow run the model to see that it works.
         warnings.filterwarnings("ignore", ".*An input example was not provided.*")
@@ -115,11 +113,25 @@ def _write(
             code_paths=[str(Path(bcadv.__file__).parent)],
             mlflow_model=model,
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in _PACKAGES],
-            # Of the output alone: the input may be bytes or floats, a signature allows one.
-            signature=ModelSignature(
-                outputs=Schema([*columns, ColSpec("string", "predicted")]),
-                params=ParamSchema([ParamSpec("batchnorm", "string", kept[0])]),
-            ),
+            signature=_signature(preparation["classes"], kept[0]),
             metadata={"batchnorm": kept, "batchnorm_default": kept[0]},
         )
     return model
+
+
+def _signature(classes: Sequence[str], batchnorm: str) -> ModelSignature:
+    """What goes in and comes out, as MLflow shows it."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    columns = [ColSpec("double", name) for name in classes]
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "image")]),
+        outputs=Schema([*columns, ColSpec("string", "predicted")]),
+        params=ParamSchema([ParamSpec("batchnorm", "string", batchnorm)]),
+    )
+    # The model judges its input itself: MLflow would refuse floats, files and lists, of which a
+    # signature cannot speak. The mark is one of those that MLflow keeps in the model's folder.
+    signature._is_signature_from_type_hint = True
+    return signature

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
+from bcadv.pixels import resized
+from bcadv.tracking.inputs import images_of
 from bcadv.tracking.model import AS_TRAINED, INPUT, WEIGHTS
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -53,8 +55,9 @@ class ImageClassifier:
         """Classifies images.
 
         Args:
-            model_input: RGB, shape (n, height, width, 3), or a list of images of several sizes,
-                each (height, width, 3): whole numbers from 0 to 255 or floats in [0, 1].
+            model_input: an image or several of any sizes: paths, images of Pillow, arrays (RGB,
+                whole numbers from 0 to 255 or floats in [0, 1]), a list or a column of them; see
+                `bcadv.tracking.inputs.images_of`.
             params: ``batchnorm``: which BatchNorm statistics to answer with.
 
         Returns:
@@ -70,7 +73,7 @@ class ImageClassifier:
                 f"batchnorm={choice}: this model was kept with {', '.join(self._states)}."
             )
         self.model.load_state_dict(self._states[choice])
-        crops = [self._prepared(image, i) for i, image in enumerate(_images(model_input))]
+        crops = [self._prepared(image, i) for i, image in enumerate(images_of(model_input))]
         rows = [np.empty((0, len(self.classes)))]
         called: list[int] = []
         task = self.model.task
@@ -88,9 +91,7 @@ class ImageClassifier:
     def _prepared(self, image: npt.NDArray[Any], number: int) -> Floats:
         height, width = image.shape[:2]
         if self.resize is not None:
-            short = min(height, width)
-            size = (round(width * self.resize / short), round(height * self.resize / short))
-            image = _resized(image, size)
+            image = _resized(image, resized((width, height), self.resize))
             height, width = image.shape[:2]
         if min(height, width) < self.crop:
             raise BcadvError(
@@ -124,33 +125,6 @@ def _load_pyfunc(path: str) -> ImageClassifier:
     return ImageClassifier(
         model, preparation["classes"], preparation["crop"], preparation["resize"], statistics
     )
-
-
-def _images(model_input: Any) -> list[npt.NDArray[Any]]:
-    """Each image as uint8, or as float32 in [0, 1]."""
-    if isinstance(model_input, np.ndarray) and model_input.ndim != 4:
-        raise BcadvError(
-            f"images of shape {model_input.shape} cannot be classified: give (n, height, width, 3)."
-        )
-    return [_checked(np.asarray(image), i) for i, image in enumerate(model_input)]
-
-
-def _checked(image: npt.NDArray[Any], number: int) -> npt.NDArray[Any]:
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise BcadvError(
-            f"image {number} has shape {image.shape}: give RGB images, (height, width, 3)."
-        )
-    whole = np.issubdtype(image.dtype, np.integer)
-    if not whole and not np.issubdtype(image.dtype, np.floating):
-        raise BcadvError(f"image {number} holds {image.dtype}: give uint8, or floats in [0, 1].")
-    top = 255 if whole else 1
-    # Written so that NaN, which compares with nothing, is refused as well.
-    if image.size and not (image.min() >= 0 and image.max() <= top):
-        raise BcadvError(
-            f"image {number} has values from {image.min()} to {image.max()}: give uint8, or "
-            "floats in [0, 1]."
-        )
-    return image.astype(np.uint8 if whole else np.float32)
 
 
 def _resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:

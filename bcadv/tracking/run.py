@@ -5,6 +5,7 @@ Everything here may be done twice. What the store already has is not logged agai
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from bcadv.results.schema import Result
 from bcadv.tracking.curves import Point, curve_tags, history_points, result_points
+from bcadv.tracking.dataset import inputs_of
+from bcadv.tracking.describe import description, headline_of
 from bcadv.tracking.record import Record
 from bcadv.tracking.store import patiently
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
 
 KEY_TAG = "job_key"
+NOTE_TAG = "mlflow.note.content"
+OUR_NOTE_TAG = "note_digest"
+HEADLINE_TAG = "headline"
 DRIFT_TAG = "param_drift"
 FAILURE_TAG = "failure"
 
@@ -34,6 +40,7 @@ ARTIFACTS = (
     "split.csv",
     "history.csv",
     "model.json",
+    "summary.json",
     "*.html",
     "*.log",
     "figures/*.png",
@@ -77,12 +84,14 @@ class Run:
         run_id: the store's name of it.
         experiment_id: the store's name of its experiment.
         logged: metric and step -> the value that the store has.
+        tags: those that the run had when it was found or begun.
     """
 
     client: MlflowClient
     run_id: str
     experiment_id: str
     logged: dict[tuple[str, int], float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def log(self, points: Iterable[tuple[Point, int]]) -> None:
         """Logs metrics with their times (ms since 1970), leaving out what the store has."""
@@ -111,6 +120,7 @@ class Run:
         self.log((point, when) for point in points)
         for name, value in curve_tags(result).items():
             self.tag(name, value)
+        patiently(lambda: self.client.log_inputs(self.run_id, inputs_of(result, files.params)))
         for pattern in ARTIFACTS:
             for file in sorted(files.folder.glob(pattern)):
                 place = str(file.parent.relative_to(files.folder))
@@ -125,7 +135,21 @@ class Run:
             }
             log_model(self.client, self.run_id, files.checkpoint, preparation, files.statistics)
             self.tag("model_batchnorm", result.model.batchnorm[0])
+        self._describe(files)
         self.end("FINISHED", when)
+
+    def _describe(self, files: Files) -> None:
+        """Writes the run's description, unless a person has written another."""
+        headline = headline_of(files.folder)
+        if headline is not None:
+            self.tag(HEADLINE_TAG, headline)
+        theirs = self.tags.get(NOTE_TAG)
+        if theirs is not None and _digest(theirs) != self.tags.get(OUR_NOTE_TAG):
+            return
+        pages = f"#/experiments/{self.experiment_id}/runs/{self.run_id}/artifacts"
+        note = description(files.result, files.folder, headline=headline, artifacts=pages)
+        self.tag(NOTE_TAG, note)
+        self.tag(OUR_NOTE_TAG, _digest(note[:_TAG_LENGTH]))
 
     def _check_params(self, known: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """Logs parameters; those that changed since become a tag, because MLflow keeps the old."""
@@ -182,14 +206,14 @@ def attach(client: MlflowClient, experiment_id: str, record: Record, found: Enti
                 experiment_id, start_time=record.started, tags=tags, run_name=record.name
             )
         )
-        attached = Run(client, run.info.run_id, experiment_id)
+        attached = Run(client, run.info.run_id, experiment_id, tags=run.data.tags)
         attached._check_params({}, record.params)
         return attached
     run_id = found.info.run_id
-    patiently(lambda: client.update_run(run_id, status="RUNNING"))
+    patiently(lambda: client.update_run(run_id, "RUNNING", record.name))
     if FAILURE_TAG in found.data.tags:
         patiently(lambda: client.delete_tag(run_id, FAILURE_TAG))
-    attached = Run(client, run_id, found.info.experiment_id)
+    attached = Run(client, run_id, found.info.experiment_id, tags=found.data.tags)
     for name, value in record.tags.items():
         if found.data.tags.get(name) != value:
             attached.tag(name, value)
@@ -198,6 +222,10 @@ def attach(client: MlflowClient, experiment_id: str, record: Record, found: Enti
             attached.logged[name, metric.step] = metric.value
     attached._check_params(found.data.params, record.params)
     return attached
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _same(known: float | None, value: float) -> bool:

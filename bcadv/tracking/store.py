@@ -22,6 +22,7 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from bcadv.errors import BcadvError
+from bcadv.tracking.describe import EXPERIMENT_TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -309,7 +310,7 @@ def _ensure(client: MlflowClient, outputs: Path, name: str) -> str:
         if _is_database(client.tracking_uri):
             files = _artifacts(outputs, name)
         try:
-            return str(client.create_experiment(name, files))
+            return str(client.create_experiment(name, files, dict(EXPERIMENT_TAGS)))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -317,6 +318,9 @@ def _ensure(client: MlflowClient, outputs: Path, name: str) -> str:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
+    for tag, value in EXPERIMENT_TAGS.items():
+        if tag not in found.tags:  # an experiment that was made without them
+            client.set_experiment_tag(found.experiment_id, tag, value)
     return str(found.experiment_id)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bcadv.results.schema import Result
 from bcadv.tracking import record as records
 from bcadv.tracking.curves import Point, history_points, used_params
+from bcadv.tracking.naming import run_name, source_tags
 from bcadv.tracking.record import Record, RunRecord
 from bcadv.tracking.run import FAILURE_TAG, Files, Run, attach, is_deleted, locate
 from bcadv.tracking.store import connect, first_line, public, store_uri
@@ -163,18 +164,15 @@ class Tracker:
         """The record with today's settings; of an earlier start it keeps which runs there are."""
         if "tracking.uri" in params:
             params = {**params, "tracking.uri": self._uri}
-        fresh = Record(self.config.experiment, self._run_name(), self.tags, params, self._uri)
+        name = run_name(str(params.get("experiment", self.config.experiment)), params, self.folder)
+        tags = self.tags | source_tags(self.tags)
+        fresh = Record(self.config.experiment, name, tags, params, self._uri)
         known = records.read(self.folder)
         if known is None:
             return fresh
         # What they hold are results that are about to be replaced.
         runs = tuple(replace(run, complete=False) for run in known.runs)
         return replace(fresh, key=known.key, started=known.started, runs=runs)
-
-    def _run_name(self) -> str:
-        """The job's folder; in a sweep, whose folders are mere numbers, with the sweep's."""
-        name = self.folder.name
-        return f"{self.folder.parent.name}/{name}" if name.isdigit() else name
 
     def _save(self, record: Record) -> None:
         self._record = record

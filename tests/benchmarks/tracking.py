@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from bcadv.sections import TrackingConfig
 from bcadv.tracking import Tracker, prepare, store_uri
+from bcadv.tracking.names import epoch_name
 from tests.benchmarks.measure import Options, Row, Timed
 from tests.results.made import result
 
@@ -94,8 +95,9 @@ def logged(outputs: Path) -> int:
     if experiment is None:
         return 0
     runs = client.search_runs([experiment.experiment_id])
+    names = [epoch_name(name) for name in NAMES]
     return sum(
-        len(client.get_metric_history(run.info.run_id, name)) for run in runs for name in NAMES
+        len(client.get_metric_history(run.info.run_id, name)) for run in runs for name in names
     )
 
 

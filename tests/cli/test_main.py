@@ -15,7 +15,7 @@ from bcadv.arguments import WIDTH
 from bcadv.cli.catalog import VERBS, Verb
 from bcadv.cli.main import main
 from bcadv.report.__main__ import Arguments
-from bcadv.report.page import PREVALENCE
+from bcadv.report.options import PREVALENCE
 
 Said = tuple[int, str, str]
 TABLED = [verb for verb in VERBS.values() if not verb.hands_on]

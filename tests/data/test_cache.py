@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from bcadv.data import breakhis, cache
-from bcadv.data.cache import build, to_rgb
+from bcadv.data.cache import build
 from bcadv.data.records import Record
 from bcadv.errors import BcadvError
 
@@ -244,24 +244,6 @@ def test_no_records_are_refused(tmp_path: Path) -> None:
 
 
 RAMP = np.arange(0, 256, dtype=np.uint8).reshape(16, 16)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I;16B"])
-def test_every_mode_becomes_rgb(mode: str) -> None:
-    if mode.startswith("I;16"):
-        order = ">u2" if mode.endswith("B") else "<u2"
-        wide = (RAMP.astype(np.uint16) * 257).astype(order)
-        image = Image.frombytes(mode, (16, 16), wide.tobytes())
-        expected = RAMP
-    else:
-        grey = Image.fromarray(RAMP)
-        image = (grey if mode == "P" else grey.convert("RGB")).convert(mode)
-        expected = np.asarray(image.convert("L")) if mode == "1" else RAMP
-    if mode == "RGBA":
-        image.putalpha(0)
-    rgb = to_rgb(image)
-    assert rgb.mode == "RGB"
-    np.testing.assert_array_equal(np.asarray(rgb), np.repeat(expected[..., None], 3, axis=2))
 
 
 @pytest.mark.filterwarnings("error")

@@ -226,11 +226,11 @@ def test_a_training_does_not_go_on_from_damage(
     last = _whole(tmp_path, config)
     model = build_model(config, 2)
     whole = torch.load(last, weights_only=True)
-    assert _to_go_on_from(last, model) == last
+    assert _to_go_on_from(last, model, 1) == last
     for name, change in GOING_ON.items():
         caplog.clear()
         torch.save(change(dict(whole)), last)
-        assert _to_go_on_from(last, model) is None, name
+        assert _to_go_on_from(last, model, 1) is None, name
         assert f"{last} (it was changed or damaged)" in caplog.text, name
         assert "training starts at its first epoch" in caplog.text
         assert not last.exists()
@@ -241,7 +241,7 @@ def test_a_training_goes_on_with_its_own_network_alone(
 ) -> None:
     config = tiny_config(tmp_path, "tracking.enabled=false", "trainer.max_epochs=1")
     last = _whole(tmp_path, config)
-    assert _to_go_on_from(last, build_model(config, 3)) is None
+    assert _to_go_on_from(last, build_model(config, 3), 1) is None
     assert "its weights are those of another network" in caplog.text
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CLASSES = ["benign", "malignant"]
 TINY: dict[str, Any] = {"block_config": [2, 2], "growth_rate": 8, "init_features": 8}
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
 
 
@@ -32,7 +33,9 @@ def results(strengths: Sequence[float] = (0, 0.25, 1, 8), rows: Sequence[Row] = 
     conditions = conditions if named else conditions[: len(strengths)]
     made = [result_row(condition) for condition in (CLEAN, *conditions)]
     finished = datetime.now(UTC).isoformat()
-    return whole(conditions, rows or made, run={"finished": finished}, crop=32)
+    content = {"train": "a" * 64, "val": "b" * 64, "test": "c" * 64}
+    run = {"finished": finished}
+    return whole(conditions, rows or made, run=run, data={"digests": content}, crop=32)
 
 
 def result_row(condition: Condition, batchnorm: str = "as_trained", **values: float | None) -> Row:
@@ -52,6 +55,8 @@ def history(epochs: int) -> list[dict[str, float]]:
 def params(sigma: float = 0.1) -> dict[str, Any]:
     """Nested settings."""
     return {
+        "experiment": "baseline",
+        "seed": 0,
         "sigma": sigma,
         "resume": False,
         "injection": {"perturbation": "gaussian", "probability": 1.0},
@@ -119,7 +124,7 @@ def tracker(
 ) -> Tracker:
     """Of an experiment named after the folder's parent."""
     config = TrackingConfig(uri=uri, experiment=folder.parent.name)
-    return Tracker(folder, outputs, config, tags or {"sweep": "s1", "synthetic": "true"})
+    return Tracker(folder, outputs, config, tags or {"sweep": "s1", "git_commit": COMMIT})
 
 
 def run_job(

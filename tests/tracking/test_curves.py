@@ -12,10 +12,12 @@ from bcadv.tracking.curves import (
     SORTABLE,
     curve_tags,
     history_points,
+    main_points,
     result_points,
     steps,
     used_params,
 )
+from bcadv.tracking.names import curve_group
 from tests.metrics.tables import fgsm, gaussian, pgd
 from tests.results.made import result as whole
 from tests.tracking import made
@@ -26,7 +28,7 @@ def curve(result: Result, name: str) -> dict[int, float]:
 
 
 def test_a_curve_has_its_strength_as_step_in_thousandths_of_a_grey_level() -> None:
-    assert curve(made.results((0, 0.25, 8)), "as_trained/fgsm_linf/accuracy") == {
+    assert curve(made.results((0, 0.25, 8)), "as_trained/fgsm_linf_by_1000_eps/accuracy") == {
         0: 1.0,
         250: 1 - 0.25 / 16,
         8000: 0.5,
@@ -38,18 +40,18 @@ def test_a_curve_begins_at_the_clean_value_where_strength_zero_was_not_evaluated
     rows = [made.result_row(c) for c in conditions]
     rows[0] = made.result_row(CLEAN, accuracy=0.9, auroc=None)
     results = made.results((1, 8), rows)
-    assert curve(results, "as_trained/fgsm_linf/accuracy")[0] == 0.9
-    assert 0 not in curve(results, "as_trained/fgsm_linf/auroc")
+    assert curve(results, "as_trained/fgsm_linf_by_1000_eps/accuracy")[0] == 0.9
+    assert 0 not in curve(results, "as_trained/fgsm_linf_by_1000_eps/auroc")
     measured = made.results((0, 8), [rows[0], made.result_row(fgsm(0)), made.result_row(fgsm(8))])
-    assert curve(measured, "as_trained/fgsm_linf/accuracy")[0] == 1.0
+    assert curve(measured, "as_trained/fgsm_linf_by_1000_eps/accuracy")[0] == 1.0
 
 
 def test_each_strength_is_a_scalar_for_the_metrics_that_one_sorts_by() -> None:
     names = {point.name for point in result_points(made.results((0.25, 8)))}
-    assert {n for n in names if "_at_" in n} == {
-        f"as_trained/fgsm_linf/{metric}_at_{eps}" for metric in SORTABLE for eps in ("0.25", "8")
+    assert {n for n in names if "/" in n and "_at_" in n} == {
+        f"as_trained/fgsm_linf/{metric}_at_{eps}" for metric in SORTABLE for eps in ("00.25", "08")
     }
-    assert curve(made.results(), "as_trained/fgsm_linf/accuracy_at_8") == {0: 0.5}
+    assert curve(made.results(), "as_trained/fgsm_linf/accuracy_at_08") == {0: 0.5}
 
 
 def test_a_metric_that_not_every_result_has_is_logged_where_it_is_there() -> None:
@@ -70,7 +72,29 @@ def test_two_attacks_in_two_norms_do_not_overwrite_each_other() -> None:
     found = result_points(whole(conditions, rows))
     points = [p for p in found if p.name.endswith("/accuracy") and p.step > 0]
     assert len({(p.name, p.step) for p in points}) == len(conditions)
-    assert {p.name for p in points} == {f"as_trained/{c.series}/accuracy" for c in conditions}
+    assert {p.name for p in points} == {
+        f"as_trained/{curve_group(c, 1000)}/accuracy" for c in conditions
+    }
+
+
+def test_the_few_that_matter_have_no_prefix_and_are_of_the_attack_that_does_worst() -> None:
+    conditions = [fgsm(0), fgsm(2), fgsm(16), pgd(2), pgd(16), fgsm(0.5, "2"), gaussian(2)]
+    values = [0.9, 0.6, 0.1, 0.4, 0.2, 0.3, 0.05]
+    rows = [made.result_row(CLEAN, accuracy=0.95), made.result_row(CLEAN, "clean", accuracy=0.5)]
+    rows += [made.result_row(c, accuracy=v) for c, v in zip(conditions, values, strict=True)]
+    rows.append(made.result_row(fgsm(2), "clean", accuracy=0.01))
+    result = whole(conditions, rows, batchnorm=("as_trained", "clean"))
+    main = {
+        "accuracy_at_00": 0.95,
+        "accuracy_at_02": 0.4,
+        "accuracy_at_16": 0.1,
+        "accuracy_l2_at_00.5": 0.3,
+    }
+    assert main_points(result) == main
+    points = list(result_points(result))
+    assert {p.name: p.value for p in points if "/" not in p.name} == main
+    other = whole(conditions, rows, batchnorm=("clean", "as_trained"))
+    assert main_points(other) == {"accuracy_at_00": 0.5, "accuracy_at_02": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -79,21 +103,22 @@ def test_two_attacks_in_two_norms_do_not_overwrite_each_other() -> None:
 def test_no_strength_is_laid_on_another_or_on_the_clean_point(strengths: Sequence[float]) -> None:
     conditions = [fgsm(eps) for eps in strengths]
     rows = [made.result_row(c) for c in (CLEAN, *conditions)]
-    found = curve(whole(conditions, rows), "as_trained/fgsm_linf/accuracy")
+    step = steps(conditions)
+    scale = round(max(step.values()) / max(strengths))
+    found = curve(whole(conditions, rows), f"as_trained/fgsm_linf_by_{scale}_eps/accuracy")
     assert len(found) == 1 + len(strengths)
-    assert sorted(found) == sorted(steps(conditions).values())
-    scale = round(max(found) / max(strengths))
-    assert curve_tags(whole(conditions, rows)) == {
-        "step.fgsm_linf": f"{scale} x ε in grey levels of 255 (0: clean)"
-    }
+    assert sorted(found) == sorted(step.values())
+    said = f"FGSM; step: {scale} x ε in grey levels of 255 (0: clean)"
+    assert curve_tags(whole(conditions, rows)) == {f"step.fgsm_linf_by_{scale}_eps": said}
 
 
 def test_a_strength_of_zero_is_the_clean_point() -> None:
     conditions = [fgsm(eps) for eps in (0, 0.25, 16)]
     rows = [made.result_row(c) for c in (CLEAN, *conditions)]
-    assert list(curve(whole(conditions, rows), "as_trained/fgsm_linf/accuracy")) == [0, 250, 16000]
-    said = curve_tags(whole(conditions, rows))["step.fgsm_linf"]
-    assert said == "1000 x ε in grey levels of 255 (0: clean)"
+    name = "as_trained/fgsm_linf_by_1000_eps/accuracy"
+    assert list(curve(whole(conditions, rows), name)) == [0, 250, 16000]
+    said = curve_tags(whole(conditions, rows))["step.fgsm_linf_by_1000_eps"]
+    assert said == "FGSM; step: 1000 x ε in grey levels of 255 (0: clean)"
 
 
 @pytest.mark.parametrize("strengths", [(1e-20, 255), (1e-320, 1)])
@@ -102,17 +127,17 @@ def test_strengths_that_no_whole_number_of_a_store_tells_apart_are_numbered(
 ) -> None:
     conditions = [fgsm(eps) for eps in strengths]
     rows = [made.result_row(c) for c in (CLEAN, *conditions)]
-    found = curve(whole(conditions, rows), "as_trained/fgsm_linf/accuracy")
+    found = curve(whole(conditions, rows), "as_trained/fgsm_linf_by_place_of_eps/accuracy")
     assert list(range(1 + len(strengths))) == sorted(found)
     [said] = curve_tags(whole(conditions, rows)).values()
-    assert said == "place in the order of ε in grey levels of 255 (0: clean)"
+    assert said == "FGSM; step: place in the order of ε in grey levels of 255 (0: clean)"
 
 
 def test_undefined_values_are_left_out() -> None:
     rows = [made.result_row(CLEAN), made.result_row(fgsm(8), auroc=None)]
     names = {point.name for point in result_points(made.results((8,), rows))}
-    assert "as_trained/fgsm_linf/accuracy_at_8" in names
-    assert "as_trained/fgsm_linf/auroc_at_8" not in names
+    assert "as_trained/fgsm_linf/accuracy_at_08" in names
+    assert "as_trained/fgsm_linf/auroc_at_08" not in names
 
 
 def test_settings_that_nothing_read_are_not_told() -> None:
@@ -158,5 +183,8 @@ def test_settings_that_nothing_read_are_not_told() -> None:
 
 def test_the_step_of_a_training_metric_is_its_epoch() -> None:
     points = list(history_points([{"epoch": 3, "train_loss": 0.5, "val_loss": math.nan}]))
-    assert [(p.name, p.step) for p in points] == [("train_loss", 3), ("val_loss", 3)]
+    assert [(p.name, p.step) for p in points] == [
+        ("by_epoch/train_loss", 3),
+        ("by_epoch/val_loss", 3),
+    ]
     assert points[0].value == 0.5

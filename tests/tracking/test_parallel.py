@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from bcadv.tracking import prepare, record, store_uri
 from bcadv.tracking import tracker as tracker_module
+from bcadv.tracking.names import epoch_name
 from tests.processes import WARM
 from tests.tracking import made
 
@@ -40,22 +41,25 @@ def check(outputs: Path, uri: str | None = None) -> None:
     experiment = client.get_experiment_by_name("sweep")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == [f"sweep/{i}" for i in range(JOBS)]
+    names = [f"#{i} baseline σ=0.1 seed=0" for i in range(JOBS)]
+    assert sorted(run.info.run_name for run in runs) == names
     for run in runs:
-        kept = record.read(outputs / str(run.info.run_name))
+        kept = record.read(outputs / "sweep" / str(run.info.run_name)[1])
         assert kept is not None
         assert kept.runs == (record.RunRecord(uri, run.info.run_id, complete=True),)
         assert run.info.status == "FINISHED"
         assert run.data.params["sigma"] == "0.1"
         for name in made.METRICS:
-            logged = client.get_metric_history(run.info.run_id, name)
+            logged = client.get_metric_history(run.info.run_id, epoch_name(name))
             assert [(m.step, m.value) for m in logged] == [
                 (line["epoch"], line[name]) for line in made.history(EPOCHS)
             ]
-        curve = client.get_metric_history(run.info.run_id, "as_trained/fgsm_linf/accuracy")
+        curve = client.get_metric_history(
+            run.info.run_id, "as_trained/fgsm_linf_by_1000_eps/accuracy"
+        )
         assert [m.step for m in curve] == [0, 250, 1000, 8000]
-        names = {item.path for item in client.list_artifacts(run.info.run_id)}
-        assert {"results.json", "predictions.parquet", ".hydra", "figures"} <= names
+        paths = {item.path for item in client.list_artifacts(run.info.run_id)}
+        assert {"results.json", "predictions.parquet", ".hydra", "figures"} <= paths
 
 
 @pytest.mark.parametrize(

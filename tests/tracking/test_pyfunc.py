@@ -12,6 +12,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -110,16 +111,82 @@ def test_images_of_several_sizes_and_none_at_all(model: Classifier) -> None:
     assert classifier.predict(np.empty((0, 50, 71, 3), np.uint8)).shape == (0, 3)
 
 
+@pytest.mark.parametrize("resize", [None, 40])
+def test_every_way_to_give_an_image_has_the_same_answer(
+    tmp_path: Path, model: Classifier, resize: int | None
+) -> None:
+    image = images()
+    classifier = ImageClassifier(model, made.CLASSES, 32, resize)
+    expected = classifier.predict(image)
+    assert expected[made.CLASSES[0]].nunique() == len(image)
+    paths = [tmp_path / f"{i}.png" for i in range(len(image))]
+    for pixels, path in zip(image, paths, strict=True):
+        Image.fromarray(pixels).save(path)
+    texts = [str(path) for path in paths]
+    opened = [Image.open(path) for path in paths]
+    several = [
+        paths,
+        texts,
+        tuple(texts),
+        np.array(texts),
+        pd.Series(texts),
+        pd.DataFrame({"any name": texts}),
+        pd.DataFrame({"image": pd.Series(list(image), dtype=object)}),
+        opened,
+        list(image),
+        [np.moveaxis(one, -1, 0) for one in image],
+        np.moveaxis(image, -1, 1),
+        torch.from_numpy(image).permute(0, 3, 1, 2),
+        [paths[0], opened[1], image[2]],
+    ]
+    for given in several:
+        assert classifier.predict(given).equals(expected), type(given)
+    for alone in (paths[0], texts[0], opened[0], image[0], np.moveaxis(image[0], -1, 0)):
+        np.testing.assert_allclose(
+            classifier.predict(alone)[made.CLASSES], expected[made.CLASSES][:1], atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "I;16"])
+def test_files_of_any_mode_are_read_as_in_training(
+    tmp_path: Path, model: Classifier, mode: str
+) -> None:
+    grey = Image.fromarray(images(1)[0]).convert("L")
+    wide = Image.fromarray(np.asarray(grey, dtype=np.uint16) * 257)
+    (wide if mode == "I;16" else grey.convert(mode)).save(tmp_path / "it.png")
+    found = [Record(tmp_path / "it.png", "it", "benign", None)]
+    cached = cache.build(found, tmp_path / "cache", progress=False)
+    classifier = ImageClassifier(model, made.CLASSES, 32, None)
+    assert classifier.predict(tmp_path / "it.png").equals(classifier.predict(cached.image(0)))
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (np.zeros((50, 71, 3), np.uint8), "(50, 71, 3)"),
+        (np.zeros((50, 71), np.uint8), "shape (50, 71) cannot be classified"),
+        (np.zeros((50, 71, 1), np.uint8), "image 0 has shape (50, 71, 1): give RGB"),
+        (np.zeros((3, 71, 3), np.uint8), "image 0 has shape (3, 71, 3), and its colours may"),
+        (np.zeros((1, 3, 71, 3), np.uint8), "the batch has shape (1, 3, 71, 3), and its colours"),
         (np.zeros((1, 50, 71, 4), np.uint8), "RGB"),
+        ([np.zeros((50, 71, 3)), np.zeros((50, 71))], "image 1 has shape (50, 71): give RGB"),
         (np.full((1, 50, 71, 3), 200.0), "200.0"),
         (np.full((1, 50, 71, 3), np.nan), "nan"),
         (np.full((1, 50, 71, 3), -1), "-1"),
         (np.full((1, 50, 71, 3), "a"), "<U1"),
         (np.zeros((1, 20, 71, 3), np.uint8), "71 x 20"),
+        ("nowhere.png", "image 0, nowhere.png, cannot be read: No such file"),
+        ([images(1)[0], Path("nowhere.png")], "image 1, nowhere.png, cannot be read"),
+        ([__file__], "test_pyfunc.py, is no image that Pillow knows"),
+        ("a\0b", "cannot be read"),
+        (Image.new("F", (71, 50)), "image 0 cannot be decoded: 32-bit pixels"),
+        (b"png", "bytes cannot be classified: give a path, a Pillow image"),
+        ([b"png"], "image 0 is of type bytes"),
+        ([None], "image 0 is of type NoneType"),
+        ([[[1, 2], [3]]], "image 0 is a list of unequal parts"),
+        (pd.Series(["nowhere.png", float("nan")]).iloc[1:], "image 0 is of type float"),
+        ({"image": []}, "dict cannot be classified"),
+        (7, "int cannot be classified"),
+        (pd.DataFrame({"path": ["a"], "label": ["b"]}), "2 columns (path, label)"),
     ],
 )
 def test_other_things_are_refused(model: Classifier, wrong: Any, said: str) -> None:
@@ -135,9 +202,16 @@ def test_mlflow_loads_it_and_it_answers_like_the_checkpoint(
     expected = trained_on(images(), tmp_path, network, resize=None)
     assert np.ptp(expected[:, 0]) > 1e-3
     loaded = mlflow.pyfunc.load_model(logged)
-    table = loaded.predict(images())
-    np.testing.assert_allclose(table[made.CLASSES].to_numpy(), expected, atol=1e-6)
+    paths = [str(tmp_path / f"{i}.png") for i in range(len(images()))]
+    # Through MLflow, whose signatures would refuse most of these.
+    for given in (images(), images() / 255, list(images()), paths, pd.DataFrame({"path": paths})):
+        table = loaded.predict(given)
+        np.testing.assert_allclose(table[made.CLASSES].to_numpy(), expected, atol=1e-6)
+    for alone in (paths[0], Image.open(paths[0])):
+        found = loaded.predict(alone)[made.CLASSES].to_numpy()
+        np.testing.assert_allclose(found, expected[:1], atol=1e-6)
     assert loaded.metadata.get_output_schema().input_names() == [*made.CLASSES, "predicted"]
+    assert loaded.metadata.get_input_schema().inputs[0].shape == (-1, -1, -1, 3)
 
 
 def test_it_brings_its_code_along(logged: str, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -17,6 +19,8 @@ from bcadv.results.schema import CLEAN, read_result, write_result
 from bcadv.tracking import record, store_uri
 from bcadv.tracking import tracker as tracker_module
 from bcadv.tracking.__main__ import main as places
+from bcadv.tracking.describe import plain
+from bcadv.tracking.names import epoch_name
 from bcadv.tracking.sync import _checkpoint, main
 from tests.metrics.tables import fgsm
 from tests.tracking import made, stores
@@ -78,11 +82,11 @@ def test_a_job_is_uploaded_whole_and_once(away: Path, capsys: pytest.CaptureFixt
     assert run.data.tags["sweep"] == "s1"
     client = MlflowClient(uri)
     for name in made.METRICS:
-        logged = client.get_metric_history(run.info.run_id, name)
+        logged = client.get_metric_history(run.info.run_id, epoch_name(name))
         assert [(m.step, m.value) for m in logged] == [
             (line["epoch"], line[name]) for line in made.history(3)
         ]
-    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_8"] == 0.5
+    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_08"] == 0.5
     assert "model/MLmodel" in {a.path for a in client.list_artifacts(run.info.run_id, "model")}
     kept = record.read(away / "baseline" / "it")
     assert kept is not None
@@ -92,6 +96,48 @@ def test_a_job_is_uploaded_whole_and_once(away: Path, capsys: pytest.CaptureFixt
     assert main(["--outputs", str(away), "--uri", uri]) == 0
     assert "1 there already" in capsys.readouterr().err
     assert everything(uri, "baseline") == before
+
+
+def test_an_upload_makes_the_very_run_that_live_logging_makes(
+    outputs: Path, empty_store: Path, checkpoint: Path
+) -> None:
+    folder = outputs / "baseline" / "it"
+    folder.mkdir(parents=True)
+    refer(folder, checkpoint)
+    (folder / "summary.json").write_text('{"headline": "Falls."}')
+    made.run_job(folder, outputs, checkpoint=folder.parents[1] / "models" / "abc" / "last.ckpt")
+    live = shown(outputs)
+    moved = outputs.with_name("moved")
+    outputs.rename(moved)
+    shutil.rmtree(moved / "mlartifacts")
+    shutil.copy(empty_store, moved / "mlflow.db")
+    assert main(["--outputs", str(moved)]) == 0
+    assert shown(moved) == live
+
+
+def shown(outputs: Path) -> object:
+    """All that the pages tell of the only run, but for its id, place, and when metrics came."""
+    uri = store_uri(outputs)
+    [run] = runs(uri)
+    client = MlflowClient(uri)
+    metrics = {
+        name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+        for name in run.data.metrics
+    }
+    tags = {
+        k: v.replace(run.info.run_id, "ID").replace(plain(str(outputs)), "OUTPUTS")
+        for k, v in run.data.tags.items()
+    }
+    assert tags.pop("note_digest")  # of a text that holds the id
+    model = json.loads(tags.pop("mlflow.log-model.history"))[0]
+    mlflow.set_tracking_uri(uri)
+    return (
+        (run.info.run_name, run.info.status, run.info.start_time, run.data.params, tags, metrics),
+        [given.to_dictionary() for given in run.inputs.dataset_inputs]  # type: ignore[union-attr],
+        model["flavors"]["python_function"]["loader_module"],
+        {item.path for item in client.list_artifacts(run.info.run_id)},
+        client.get_experiment(run.info.experiment_id).tags,
+    )
 
 
 def test_files_that_are_not_those_of_the_results_are_not_shown(
@@ -170,7 +216,7 @@ def test_new_results_that_a_store_missed_are_uploaded(
     assert "1 uploaded" in capsys.readouterr().err
     [run] = runs(uri)
     assert run.data.tags["git_commit"] == "new"
-    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_8"] == 0.25
+    assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_08"] == 0.25
 
 
 @pytest.mark.parametrize(("how", "asked"), [(shutil.move, True), (shutil.copytree, False)])
@@ -187,7 +233,7 @@ def test_the_embedded_store_finds_its_files_in_another_place(
         made.run_job(moved / "base line" / "other", moved)
     client = MlflowClient(store_uri(moved))
     run = runs(store_uri(moved), "base line")[-1]
-    assert run.info.run_name == "it"
+    assert run.info.run_name == "baseline σ=0.1 seed=0"
     assert "results.json" in {item.path for item in client.list_artifacts(run.info.run_id)}
     assert run.info.artifact_uri.startswith(moved.as_uri())
     assert sorted(outputs.rglob("*")) == left
@@ -251,7 +297,7 @@ def test_a_server_lost_in_the_middle(
         assert run.info.status == "FINISHED"
         client = MlflowClient(server)
         for name in made.METRICS:
-            logged = client.get_metric_history(run.info.run_id, name)
+            logged = client.get_metric_history(run.info.run_id, epoch_name(name))
             assert [m.step for m in logged] == [0, 1, 2, 3, 4]
         assert "model" in {item.path for item in client.list_artifacts(run.info.run_id)}
     # Brought to another store as well, and from then on known there.

@@ -16,9 +16,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from bcadv.models.classifier import Classifier
+from bcadv.results.schema import CLEAN
 from bcadv.sections import TrackingConfig
 from bcadv.tracking import Tracker, prepare, record, store_uri
 from bcadv.tracking import tracker as tracker_module
+from bcadv.tracking.names import epoch_name
+from tests.metrics.tables import fgsm
 from tests.tracking import made
 
 
@@ -71,13 +74,13 @@ def job(done: Path, checkpoint: Path) -> Run:
 
 def test_the_run_says_what_was_done(job: Run, done: Path) -> None:
     assert job.info.status == "FINISHED"
-    assert job.info.run_name == "it"
+    assert job.info.run_name == "baseline σ=0.1 seed=0"
     assert job.data.params["sigma"] == "0.1"
     assert job.data.params["data.augment"] == "['crop']"
     assert job.data.tags["sweep"] == "s1"
-    assert steps(done, job, "val_loss") == [0, 1, 2]
-    assert steps(done, job, "as_trained/fgsm_linf/accuracy") == [0, 250, 1000, 8000]
-    assert job.data.metrics["as_trained/fgsm_linf/accuracy_at_0.25"] == 1 - 0.25 / 16
+    assert steps(done, job, "by_epoch/val_loss") == [0, 1, 2]
+    assert steps(done, job, "as_trained/fgsm_linf_by_1000_eps/accuracy") == [0, 250, 1000, 8000]
+    assert job.data.metrics["as_trained/fgsm_linf/accuracy_at_00.25"] == 1 - 0.25 / 16
     kept = record.read(done / "baseline" / "it")
     assert kept is not None
     assert kept.runs == (record.RunRecord(None, job.info.run_id, complete=True),)
@@ -118,11 +121,57 @@ def test_nothing_is_left_in_the_current_folder(job: Run, done: Path) -> None:
     }
 
 
-def test_a_job_of_a_sweep_is_named_after_the_sweep(outputs: Path) -> None:
-    folder = outputs / "sweeps" / "2026" / "7"
-    made.tracker(folder, outputs).start({})
-    [run] = runs(outputs, "2026")
-    assert run.info.run_name == "2026/7"
+def test_what_mlflows_pages_show_of_a_run_is_filled(job: Run, done: Path) -> None:
+    assert job.data.tags["mlflow.source.name"] == "python -m bcadv.run"
+    assert job.data.tags["mlflow.source.git.commit"] == made.COMMIT
+    note = job.data.tags["mlflow.note.content"]
+    assert f"runs/{job.info.run_id}/artifacts/report.html)" in note
+    assert "50.0 % at ε = 8/255 (FGSM)" in note
+    assert "headline" not in job.data.tags
+    assert job.inputs is not None
+    sets = {given.tags[0].value: given.dataset for given in job.inputs.dataset_inputs}
+    assert set(sets) == {"training", "validation", "testing"}
+    assert (sets["testing"].name, sets["testing"].digest) == ("breakhis test", "c" * 12)
+    assert json.loads(str(sets["testing"].profile))["num_rows"] == 60
+    experiment = client_of(done).get_experiment(job.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "accuracy_at_02" in experiment.tags["mlflow.note.content"]
+
+
+def test_the_headline_of_the_report_is_the_runs(outputs: Path) -> None:
+    folder = outputs / "baseline" / "it"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text('{"headline": "Falls from 100 % to 50 %."}')
+    made.run_job(folder, outputs)
+    [run] = runs(outputs)
+    assert run.data.tags["headline"] == "Falls from 100 % to 50 %."
+    assert "**Answer.** Falls from 100 % to 50 %." in run.data.tags["mlflow.note.content"]
+    assert "summary.json" in files(client_of(outputs), run)
+
+
+def test_a_description_that_a_person_wrote_is_left_alone(outputs: Path) -> None:
+    folder = outputs / "baseline" / "it"
+    made.run_job(folder, outputs)
+    rows = [made.result_row(CLEAN), made.result_row(fgsm(8), accuracy=0.25)]
+    made.run_job(folder, outputs, rows=rows)
+    [run] = runs(outputs)
+    assert "25.0 % at ε = 8/255" in run.data.tags["mlflow.note.content"]
+    client_of(outputs).set_tag(run.info.run_id, "mlflow.note.content", "mine")
+    made.run_job(folder, outputs)
+    assert runs(outputs)[0].data.tags["mlflow.note.content"] == "mine"
+
+
+def test_jobs_of_a_sweep_share_an_experiment_and_its_names(outputs: Path) -> None:
+    for number, sigma in enumerate((0.0, 0.2)):
+        made.run_job(outputs / "sweeps" / "2026" / str(number), outputs, sigma=sigma)
+    found = sorted(runs(outputs, "2026"), key=lambda run: str(run.info.run_name))
+    assert [run.info.run_name for run in found] == [
+        "#0 baseline σ=0 seed=0",
+        "#1 baseline σ=0.2 seed=0",
+    ]
+    one, other = found
+    assert set(one.data.metrics) == set(other.data.metrics)
+    assert set(one.data.params) == set(other.data.params)
 
 
 def test_resuming_goes_on_with_the_run_and_logs_no_epoch_twice(outputs: Path) -> None:
@@ -134,7 +183,7 @@ def test_resuming_goes_on_with_the_run_and_logs_no_epoch_twice(outputs: Path) ->
     first.interrupt()
     [run] = runs(outputs)
     assert run.info.status == "KILLED"
-    assert steps(outputs, run, "train_loss") == [0, 1]
+    assert steps(outputs, run, "by_epoch/train_loss") == [0, 1]
 
     second = made.tracker(folder, outputs)
     changed = made.params(0.2) | {"new": 1, "resume": True}
@@ -145,7 +194,7 @@ def test_resuming_goes_on_with_the_run_and_logs_no_epoch_twice(outputs: Path) ->
     [run] = runs(outputs)
     assert run.info.status == "FINISHED"
     for name in made.METRICS:
-        assert steps(outputs, run, name) == [0, 1, 2]
+        assert steps(outputs, run, epoch_name(name)) == [0, 1, 2]
     assert run.data.params["sigma"] == "0.1"
     assert run.data.params["new"] == "1"
     assert json.loads(run.data.tags["param_drift"]) == {"sigma": ["0.1", "0.2"]}
@@ -157,7 +206,11 @@ def test_finishing_twice_changes_nothing(outputs: Path, checkpoint: Path) -> Non
     def state() -> Any:
         [run] = runs(outputs)
         counts = {name: steps(outputs, run, name) for name in run.data.metrics}
-        return run.info.run_id, run.data.params, counts, files(client_of(outputs), run)
+        tags = {k: v for k, v in run.data.tags.items() if k != "mlflow.log-model.history"}
+        assert run.inputs is not None
+        inputs = [given.to_dictionary() for given in run.inputs.dataset_inputs]
+        shown = (run.info.run_name, run.data.params, tags, inputs)
+        return run.info.run_id, shown, counts, files(client_of(outputs), run)
 
     made.run_job(folder, outputs, checkpoint=checkpoint)
     before = state()
@@ -183,7 +236,7 @@ def test_a_failure_is_a_status_and_its_reason_a_tag_until_it_is_mended(outputs: 
     tracker.fail("no space left")
     [run] = runs(outputs)
     assert (run.info.status, run.data.tags["failure"]) == ("FAILED", "no space left")
-    assert run.data.metrics["train_loss"] == 1.0
+    assert run.data.metrics["by_epoch/train_loss"] == 1.0
     made.run_job(folder, outputs)
     [run] = runs(outputs)
     assert run.info.status == "FINISHED"
@@ -265,7 +318,7 @@ def test_a_store_lost_on_the_way_is_said_once_and_made_up_for(
     [said] = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert "connection refused" in said.getMessage()
     [run] = runs(outputs)
-    assert steps(outputs, run, "train_loss") == [0, 1, 2, 3, 4]
+    assert steps(outputs, run, "by_epoch/train_loss") == [0, 1, 2, 3, 4]
     assert run.info.status == "FINISHED"
 
 

@@ -42,8 +42,11 @@ FLAGS = (
     "--disable-sync",
     "--window-size=2200,1200",
 )
-CURVE = "as_trained/fgsm_linf/accuracy"
+POINT = "as_trained/fgsm_linf/accuracy_at_08"
+MAIN = "accuracy_at_08"
+CURVE = "as_trained/fgsm_linf_by_1000_eps/accuracy"
 SWEEP = "2026-01-31"
+NAMES = tuple(f"#{number} baseline σ={number / 10:g} seed=0" for number in range(3))
 # Not the order in which the jobs ran: sorting must show.
 FALLS = (20, 10, 40)
 
@@ -151,18 +154,17 @@ def ui(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[U
 def test_the_runs_table_shows_the_sweep_sorted_by_accuracy_at_an_epsilon(
     ui: Ui, tmp_path: Path
 ) -> None:
-    column = f"{CURVE}_at_8"
+    column = MAIN
     ui.open(
         f"experiments/{ui.experiment}/runs",
         searchFilter=f"tags.sweep = '{SWEEP}'",
         orderByKey=f"metrics.`{column}`",
         orderByAsc="true",
     )
-    names = [f"{SWEEP}/{number}" for number in range(3)]
-    ui.see("3 matching runs", *names)
+    ui.see("3 matching runs", *NAMES)
     text = ui.text()
-    by_accuracy = sorted(names, key=lambda name: FALLS[int(name[-1])])
-    assert sorted(names, key=text.index) == by_accuracy
+    by_accuracy = sorted(NAMES, key=lambda name: FALLS[int(name[1])])
+    assert sorted(NAMES, key=text.index) == by_accuracy
     ui.shoot(tmp_path / "runs.png")
     ui.click("Columns", "button")
     search = ui.wait(
@@ -203,7 +205,7 @@ def test_curves_of_several_runs_lie_over_each_other(ui: Ui, tmp_path: Path) -> N
         return any(plot.count(5) == 3 for plot in ui.ask(drawn))
 
     ui.wait(curves)
-    ui.see("Step", *(f"{SWEEP}/{n} ({CURVE})" for n in range(3)))
+    ui.see("Step", *(f"{name} ({CURVE})" for name in NAMES))
     ui.shoot(tmp_path / "curves.png")
 
 
@@ -213,7 +215,7 @@ def test_two_runs_compare(ui: Ui, tmp_path: Path) -> None:
         runs=json.dumps(ui.runs[:2]),
         experiments=json.dumps([ui.experiment]),
     )
-    ui.see("Comparing 2 Runs from 1 Experiment", f"{SWEEP}/0", f"{SWEEP}/1", "sigma", CURVE)
+    ui.see("Comparing 2 Runs from 1 Experiment", *NAMES[:2], "sigma", POINT)
     ui.shoot(tmp_path / "comparison.png")
 
 
