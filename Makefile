@@ -9,7 +9,7 @@ DATA ?= data/breakhis
 RUN := $(BIN)/python -m bcadv.run
 # Ten steps tell what twenty do of networks as small as the demo's, in half the time.
 BOTH := 'attacks=[fgsm,pgd]' attack.pgd.steps=10
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export MLFLOW_DISABLE_TELEMETRY := true
 # Bytecode is kept whatever the shell says: without it each process compiles torch for 15 s.
