@@ -15,6 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts whole jobs first: begun last, they would keep one process busy when the others end."""
+    items.sort(key=lambda item: item.path.parent != REPOSITORY / "tests")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_is_heard() -> None:
     """Whoever starts the tests in the background lets them, and their processes, ignore Ctrl-C."""
