@@ -36,6 +36,7 @@ SMALLER = {
     "trainer.devices": "1",
     "trainer.nodes": "1",
     "evaluation.n_boot": "100",
+    "evaluation.examples": "1",
     "tracking.enabled": "false",
 }
 """What is appended to every job: a smaller network on smaller images for one epoch, alone."""

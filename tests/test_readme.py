@@ -153,7 +153,9 @@ def start(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         name, arguments = words[2], words[3:]
         begin = lambda: runpy.run_module(name, run_name="__main__", alter_sys=True)  # noqa: E731
     else:
-        module, _, function = PROJECT["scripts"][words[0]].partition(":")
+        place = PROJECT.get("scripts", {}).get(words[0])
+        assert place, f"{words[0]} is no command of ours: say in NOT_RUN why it is not run"
+        module, _, function = place.partition(":")
         name, arguments = words[0], words[1:]
         begin = getattr(import_module(module), function)
     monkeypatch.setattr(sys, "argv", [name, *arguments])
