@@ -180,7 +180,9 @@ def html(draft: Draft, figure: Picture | None, made: Sequence[Section]) -> str:
 
 def _broken(name: str) -> Markup:
     """A name with places to break a line at: option names are long, columns narrow."""
-    return Markup(re.sub(r"(?<=[=._,])(?=\w)", "<wbr>", str(escape(shown(name)))))  # noqa: S704  escaped first
+    text = str(escape(shown(name)))
+    # Not within a number.
+    return Markup(re.sub(r"(?<=[=_,])(?=\w)|(?<=\.)(?=[^\W\d])", "<wbr>", text))  # noqa: S704
 
 
 def _shown(value: object) -> object:

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from bcadv.errors import BcadvError
+from bcadv.report.document import Text
 from bcadv.report.escape import markdown_text
 from bcadv.report.page import write_report, write_study
-from bcadv.report.sections import SECTIONS
+from bcadv.report.sections import SECTIONS, Row
 from bcadv.study.jobs import Job, find_jobs
 from bcadv.study.study import Study, build_study
 from tests.outside import ACTING, NAMES
@@ -380,6 +381,19 @@ def test_versions_that_differ_are_named(runs: Path, tmp_path: Path) -> None:
     said = Page(made.page.read_text(encoding="utf-8")).said()
     assert "torch mixed: 2.6 (jobs: 2), 2.7 (jobs: 1)" in said
     assert "device cpu" in said
+
+
+def test_a_section_more_is_a_row_more(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = Row("more", "A section more", lambda draft: [Text(f"of {len(draft.study.jobs)} job")])
+    monkeypatch.setattr("bcadv.report.sections.SECTIONS", (more,))
+    shutil.copytree(runs / "a", tmp_path / "runs" / "a")
+    page = _report(tmp_path / "runs", tmp_path / "out")
+    assert [a for a in page.all("a") if a["href"] == "#more"]
+    assert "A section more of 1 job" in page.said()
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "## A section more" in text
 
 
 def test_no_jobs_and_no_place_are_said(runs: Path, tmp_path: Path) -> None:
