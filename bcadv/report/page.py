@@ -140,6 +140,8 @@ def _slider(draft: Draft) -> Slider | None:
                 [job for job in arm.jobs if job.pictured == arm.variant],
                 partial(consequence, draft.facts, arm),
             )
+        except BcadvError:
+            continue  # a damaged file, which the section of images names
         except Exception as error:
             draft.album.fail("slider", error)
             continue
