@@ -134,5 +134,5 @@ def _main(cwd: Path, log: Path, arguments: list[str], tissue: str) -> None:
     os.environ["COLUMNS"] = "200"
     os.chdir(cwd)
     sys.argv = ["bcadv.run", *arguments]
-    with patch("bcadv.job.render"), painted_once(Path(tissue)):
+    with patch("bcadv.job.render", return_value=""), painted_once(Path(tissue)):
         runpy.run_module("bcadv.run", run_name="__main__", alter_sys=True)
