@@ -66,7 +66,7 @@ def test_adding_an_attack_a_source_or_words_renames_nothing(copy: Path) -> None:
     (copy / "defend" / "trades.py").write_text("class TRADES:\n    pass\n")
     for room in ("perturb", "data", "models", "defend"):
         edit(copy / room / "catalog.py", "_ROWS = (", "_ROWS = (\n    None,")
-    edit(copy / "data" / "datamodule.py", "def split(", "def _other():\n    pass\n\n\ndef split(")
+    edit(copy / "data" / "parts.py", "def split(", "def _other():\n    pass\n\n\ndef split(")
     edit(copy / "data" / "folder.py", "return find(self.root", "return find(self.root or 1")
     edit(copy / "models" / "classifier.py", '"""A network fine-tuned', '"""A net, fine-tuned')
     edit(copy / "train.py", "    common: dict", "    # Why it is so.\n    common: dict")
