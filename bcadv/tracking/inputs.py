@@ -131,4 +131,4 @@ def _checked(image: npt.NDArray[Any], name: str) -> Pixels:
             f"{name} has values from {image.min()} to {image.max()}: give uint8, or floats in "
             "[0, 1]."
         )
-    return image.astype(np.uint8 if whole else np.float32)
+    return image.astype(np.uint8) if whole else image.astype(np.float32)

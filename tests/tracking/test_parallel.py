@@ -68,8 +68,8 @@ def check(outputs: Path, uri: str | None = None) -> None:
             run.info.run_id, "as_trained/fgsm_linf_by_1000_eps/accuracy"
         )
         assert [m.step for m in curve] == [0, 250, 1000, 8000]
-        names = {item.path for item in client.list_artifacts(run.info.run_id)}
-        assert {"results.json", "predictions.parquet", ".hydra", "figures"} <= names
+        files = {item.path for item in client.list_artifacts(run.info.run_id)}
+        assert {"results.json", "predictions.parquet", ".hydra", "figures"} <= files
 
 
 @pytest.mark.parametrize(

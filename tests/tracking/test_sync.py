@@ -133,7 +133,7 @@ def shown(outputs: Path) -> object:
     mlflow.set_tracking_uri(uri)
     return (
         (run.info.run_name, run.info.status, run.info.start_time, run.data.params, tags, metrics),
-        [given.to_dictionary() for given in run.inputs.dataset_inputs],
+        made.data_sets(run),
         model["flavors"]["python_function"]["loader_module"],
         {item.path for item in client.list_artifacts(run.info.run_id)},
         client.get_experiment(run.info.experiment_id).tags,
