@@ -18,6 +18,8 @@ from tests.results.made import result as whole
 from tests.results.made import row
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from bcadv.models.classifier import Classifier
 
 CLASSES = ["benign", "malignant"]
@@ -117,6 +119,12 @@ def write_checkpoint(path: Path) -> Classifier:
     }
     save(whole, path)
     return model.eval()
+
+
+def data_sets(run: Run) -> list[dict[str, Any]]:
+    """What a run was given, each data set with its tags."""
+    given = [] if run.inputs is None else run.inputs.dataset_inputs
+    return [dict(one.to_dictionary()) for one in given]
 
 
 def tracker(

@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 from bcadv.tracking.names import curve_group, main_name, point_name, strength_text
 from tests.metrics.tables import fgsm, gaussian
 
-STRENGTHS = st.integers(0, 10**12).map(lambda n: n / 10**8) | st.sampled_from(
-    [0, 0.25, 0.5, 1, 2, 4, 8, 16, 64, 128, 255, 1e-7, 9.99, 10, 99.5, 100, 1000, 10000]
-)
+STRENGTHS = st.integers(0, 120).map(float) | st.integers(0, 10**12).map(lambda n: n / 10**8)
+LADDER = (0, 1e-7, 0.25, 0.255, 0.5, 1, 2, 4, 8, 9.99, 10, 16, 64, 99.5, 100, 128, 255, 1000, 10000)
+
+
+def test_a_grid_of_strengths_stays_in_order() -> None:
+    names = [strength_text(strength) for strength in LADDER]
+    assert names == sorted(names)
+    assert len(set(names)) == len(LADDER)
 
 
 @given(STRENGTHS, STRENGTHS)

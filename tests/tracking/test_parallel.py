@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -12,11 +13,20 @@ from mlflow import MlflowClient
 from bcadv.tracking import prepare, record, store_uri
 from bcadv.tracking import tracker as tracker_module
 from bcadv.tracking.names import epoch_name
-from tests.processes import WARM
 from tests.tracking import made
 
 JOBS = 8
 EPOCHS = 12
+PROCESSES = multiprocessing.get_context("forkserver")
+# Imported once, before anything is connected to, instead of eight times.
+PROCESSES.set_forkserver_preload(
+    [
+        "mlflow",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "bcadv.tracking.run",
+        "tests.tracking.test_parallel",
+    ]
+)
 
 
 def work(number: int, outputs: Path, uri: str | None, barrier: Barrier) -> None:
@@ -27,8 +37,8 @@ def work(number: int, outputs: Path, uri: str | None, barrier: Barrier) -> None:
 
 
 def run_all(outputs: Path, uri: str | None = None) -> None:
-    barrier = WARM.Barrier(JOBS)
-    jobs = [WARM.Process(target=work, args=(i, outputs, uri, barrier)) for i in range(JOBS)]
+    barrier = PROCESSES.Barrier(JOBS)
+    jobs = [PROCESSES.Process(target=work, args=(i, outputs, uri, barrier)) for i in range(JOBS)]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -58,8 +68,8 @@ def check(outputs: Path, uri: str | None = None) -> None:
             run.info.run_id, "as_trained/fgsm_linf_by_1000_eps/accuracy"
         )
         assert [m.step for m in curve] == [0, 250, 1000, 8000]
-        paths = {item.path for item in client.list_artifacts(run.info.run_id)}
-        assert {"results.json", "predictions.parquet", ".hydra", "figures"} <= paths
+        files = {item.path for item in client.list_artifacts(run.info.run_id)}
+        assert {"results.json", "predictions.parquet", ".hydra", "figures"} <= files
 
 
 @pytest.mark.parametrize(
@@ -73,7 +83,7 @@ def test_sqlite(tmp_path: Path, before: Callable[[Path], None]) -> None:
     check(tmp_path)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_server_with_postgresql(tmp_path: Path, server: str) -> None:
     run_all(tmp_path, server)
     check(tmp_path, server)

@@ -133,7 +133,7 @@ def shown(outputs: Path) -> object:
     mlflow.set_tracking_uri(uri)
     return (
         (run.info.run_name, run.info.status, run.info.start_time, run.data.params, tags, metrics),
-        [given.to_dictionary() for given in run.inputs.dataset_inputs],  # type: ignore[union-attr]
+        made.data_sets(run),
         model["flavors"]["python_function"]["loader_module"],
         {item.path for item in client.list_artifacts(run.info.run_id)},
         client.get_experiment(run.info.experiment_id).tags,
@@ -262,7 +262,7 @@ def test_no_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no jobs" in capsys.readouterr().err
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_server_lost_in_the_middle(
     tmp_path: Path,
     wire: stores.Wire,
@@ -306,7 +306,7 @@ def test_a_server_lost_in_the_middle(
     assert len(runs(store_uri(tmp_path), experiment)) == 1
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_server_that_hangs_holds_nobody_up(
     tmp_path: Path, wire: stores.Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:

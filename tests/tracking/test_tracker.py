@@ -15,9 +15,9 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from bcadv.config import TrackingConfig
 from bcadv.models.classifier import Classifier
 from bcadv.results.schema import CLEAN
-from bcadv.sections import TrackingConfig
 from bcadv.tracking import Tracker, prepare, record, store_uri
 from bcadv.tracking import tracker as tracker_module
 from bcadv.tracking.names import epoch_name
@@ -128,11 +128,10 @@ def test_what_mlflows_pages_show_of_a_run_is_filled(job: Run, done: Path) -> Non
     assert f"runs/{job.info.run_id}/artifacts/report.html)" in note
     assert "50.0 % at ε = 8/255 (FGSM)" in note
     assert "headline" not in job.data.tags
-    assert job.inputs is not None
-    sets = {given.tags[0].value: given.dataset for given in job.inputs.dataset_inputs}
+    sets = {one["tags"]["mlflow.data.context"]: one["dataset"] for one in made.data_sets(job)}
     assert set(sets) == {"training", "validation", "testing"}
-    assert (sets["testing"].name, sets["testing"].digest) == ("breakhis test", "c" * 12)
-    assert json.loads(str(sets["testing"].profile))["num_rows"] == 60
+    assert (sets["testing"]["name"], sets["testing"]["digest"]) == ("breakhis test", "c" * 12)
+    assert json.loads(sets["testing"]["profile"])["num_rows"] == 60
     experiment = client_of(done).get_experiment(job.info.experiment_id)
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     assert "accuracy_at_02" in experiment.tags["mlflow.note.content"]
@@ -207,9 +206,7 @@ def test_finishing_twice_changes_nothing(outputs: Path, checkpoint: Path) -> Non
         [run] = runs(outputs)
         counts = {name: steps(outputs, run, name) for name in run.data.metrics}
         tags = {k: v for k, v in run.data.tags.items() if k != "mlflow.log-model.history"}
-        assert run.inputs is not None
-        inputs = [given.to_dictionary() for given in run.inputs.dataset_inputs]
-        shown = (run.info.run_name, run.data.params, tags, inputs)
+        shown = (run.info.run_name, run.data.params, tags, made.data_sets(run))
         return run.info.run_id, shown, counts, files(client_of(outputs), run)
 
     made.run_job(folder, outputs, checkpoint=checkpoint)
