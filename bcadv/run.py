@@ -173,10 +173,10 @@ def precheck(
             return [*line, f"hydra.sweep.dir={quoted(str(planned.folder))}"], planned
         raw = settings(compose_job(overrides))
     config = validate(raw)
-    if leading:
-        sweep.say(opening(config))
     if cfg.hydra.job.chdir:
         _refuse_relative(config)
+    if leading:
+        sweep.say(opening(config))
     if not config.resume or any(item.startswith("hydra.run.dir") for item in overrides):
         return overrides, None
     from bcadv.resume import unfinished

@@ -97,12 +97,12 @@ def test_a_long_badge_leaves_a_table_its_digits(
 def logger(speaking: Console) -> Iterator[None]:
     handler = Lines()
     root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
+    before, others = root.level, root.handlers[:]
+    root.handlers[:] = [handler]  # whoever configured logging earlier wrote to a stream since closed
     root.setLevel(logging.INFO)
     yield
     root.setLevel(before)
-    root.removeHandler(handler)
+    root.handlers[:] = others
 
 
 @pytest.mark.usefixtures("logger")

@@ -49,7 +49,6 @@ NOT_RUN = {
     "make test": "these are the tests",
     "make data": "downloads 4 GB; tests/data/test_download.py downloads from a server of its own",
     "make ui": "serves until it is stopped; tests/tracking opens it in a browser",
-    "make sync": "needs a server that was away; tests/tracking has one",
     "make notebooks": "opens a browser; tests/test_notebooks.py runs what it shows",
     "jupyter lab notebooks": "opens a browser",
     "make docs": "has a place of its own in .ci/run",
