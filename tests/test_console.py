@@ -98,7 +98,7 @@ def logger(speaking: Console) -> Iterator[None]:
     handler = Lines()
     root = logging.getLogger()
     before, others = root.level, root.handlers[:]
-    root.handlers[:] = [handler]  # whoever configured logging earlier wrote to a stream since closed
+    root.handlers[:] = [handler]  # those of earlier tests write to streams since closed
     root.setLevel(logging.INFO)
     yield
     root.setLevel(before)
