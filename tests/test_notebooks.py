@@ -12,8 +12,11 @@ import pytest
 
 from bcadv.job import Outcome, run
 from bcadv.report.escape import markdown_text
+from bcadv.report.options import PREVALENCE
+from bcadv.report.page import write_report
 from bcadv.results.files import SUMMARY
 from bcadv.results.schema import Result, read_result
+from bcadv.study.jobs import load_job
 from tests.jobs import tiny_config, undrawn
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -196,9 +199,13 @@ def test_a_damaged_result_is_named_and_left_out(
     assert ("## 3 jobs" if name == "compare_sweep" else "## 2\n") in f"{said}\n"
 
 
-def test_exploring_gives_the_answer_of_the_page(executed: dict[str, Any], place: Path) -> None:
-    """The newest job that can be read wrote its own page when it ended."""
-    page = json.loads((sweep_of(place) / "2" / SUMMARY).read_text(encoding="utf-8"))
+def test_exploring_gives_the_answer_of_the_page(
+    executed: dict[str, Any], place: Path, tmp_path: Path
+) -> None:
+    """It opens the newest job that can be read."""
+    job = load_job(sweep_of(place) / "2")
+    write_report([job], [], tmp_path, prevalence=PREVALENCE, command="x", tables=False)
+    page = json.loads((tmp_path / SUMMARY).read_text(encoding="utf-8"))
     headline, said = of_kind(executed["explore_run"], "text/markdown")["the-answer"]
     assert headline == f"**{markdown_text(page['headline'])}**"
     findings = [f"{found['outcome']}: {found['sentence']}" for found in page["findings"]]

@@ -216,7 +216,7 @@ def test_one_job_uses_a_new_attack_network_objective_and_source(
         assert words in said
     assert "BN as trained" not in capsys.readouterr().err
     assert "label smoothing 0.2, BN" not in said
-    assert "No undefended model stands beside it" in said
+    assert "no undefended model stands beside it" in said
 
 
 @pytest.mark.parametrize("norm", ["inf", "2"])

@@ -256,7 +256,7 @@ def test_a_failed_job_is_said_at_once_and_done_when_mended(tmp_path: Path) -> No
     said = failing.said
     failed = said.index("[1/2 data.root=one] failed:")
     assert "3.png" in said[failed : failed + 300]
-    assert failed < said.index("Results, predictions and figures")
+    assert failed < said.index("Results, predictions and page")
     assert "Traceback" not in said
     assert "1 of 2 jobs are done" in said
     assert not (folder / "0" / "results.json").exists()

@@ -61,7 +61,10 @@ def test_a_metric_that_not_every_result_has_is_logged_where_it_is_there() -> Non
     ]
     result = made.results((8,), rows)
     assert curve(result, "as_trained/clean/patient_recognition_rate") == {0: 0.8}
-    assert curve(result, "as_trained/fgsm_linf/patient_recognition_rate") == {0: 0.8, 8000: 0.3}
+    assert curve(result, "as_trained/fgsm_linf_by_1000_eps/patient_recognition_rate") == {
+        0: 0.8,
+        8000: 0.3,
+    }
     assert not curve(made.results(), "as_trained/clean/patient_recognition_rate")
 
 
