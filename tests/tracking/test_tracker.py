@@ -15,9 +15,9 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from bcadv.config import TrackingConfig
 from bcadv.models.classifier import Classifier
 from bcadv.results.schema import CLEAN
+from bcadv.sections import TrackingConfig
 from bcadv.tracking import Tracker, prepare, record, store_uri
 from bcadv.tracking import tracker as tracker_module
 from bcadv.tracking.names import epoch_name
