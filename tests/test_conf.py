@@ -125,6 +125,7 @@ def test_a_full_disk_is_said_in_a_sentence(
     assert capsys.readouterr().err.startswith("bcadv: the disk is full (some/file): results go")
 
 
+@pytest.mark.long
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     command = fork(tmp_path, ["paths.outputs=/proc/nothing"])
     assert command.wait() == 2

@@ -337,7 +337,9 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return outputs
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_stopped_job_goes_on_to_the_same_weights(
     tmp_path: Path, straight: Path, how: signal.Signals
 ) -> None:

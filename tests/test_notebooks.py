@@ -178,6 +178,7 @@ def results_of(place: Path, number: int) -> Result:
     return read_result(sweep_of(place) / str(number))[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_and_tables_come_out(name: str, executed: dict[str, Any]) -> None:
     assert FIGURES[name] <= of_kind(executed[name], "image/png").keys()
@@ -187,6 +188,7 @@ def test_figures_and_tables_come_out(name: str, executed: dict[str, Any]) -> Non
     assert "# ⚠ SYNTHETIC TISSUE" in "\n".join(of_kind(executed[name], "text/markdown")["load"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_result_is_named_and_left_out(
     name: str, executed: dict[str, Any], place: Path
@@ -199,6 +201,7 @@ def test_a_damaged_result_is_named_and_left_out(
     assert ("## 3 jobs" if name == "compare_sweep" else "## 2\n") in f"{said}\n"
 
 
+@pytest.mark.long
 def test_exploring_gives_the_answer_of_the_page(
     executed: dict[str, Any], place: Path, tmp_path: Path
 ) -> None:
@@ -213,6 +216,7 @@ def test_exploring_gives_the_answer_of_the_page(
     assert {f"- {markdown_text(finding)}" for finding in findings} <= {*said.splitlines()}
 
 
+@pytest.mark.long
 def test_comparing_judges_every_defended_model(executed: dict[str, Any]) -> None:
     """Beside an undefended model of the same seed a verdict is possible."""
     headline, said = of_kind(executed["compare_sweep"], "text/markdown")["the-answer"]
@@ -224,6 +228,7 @@ def test_comparing_judges_every_defended_model(executed: dict[str, Any]) -> None
     assert "no undefended model" not in said
 
 
+@pytest.mark.long
 def test_exploring_shows_the_numbers_of_the_job(executed: dict[str, Any], place: Path) -> None:
     """The newest job that can be read is number 2."""
     results = results_of(place, 2)
@@ -240,6 +245,7 @@ def test_exploring_shows_the_numbers_of_the_job(executed: dict[str, Any], place:
     assert results.data.overlap["sentence"] in said["split-and-leakage"][0]
 
 
+@pytest.mark.long
 def test_comparing_shows_the_numbers_of_the_jobs(executed: dict[str, Any], place: Path) -> None:
     (table,) = of_kind(executed["compare_sweep"], "text/html")["spread-of-seeds"]
     undefended = [results_of(place, number).clean_rows()[0] for number in (0, 1)]
@@ -249,6 +255,7 @@ def test_comparing_shows_the_numbers_of_the_jobs(executed: dict[str, Any], place
     assert numbers_in(table)[:3] == [f"{value:.1f}" for value in shown]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("anybody")
 @pytest.mark.parametrize(
     ("name", "parameter", "variable"),

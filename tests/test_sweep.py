@@ -280,6 +280,7 @@ def test_a_failed_job_is_said_at_once_and_done_when_mended(tmp_path: Path) -> No
     assert stamps(folder / "1")["results.json"] == good["results.json"]
 
 
+@pytest.mark.long
 def test_a_wrong_value_is_said_first_and_the_other_jobs_run(tmp_path: Path) -> None:
     command = fork(tmp_path, ["-m", *tiny("sigma=abc,0.1", "eps_px=8")])
     assert command.wait() == 1, command.said
@@ -305,7 +306,9 @@ def test_nothing_but_wrong_values_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
     command = ["-m", *tiny("sigma=0,0.1", "eps_px=8", "trainer.max_epochs=30")]
     first = fork(tmp_path, command)
@@ -334,6 +337,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signal
     )
 
 
+@pytest.mark.long
 def test_who_waits_for_a_model_takes_over_from_the_dead(tmp_path: Path) -> None:
     first = fork(tmp_path, tiny("sigma=0.1", "eps_px=1", "trainer.max_epochs=60"))
     first.until(lambda: bool(half_trained(tmp_path)))

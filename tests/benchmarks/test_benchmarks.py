@@ -42,6 +42,7 @@ def test_a_warm_up_of_its_own_leaves_no_result_and_every_step_is_told() -> None:
     assert told == ["warm-up: a", "round 1 of 2: a", "round 2 of 2: a"]
 
 
+@pytest.mark.long
 def test_the_quickest_benchmark_prints_its_numbers_beside_the_targets(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

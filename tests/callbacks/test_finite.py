@@ -48,6 +48,7 @@ def test_an_epochs_loss_hides_no_batch_that_was_lost(model: Classifier, tmp_path
     assert math.isnan(history.rows[0]["val_loss"])
 
 
+@pytest.mark.long
 def test_a_diverged_model_is_not_stored_as_trained(tmp_path: Path) -> None:
     command = tiny_overrides(Path("outputs"), "tracking.enabled=false", "optimizer.lr=1e25")
     for _ in range(2):  # nor does the next job find one

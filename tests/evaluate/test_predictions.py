@@ -194,6 +194,7 @@ def test_what_nobody_goes_on_with_is_removed_after_a_month(
     assert (root / "young").exists()
 
 
+@pytest.mark.long
 def test_a_killed_evaluation_goes_on(tmp_path: Path) -> None:
     command = tiny_overrides(
         Path("outputs"),

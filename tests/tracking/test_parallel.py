@@ -83,7 +83,7 @@ def test_sqlite(tmp_path: Path, before: Callable[[Path], None]) -> None:
     check(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_server_with_postgresql(tmp_path: Path, server: str) -> None:
     run_all(tmp_path, server)
     check(tmp_path, server)

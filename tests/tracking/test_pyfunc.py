@@ -214,6 +214,7 @@ def test_mlflow_loads_it_and_it_answers_like_the_checkpoint(
     assert loaded.metadata.get_input_schema().inputs[0].shape == (-1, -1, -1, 3)
 
 
+@pytest.mark.long
 def test_it_brings_its_code_along(logged: str, tmp_path: Path) -> None:
     """In a process of its own, far from the checkout, only the model's copy is used."""
     folder = mlflow.artifacts.download_artifacts(logged, dst_path=str(tmp_path))

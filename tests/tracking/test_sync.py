@@ -262,7 +262,7 @@ def test_no_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no jobs" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_lost_in_the_middle(
     tmp_path: Path,
     wire: stores.Wire,
@@ -306,7 +306,7 @@ def test_a_server_lost_in_the_middle(
     assert len(runs(store_uri(tmp_path), experiment)) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_hangs_holds_nobody_up(
     tmp_path: Path, wire: stores.Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
