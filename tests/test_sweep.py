@@ -211,6 +211,7 @@ def test_a_finished_sweep_is_left_as_it_is(swept: tuple[Path, str]) -> None:
     assert before[1] == after[1]
 
 
+@pytest.mark.long
 def test_reuse_false_trains_anew_beside_the_store(swept: tuple[Path, str]) -> None:
     cwd, _ = swept
     before = stamps(cwd / OUTPUTS / "models")
@@ -240,6 +241,7 @@ def write_images(root: Path, *, broken: bool, seed: int = 0) -> None:
         (root / "benign" / "3.png").write_bytes(b"no image")
 
 
+@pytest.mark.long
 def test_a_failed_job_is_said_at_once_and_done_when_mended(tmp_path: Path) -> None:
     write_images(tmp_path / "one", broken=True)
     write_images(tmp_path / "two", broken=False)
@@ -306,9 +308,8 @@ def test_nothing_but_wrong_values_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
     command = ["-m", *tiny("sigma=0,0.1", "eps_px=8", "trainer.max_epochs=30")]
     first = fork(tmp_path, command)

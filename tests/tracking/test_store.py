@@ -15,6 +15,7 @@ from bcadv.errors import BcadvError
 from bcadv.tracking.store import connect, database_uri, first_line, prepare
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["50%20", "50%", "o'brien", "[x]", "a b#c", "肺炎", "a=b&c"])
 def test_the_database_lies_in_its_folder_whatever_it_is_called(tmp_path: Path, name: str) -> None:
     outputs = tmp_path / name
