@@ -6,6 +6,8 @@ looks robust to the attacks that are measured here, and nothing yet tells the tw
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from bcadv.results.schema import CLEAN, Condition
@@ -25,8 +27,7 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
     """The verdict on a defended model, and what speaks against what it gains."""
     rows = facts.differences.get(arm.name, [])
     by_condition = {row.condition: row for row in rows}
-    worst = [c for pairs in facts.worst(arm).values() for c, _ in pairs]
-    attacked = [by_condition[c] for c in worst if c in by_condition]
+    attacked = _worst_cases(facts, arm, by_condition)
     better = [row for row in attacked if row.better]
     worse = [row for row in attacked if row.worse]
     flaw = facts.flaw(arm)
@@ -55,7 +56,36 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
     if clean is not None and clean.worse:
         facts_of = {"of": arm.name, "difference": clean}
         found.append(Found("clean_cost", "failed", 50, "defence", facts_of, about=arm.name))
-    return [*found, *_one_attack_only(rows, better, arm), *_batchnorm(facts, arm)]
+    return [*found, *_one_attack_only(facts, rows, better, arm), *_batchnorm(facts, arm)]
+
+
+def _worst_cases(facts: Facts, arm: Arm, rows: Mapping[Condition, Difference]) -> list[Difference]:
+    """What is gained at each strength when each model is under the attack that is worst for it.
+
+    The paired difference is that under the attack worst for the undefended model. It is lowered by
+    what the defended model loses to another attack, as strong, that is worse for it.
+    """
+    reference = facts.reference_of(arm)
+    if reference is None:
+        return []
+    own = {_place(c): number.value for pairs in facts.worst(arm).values() for c, number in pairs}
+    found = []
+    for pairs in facts.worst(reference).values():
+        for condition, _ in pairs:
+            row, number = rows.get(condition), facts.number(arm, condition)
+            if row is None or number is None:
+                continue
+            lost = number.value - own[_place(condition)]
+            low, high = row.low - lost, row.high - lost
+            certain = row.certain and (low > 0 or high < 0) and (row.value > 0) == (low > 0)
+            value = row.value - lost
+            found.append(replace(row, value=value, low=low, high=high, certain=certain))
+    return found
+
+
+def _place(condition: Condition) -> tuple[str | None, float]:
+    """Norm and strength: attacks of one place are as strong."""
+    return condition.norm, condition.strength
 
 
 def _decide(
@@ -108,20 +138,21 @@ def flaws(facts: Facts, arm: Arm) -> list[Found]:
     ]
 
 
-def _one_attack_only(rows: list[Difference], better: list[Difference], arm: Arm) -> list[Found]:
-    """A gain under one attack that another, as strong and in the same norm, does not show."""
-
-    def place(condition: Condition) -> tuple[str | None, float]:
-        return condition.norm, condition.strength
-
-    sure = {place(row.condition) for row in better}
-    lone = [row for row in rows if row.attacked and row.better and place(row.condition) not in sure]
+def _one_attack_only(
+    facts: Facts, rows: list[Difference], better: list[Difference], arm: Arm
+) -> list[Found]:
+    """A gain under one attack that another, as strong and in the same norm, takes away."""
+    sure = {_place(row.condition) for row in better}
+    lone = [
+        row for row in rows if row.attacked and row.better and _place(row.condition) not in sure
+    ]
     if not lone:
         return []
-    places = {place(row.condition) for row in lone}
-    others = [
-        row for row in rows if row.attacked and place(row.condition) in places and not row.better
-    ]
+    places = {_place(row.condition) for row in lone}
+    worst = {c for pairs in facts.worst(arm).values() for c, _ in pairs if _place(c) in places}
+    others = [row for row in rows if row.condition in worst and not row.better]
+    if not others:
+        return []
     return [
         Found(
             "one_attack_only",

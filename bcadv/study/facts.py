@@ -53,6 +53,12 @@ class Facts:
         order = sorted(found, key=lambda norm: (norm != "inf", str(norm)))
         return {norm: [found[norm][s] for s in sorted(found[norm])] for norm in order}
 
+    def reference_of(self, arm: Arm) -> Arm | None:
+        """The undefended arm that an arm is compared with, if any."""
+        rows = self.study.comparisons
+        names = set() if rows.empty else {*rows.loc[rows["arm"] == arm.name, "reference"]}
+        return next((other for other in self.study.arms if other.name in names), None)
+
     def flaw(self, arm: Arm) -> str:
         """Why what an arm gains is no sign of robustness: the id of a finding, or nothing."""
         clean = self.number(arm, CLEAN)

@@ -212,6 +212,26 @@ def test_the_verdict_follows_from_the_differences(
     assert (defence.facts["verdict"], defence.facts["reason"]) == (verdict, reason)
 
 
+def test_each_model_is_judged_under_the_attack_that_is_worst_for_it(tmp_path: Path) -> None:
+    """FGSM hardly hurts the undefended model, PGD does; both hurt the defended one alike."""
+    study = _study(tmp_path, {CLEAN: 0.95, fgsm(2): 0.6, pgd(2): 0.1}, (0, 0, 0.5))
+    found = conclude(study, 0.1)
+    judged = _answer(found, "PGD training").defence
+    assert judged is not None
+    [gain] = judged.facts["better"]
+    assert (gain.condition, gain.value) == (pgd(2), pytest.approx(0.5))
+    assert not found.of("one_attack_only")
+
+
+def test_a_gain_is_what_is_left_under_the_worst_attack(tmp_path: Path) -> None:
+    study = _study(tmp_path, {CLEAN: 0.95, fgsm(2): 0.2, pgd(2): 0.1}, (0, 0.1, 0.6))
+    [answer] = [a for a in conclude(study, 0.1).answers if a.defence is not None]
+    assert answer.defence is not None
+    [row] = answer.defence.facts["tried"]
+    # 70 % under PGD, but 30 % under FGSM; the undefended model has 10 %.
+    assert row.value == pytest.approx(0.2)
+
+
 def test_few_images_leave_it_undecided(tmp_path: Path) -> None:
     for name, defence in (("u", None), ("t", TRAINED)):
         hits = {("as_trained", 0.0): [True] * 20, ("as_trained", 4.0): [i < 6 for i in range(20)]}
