@@ -80,8 +80,8 @@ def summarise(
         - accuracy: right under this perturbation.
         - robust_accuracy: right when clean and under the perturbation; never above clean accuracy.
         - patient_recognition_rate: mean over the known patients of the share of a patient's images
-          that are right; ``n`` counts patients, and the interval is that of
-          `patients.recognition_interval`.
+            that are right; ``n`` counts patients, and the interval is that of
+            `patients.recognition_interval`.
         - sensitivity: share of positive images predicted into any positive class.
         - specificity: share of negative images predicted into any negative class.
         - accuracy_positive: share of positive images predicted into exactly their class.
