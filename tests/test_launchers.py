@@ -190,7 +190,10 @@ def test_a_launcher_does_what_is_missing_whatever_fails_beside_it(
     assert "Traceback" not in sweep.said
     logs = [sweep.log, *the_sweep(cwd).glob(".submitit/*/*_log.err")]
     told = [
-        line for log in logs for line in log.read_text().splitlines() if "epoch 1 of 2: " in line
+        line
+        for log in logs
+        for line in log.read_text().splitlines()
+        if "epoch 1 of 2: train_loss" in line
     ]
     assert told
     assert all("[2/3 optimizer.lr=0.002] epoch" in line for line in told), told
