@@ -105,8 +105,9 @@ def programs(written: Written) -> list[list[str]]:
         check=True,
     )
     lines = done.stdout.replace("\\\n", " ").splitlines()
-    ours = [line for line in lines if line.startswith(".venv/bin/python -m bcadv")]
-    return [["python", *shlex.split(line)[1:]] for line in ours]
+    place = ".venv/bin/"
+    ours = [line for line in lines if line.startswith((f"{place}python -m bcadv", f"{place}bcadv"))]
+    return [shlex.split(line.removeprefix(place)) for line in ours]
 
 
 def parted(words: Sequence[str]) -> tuple[list[str], list[str]]:

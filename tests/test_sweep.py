@@ -311,7 +311,7 @@ def test_nothing_but_wrong_values_is_refused(
 @pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
-    command = ["-m", *tiny("sigma=0,0.1", "eps_px=8", "trainer.max_epochs=30")]
+    command = ["-m", *tiny("sigma=0,0.1", "eps_px=8", "trainer.max_epochs=150")]
     first = fork(tmp_path, command)
     first.until(lambda: len(models(tmp_path)) == 2 and len(half_trained(tmp_path)) == 1)
     first.send(how)
@@ -331,7 +331,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signal
     now = stamps(folder / "0")
     assert now["results.json"] == done["results.json"]
     assert len(models(tmp_path)) == 2
-    assert epochs(model) == list(range(30))
+    assert epochs(model) == list(range(150))
     assert is_marked(model)
     pd.testing.assert_frame_equal(
         pd.read_csv(folder / "1" / "history.csv"), pd.read_csv(model / "history.csv")
