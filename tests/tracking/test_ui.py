@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -93,11 +94,19 @@ class Ui:
         """Waits for words."""
         self.wait(lambda: all(word in self.text() for word in words))
 
-    def click(self, label: str, role: str = "*") -> None:
-        """Clicks the innermost element with exactly this text."""
+    def click(self, label: str, role: str = "*", *, whole: bool = False) -> None:
+        """Clicks the innermost element with exactly this text.
+
+        Args:
+            label: the text.
+            role: CSS selector of the elements.
+            whole: not a part of a longer text, as a search marks it in other names.
+        """
+        text = json.dumps(label)
+        alone = f"&& (!{json.dumps(whole)} || e.parentElement.innerText.trim() === {text})"
         found = (
             f"[...document.querySelectorAll({json.dumps(role)})].filter("
-            f"e => e.innerText && e.innerText.trim() === {json.dumps(label)}).at(-1)"
+            f"e => e.innerText && e.innerText.trim() === {text} {alone}).at(-1)"
         )
         self.wait(lambda: self.ask(f"!!{found}"))
         self.ask(f"{found}.click()")
@@ -169,13 +178,17 @@ def test_the_runs_table_shows_the_sweep_sorted_by_accuracy_at_an_epsilon(
     search = ui.wait(
         lambda: ui.browser.find_element(By.CSS_SELECTOR, "input[placeholder='Search columns']")
     )
-    search.send_keys("sweep")
-    ui.click("sweep", "[role=dialog] *")
+    for label in (column, "sweep"):
+        search.send_keys(Keys.CONTROL, "a")
+        search.send_keys(label)
+        ui.click(label, "[role=dialog] *", whole=True)
     search.send_keys(Keys.ESCAPE)
-    ui.wait(lambda: "sweep" in ui.ask(texts("columnheader")))
+    ui.wait(lambda: {column, "sweep"} <= set(ui.ask(texts("columnheader"))))
     cells = ui.ask(texts("gridcell"))
     ui.shoot(tmp_path / "columns.png")
     assert cells.count(SWEEP) == len(FALLS)
+    shown = [float(cell) for cell in cells if re.fullmatch(r"0\.\d+", cell)]
+    assert shown == pytest.approx(sorted(1 - 8 / fall for fall in FALLS), abs=1e-3)
 
 
 def texts(role: str) -> str:
