@@ -26,6 +26,7 @@ from bcadv.tracking.describe import EXPERIMENT_TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,9 @@ def first_line(error: Exception) -> str:
 
 
 def patiently(action: Callable[[], _T]) -> _T:
-    """Tries again where the store was busy; the action must be one that may happen twice.
+    """Tries again where the store was busy or another process was quicker.
+
+    The action must be one that may happen twice.
 
     A server that cannot be reached is not tried again here: its absence must be known in seconds.
     """
@@ -97,10 +100,20 @@ def patiently(action: Callable[[], _T]) -> _T:
         try:
             return action()
         except MlflowException as error:
-            if error.error_code not in _BUSY:
+            if error.error_code not in _BUSY and not _lost_a_race(error):
                 raise
             time.sleep(pause)
     return action()
+
+
+def _lost_a_race(error: MlflowException) -> bool:
+    """Whether a database refused a row because another process had just written the same.
+
+    MLflow looks whether a data set is known and then writes it, so that of jobs which end together
+    on the same images one comes too late. At the next attempt it finds what the other one wrote.
+    """
+    said = str(error).lower()
+    return error.error_code == "BAD_REQUEST" and ("unique" in said or "duplicate" in said)
 
 
 def connect(

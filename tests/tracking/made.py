@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CLASSES = ["benign", "malignant"]
 TINY: dict[str, Any] = {"block_config": [2, 2], "growth_rate": 8, "init_features": 8}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CONTENT = {"train": "a" * 64, "val": "b" * 64, "test": "c" * 64}
+"""Digests of the parts of the images."""
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr")
 
 
@@ -35,9 +37,8 @@ def results(strengths: Sequence[float] = (0, 0.25, 1, 8), rows: Sequence[Row] = 
     conditions = conditions if named else conditions[: len(strengths)]
     made = [result_row(condition) for condition in (CLEAN, *conditions)]
     finished = datetime.now(UTC).isoformat()
-    content = {"train": "a" * 64, "val": "b" * 64, "test": "c" * 64}
     run = {"finished": finished}
-    return whole(conditions, rows or made, run=run, data={"digests": content}, crop=32)
+    return whole(conditions, rows or made, run=run, data={"digests": CONTENT}, crop=32)
 
 
 def result_row(condition: Condition, batchnorm: str = "as_trained", **values: float | None) -> Row:

@@ -13,7 +13,10 @@ import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Dataset, DatasetInput, Run
+from mlflow.store.tracking.dbmodels.models import SqlDataset
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from bcadv.models.classifier import Classifier
 from bcadv.results.schema import CLEAN
@@ -55,6 +58,18 @@ def test_importing_it_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def vars_of(row: SqlDataset) -> dict[str, str]:
+    """A row of MLflow's database as what it was made from."""
+    return {
+        "name": row.name,
+        "digest": row.digest,
+        "source_type": row.dataset_source_type,
+        "source": row.dataset_source,
+        "schema": row.dataset_schema,
+        "profile": row.dataset_profile,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +186,37 @@ def test_jobs_of_a_sweep_share_an_experiment_and_its_names(outputs: Path) -> Non
     one, other = found
     assert set(one.data.metrics) == set(other.data.metrics)
     assert set(one.data.params) == set(other.data.params)
+
+
+def test_two_jobs_that_end_at_once_share_their_data_sets(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other one writes them where MLflow has looked for them in vain and is about to."""
+    made.run_job(outputs / "sweep" / "0", outputs)
+    [other] = runs(outputs, "sweep")
+    raced: list[None] = []
+
+    def other_is_quicker(session: Session, context: object, instances: object) -> None:
+        new = [one for one in session.new if isinstance(one, SqlDataset)]
+        if new and not raced:
+            raced.append(None)
+            given = [DatasetInput(Dataset(**vars_of(one)), []) for one in new]
+            client_of(outputs).log_inputs(other.info.run_id, given)
+
+    event.listen(Session, "before_flush", other_is_quicker)
+    try:
+        # Of other images, which the first job does not know.
+        monkeypatch.setattr(made, "CONTENT", {"train": "d" * 64, "test": "e" * 64})
+        made.run_job(outputs / "sweep" / "1", outputs)
+    finally:
+        event.remove(Session, "before_flush", other_is_quicker)
+    assert raced
+    assert not caplog.records
+    kept = record.read(outputs / "sweep" / "1")
+    assert kept is not None
+    assert [run.complete for run in kept.runs] == [True]
+    [late] = [run for run in runs(outputs, "sweep") if run.info.run_id != other.info.run_id]
+    assert len(made.data_sets(late)) == 2
 
 
 def test_resuming_goes_on_with_the_run_and_logs_no_epoch_twice(outputs: Path) -> None:
