@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bcadv import help, hydra_patches, sweep
+from bcadv import help, hydra_patches, interrupt, sweep
 from bcadv.badge import worn
 from bcadv.config import Config, validate
 from bcadv.errors import BcadvError
@@ -286,6 +286,7 @@ def main() -> None:
     """Runs the command line."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    interrupt.heard()
     hydra_patches.apply()
     sys.argv[1:] = with_plus(sys.argv[1:])
     planned: Sweep | None = None

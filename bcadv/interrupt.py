@@ -1,0 +1,31 @@
+"""Ctrl-C is not lost."""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import threading
+
+_AGAIN_S = 0.05
+
+
+def heard() -> None:
+    """From now on, a Ctrl-C that Python throws away is raised once more.
+
+    Python runs a signal's handler between any two steps of the main thread, and of an exception
+    within a ``__del__`` or a weak reference's callback nothing remains but a note on standard
+    error. Lightning's ``Profiler`` has a ``__del__``, so of those who press Ctrl-C while the
+    objects of an earlier job are being collected, some would be ignored.
+    """
+    before = sys.unraisablehook
+
+    def hook(lost: sys.UnraisableHookArgs) -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            before(lost)
+            return
+        # Not at once: that would be raised, and lost, in here.
+        timer = threading.Timer(_AGAIN_S, _thread.interrupt_main)
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = hook
