@@ -18,7 +18,7 @@ from bcadv.perturb.base import CheckedPerturbation
 from bcadv.perturb.noise import GaussianNoise
 from bcadv.perturb.threat import ThreatModel
 from bcadv.plan import Plan
-from bcadv.results.schema import Condition
+from bcadv.results.condition import Condition
 
 
 def pretrained(config: Config) -> Path | None:

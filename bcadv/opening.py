@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bcadv.config import Config
 from bcadv.data.catalog import SOURCES
-from bcadv.plan import Series, plan_of
+from bcadv.plan import plan_of
+from bcadv.results.condition import Series
 
 
 def opening(config: Config) -> str:

@@ -11,36 +11,10 @@ from dataclasses import dataclass
 
 from bcadv.config import Config
 from bcadv.perturb.catalog import ATTACKS
-from bcadv.results.schema import CLEAN, REPEATED, Condition, Norm
+from bcadv.results.condition import CLEAN, REPEATED, Condition, Norm, Series
 
 GREY_LEVELS_RMS = (0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
 """Default strengths in L2, as the root mean square change of a pixel value in grey levels."""
-
-
-@dataclass(frozen=True)
-class Series:
-    """One way of perturbing at several strengths.
-
-    Attributes:
-        conditions: by rising strength; alike in all but that.
-    """
-
-    conditions: tuple[Condition, ...]
-
-    @property
-    def first(self) -> Condition:
-        """The weakest condition; all of them share its name, norm and settings."""
-        return self.conditions[0]
-
-    @property
-    def name(self) -> str:
-        """Names the series in files, see `Condition.series`."""
-        return self.first.series
-
-    @property
-    def sizes(self) -> tuple[float, ...]:
-        """The strengths with pixels in [0, 1]."""
-        return tuple(condition.size for condition in self.conditions)
 
 
 @dataclass(frozen=True)

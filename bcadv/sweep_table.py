@@ -12,7 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from bcadv.results.schema import CLEAN, Condition, Measure, Result, Row
+from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Measure, Result, Row
 from bcadv.text import shown
 
 

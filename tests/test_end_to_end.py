@@ -20,7 +20,8 @@ from bcadv.metrics.intervals import wilson
 from bcadv.metrics.patients import RECOGNITION
 from bcadv.models.classifier import Classifier
 from bcadv.report.__main__ import main as report
-from bcadv.results.schema import CLEAN, REPEATED, Row, read_result, write_result
+from bcadv.results.condition import CLEAN, REPEATED
+from bcadv.results.schema import Row, read_result, write_result
 from bcadv.store.models import Entry, Store
 from bcadv.tracking import record, store_uri
 from bcadv.train import load

@@ -9,7 +9,7 @@ import pytest
 
 from bcadv.errors import BcadvError
 from bcadv.plan import l2_grid, plan_of
-from bcadv.results.schema import CLEAN, REPEATED
+from bcadv.results.condition import CLEAN, REPEATED
 from tests.jobs import tiny_config
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bcadv.results.schema import CLEAN, Measure, Result, Row
+from bcadv.results.condition import CLEAN
+from bcadv.results.schema import Measure, Result, Row
 from bcadv.sweep_table import Line, table
 from tests.metrics.tables import fgsm, pgd
 from tests.results.made import result, row

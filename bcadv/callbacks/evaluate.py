@@ -14,7 +14,7 @@ import torch
 
 from bcadv.perturb.base import CheckedPerturbation
 from bcadv.perturb.threat import ThreatModel
-from bcadv.results.schema import CLEAN, REPEATED, Condition
+from bcadv.results.condition import CLEAN, REPEATED, Condition
 from bcadv.task import Task
 from bcadv.typing import Batch, Logits
 

@@ -14,8 +14,9 @@ import numpy as np
 from bcadv.data.audit import Audit
 from bcadv.evaluate.predictions import Answers, read_conditions
 from bcadv.metrics.paired import rises
-from bcadv.plan import Plan, Series
-from bcadv.results.schema import CLEAN, Condition, Finding, Row, TaskSection
+from bcadv.plan import Plan
+from bcadv.results.condition import CLEAN, Condition, Series
+from bcadv.results.schema import Finding, Row, TaskSection
 
 SAME = 1e-4
 """Largest difference of a probability between two answers to the same pixels that rounding makes

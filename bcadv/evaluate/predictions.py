@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from bcadv.errors import BcadvError
 from bcadv.metrics.fall import Fall, ends
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition
 
 KEY = "key.json"
 ROWS = 1 << 16

@@ -26,8 +26,8 @@ from bcadv.models.classifier import Classifier
 from bcadv.plan import Plan
 from bcadv.progress import Meter
 from bcadv.recalibrate import recalibrate
+from bcadv.results.condition import REPEATED
 from bcadv.results.files import PREDICTIONS
-from bcadv.results.schema import REPEATED
 from bcadv.store.fingerprint import digest
 from bcadv.store.models import Entry
 from bcadv.sweep import measuring_code

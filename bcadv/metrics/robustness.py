@@ -22,7 +22,8 @@ from bcadv.metrics.intervals import (
     wilson,
 )
 from bcadv.metrics.patients import RECOGNITION, recognition
-from bcadv.results.schema import CLEAN, Condition, Measure, Row
+from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Measure, Row
 
 KEYS = ["batchnorm", "condition"]
 """What names a row of the summary."""

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bcadv.report.table import SYNTHETIC_WARNING
-from bcadv.results.schema import CLEAN
-from bcadv.study.numbers import UNDEFINED, Key, Number, Series
+from bcadv.results.condition import CLEAN, Series
+from bcadv.study.numbers import UNDEFINED, Key, Number
 from bcadv.study.study import Study
 from bcadv.text import shown
 

@@ -10,12 +10,12 @@ from itertools import pairwise
 from bcadv.report.document import Album, Cell, Table
 from bcadv.report.figures import MOST_LINES
 from bcadv.report.words import decimals, with_interval
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.study.arms import Arm, undefended
 from bcadv.study.facts import Facts
 from bcadv.study.headline import Conclusion
 from bcadv.study.naming import variant_name
-from bcadv.study.numbers import IN_PER_CENT, Series
+from bcadv.study.numbers import IN_PER_CENT
 from bcadv.study.prose import spread
 from bcadv.study.study import Study
 

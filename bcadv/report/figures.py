@@ -16,10 +16,10 @@ from matplotlib.ticker import MaxNLocator
 
 from bcadv.metrics.patients import RECOGNITION
 from bcadv.report.style import BLUE, LINES, VERMILLION, legend_entries, new_figure
-from bcadv.results.schema import CLEAN
+from bcadv.results.condition import CLEAN, Series
 from bcadv.study.arms import Arm
 from bcadv.study.naming import variant_name
-from bcadv.study.numbers import IN_PER_CENT, Series
+from bcadv.study.numbers import IN_PER_CENT
 from bcadv.study.study import Study
 from bcadv.text import brief, shown
 

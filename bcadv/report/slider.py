@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcadv.report.encoded import factor_of, uris
+from bcadv.results.condition import Condition
 from bcadv.results.files import EXAMPLES
-from bcadv.results.schema import Condition
 from bcadv.study.fall import Consequence
 from bcadv.study.jobs import Job
 from bcadv.study.shots import Shot, shots_of

@@ -10,7 +10,7 @@ from typing import Any
 from bcadv.report.draft import Draft
 from bcadv.report.sections.data import line
 from bcadv.report.words import say, sentence
-from bcadv.results.schema import Condition
+from bcadv.results.condition import Condition
 from bcadv.study.headline import Answer, Conclusion
 from bcadv.study.numbers import Number
 

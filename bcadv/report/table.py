@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bcadv.metrics.patients import RECOGNITION
-from bcadv.results.schema import CLEAN, Condition, Measure, Result, Row
+from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Measure, Result, Row
 from bcadv.study.naming import variant_name
 from bcadv.study.numbers import UNDEFINED
 from bcadv.text import shown

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from bcadv.results.schema import Condition
+from bcadv.results.condition import Condition
 from bcadv.study.differences import Difference
 from bcadv.study.fall import Count
 from bcadv.study.found import Found

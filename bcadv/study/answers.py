@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bcadv.errors import BcadvError
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.files import PREDICTIONS
-from bcadv.results.schema import CLEAN, Condition
 from bcadv.study.jobs import Job
 
 _NAMED = ("batchnorm", "condition")

@@ -8,7 +8,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bcadv.errors import BcadvError
-from bcadv.results.schema import CLEAN, Condition, Defence, Row, ordered
+from bcadv.results.condition import CLEAN, Condition, ordered
+from bcadv.results.schema import Defence, Row
 from bcadv.study.answers import Answers, Images, read_answers
 from bcadv.study.jobs import Job
 from bcadv.study.naming import made_unique, names_of

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.study.arms import Arm, undefended
-from bcadv.study.numbers import Series
 from bcadv.study.paper import ORIGINAL_ATTACKED
 from bcadv.study.study import Study
 

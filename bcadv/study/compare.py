@@ -19,7 +19,7 @@ from bcadv.metrics.intervals import (
     paired_difference_interval,
 )
 from bcadv.metrics.pooled import Clusters, percentiles, resampled_sums
-from bcadv.results.schema import Condition
+from bcadv.results.condition import Condition
 from bcadv.study.arms import Measured, Model, undefended
 from bcadv.study.found import Found
 from bcadv.study.measures import DESCRIBED, Draw, described, typed

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bcadv.results.schema import Condition, ordered
+from bcadv.results.condition import Condition, ordered
 
 ALPHA = 0.05
 

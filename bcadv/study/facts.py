@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference, differences
 from bcadv.study.jobs import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.arms import Arm
 from bcadv.study.facts import Facts
 from bcadv.study.found import Found

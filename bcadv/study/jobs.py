@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bcadv.errors import BcadvError
+from bcadv.results.condition import Condition
 from bcadv.results.files import RESULTS, SWEEP_RECORD, SWEEPS, unharmed
-from bcadv.results.schema import Condition, Defence, Result, read_result
+from bcadv.results.schema import Defence, Result, read_result
 from bcadv.store import NOT_JOBS
 from bcadv.study.data_sets import difference
 from bcadv.study.prose import plural

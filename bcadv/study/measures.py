@@ -13,7 +13,8 @@ from bcadv.metrics.clinical import Floats
 from bcadv.metrics.intervals import Interval, mean_interval, pick_interval
 from bcadv.metrics.patients import KIND, RECOGNITION, recognition_interval
 from bcadv.metrics.pooled import Clusters, auroc_interval, percentiles
-from bcadv.results.schema import CLEAN, Condition, Measure
+from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Measure
 from bcadv.study.arms import Cell, Measured, Model
 from bcadv.study.found import Found
 from bcadv.study.seed import RATES, Seed

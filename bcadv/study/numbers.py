@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from bcadv.metrics.patients import RECOGNITION
-from bcadv.results.schema import Condition, ordered
+from bcadv.results.condition import Condition, Series, ordered
 from bcadv.study.arms import Arm
 from bcadv.study.jobs import Job
 from bcadv.study.prose import listed
@@ -26,41 +26,6 @@ _NUMBERS = ("value", "low", "high", "k", "n", "n_patients")
 
 Key: TypeAlias = tuple[str, Condition, str]
 """Arm, condition, metric."""
-
-
-@dataclass(frozen=True)
-class Series:
-    """One way of perturbing and all the strengths that it was tried at.
-
-    Attributes:
-        conditions: by rising strength, all above 0.
-    """
-
-    conditions: tuple[Condition, ...]
-
-    @property
-    def first(self) -> Condition:
-        """The weakest; all of them share its label, norm and unit."""
-        return self.conditions[0]
-
-    @property
-    def name(self) -> str:
-        """In files."""
-        return self.first.series
-
-    @property
-    def label(self) -> str:
-        """What people call it, e.g. ``FGSM``."""
-        return self.first.label
-
-    @property
-    def is_attack(self) -> bool:
-        """Whether it means harm; noise does not."""
-        return self.first.kind == "attack"
-
-    def amounts(self) -> str:
-        """The strengths with their unit, for a sentence."""
-        return amounts(self.conditions)
 
 
 def amounts(conditions: Sequence[Condition]) -> str:

@@ -54,8 +54,8 @@ from pyarrow import ArrowException
 
 from bcadv.errors import BcadvError
 from bcadv.metrics.fall import ends, order_of_fall
+from bcadv.results.condition import CLEAN, Condition, ordered
 from bcadv.results.files import EXAMPLES, GALLERY, PREDICTIONS
-from bcadv.results.schema import CLEAN, Condition, ordered
 from bcadv.study.arrays import Array, Arrays, load_arrays
 from bcadv.study.jobs import Job
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcadv.errors import BcadvError
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.jobs import Job
 from bcadv.study.photographs import Examples, examples_of, same_model
 from bcadv.study.prose import spread

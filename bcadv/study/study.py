@@ -10,13 +10,13 @@ import pandas as pd
 
 from bcadv.errors import BcadvError
 from bcadv.metrics.pooled import Clusters, clusters
-from bcadv.results.schema import Condition, ordered
+from bcadv.results.condition import Condition, Series, ordered
 from bcadv.study.arms import Arm, Model, measured_arms
 from bcadv.study.compare import compare, references
 from bcadv.study.found import Found
 from bcadv.study.jobs import Job, told_apart
 from bcadv.study.measures import Draw, incomplete, measure
-from bcadv.study.numbers import Key, Number, Series, all_series, attacks_of, together
+from bcadv.study.numbers import Key, Number, all_series, attacks_of, together
 
 __all__ = ["Arm", "Study", "build_study"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bcadv.results.schema import CLEAN, Condition, Result, Row
+from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Result, Row
 from bcadv.tracking.names import (
     MAIN,
     clean_name,

@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.files import PAGE, SUMMARY
-from bcadv.results.schema import CLEAN, Condition, Result, Row
+from bcadv.results.schema import Result, Row
 from bcadv.text import shorten, shown
 from bcadv.tracking.curves import curve_tags
 from bcadv.tracking.names import MAIN, main_name

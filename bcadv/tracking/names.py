@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from bcadv.results.schema import Condition, Norm
+from bcadv.results.condition import Condition, Norm
 
 MAIN = "accuracy"
 """The metric that has names without a prefix."""

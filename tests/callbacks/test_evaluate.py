@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation, Trial
 from bcadv.models.classifier import Classifier
 from bcadv.perturb import FGSM, PGD, GaussianNoise, ThreatModel
-from bcadv.results.schema import CLEAN, REPEATED
+from bcadv.results.condition import CLEAN, REPEATED
 from bcadv.typing import Batch
 from tests.metrics.tables import fgsm, gaussian, pgd
 

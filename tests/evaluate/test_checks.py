@@ -14,8 +14,9 @@ from bcadv.data.records import Record
 from bcadv.data.splits import Split
 from bcadv.evaluate.checks import checks, data_findings
 from bcadv.metrics.robustness import summarise
-from bcadv.plan import Plan, Series
-from bcadv.results.schema import CLEAN, REPEATED, Condition, Finding, TaskSection
+from bcadv.plan import Plan
+from bcadv.results.condition import CLEAN, REPEATED, Condition, Series
+from bcadv.results.schema import Finding, TaskSection
 from tests.metrics.tables import fgsm, pgd
 
 N = 60

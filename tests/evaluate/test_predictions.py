@@ -23,8 +23,8 @@ from bcadv.errors import BcadvError
 from bcadv.evaluate.predictions import PredictionParts, read_conditions
 from bcadv.evaluate.run import PARTS, evaluated
 from bcadv.plan import plan_of
+from bcadv.results.condition import CLEAN, REPEATED, Condition
 from bcadv.results.files import PREDICTIONS
-from bcadv.results.schema import CLEAN, REPEATED, Condition
 from bcadv.store.fingerprint import digest
 from tests.jobs import tiny_config, tiny_overrides
 from tests.processes import fork

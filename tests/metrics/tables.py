@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition
 
 
 def fgsm(eps_px: float, norm: Literal["inf", "2"] = "inf") -> Condition:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bcadv.metrics.fall import order_of_fall
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition
 from tests.metrics.tables import fgsm
 
 WEAK, STRONG = fgsm(1), fgsm(4)

@@ -11,7 +11,8 @@ from scipy.stats import binomtest, bootstrap, norm, t
 
 from bcadv.metrics.patients import RECOGNITION, recognition, recognition_interval
 from bcadv.metrics.robustness import summarise
-from bcadv.results.schema import CLEAN, Measure
+from bcadv.results.condition import CLEAN
+from bcadv.results.schema import Measure
 from tests.metrics.tables import fgsm, predictions
 
 Images = list[tuple[int, bool]]

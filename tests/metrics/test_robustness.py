@@ -14,7 +14,8 @@ from torchmetrics.functional.classification import binary_recall, binary_specifi
 
 from bcadv.errors import BcadvError
 from bcadv.metrics.robustness import summarise
-from bcadv.results.schema import CLEAN, Row
+from bcadv.results.condition import CLEAN
+from bcadv.results.schema import Row
 from tests.metrics.tables import fgsm, predictions
 
 RATES = {

@@ -11,16 +11,9 @@ import numpy as np
 import pandas as pd
 
 from bcadv.metrics.robustness import summarise
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.files import digests
-from bcadv.results.schema import (
-    CLEAN,
-    UNDEFENDED,
-    Condition,
-    Defence,
-    Finding,
-    Result,
-    write_result,
-)
+from bcadv.results.schema import UNDEFENDED, Defence, Finding, Result, write_result
 from tests.metrics.tables import fgsm, predictions
 from tests.results import made
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bcadv.results.schema import CLEAN, UNDEFENDED, Condition, Result
+from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import UNDEFENDED, Result
 from bcadv.study.jobs import Job
 from bcadv.study.measures import DESCRIBED, described
 from bcadv.study.naming import variant_name

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bcadv.errors import BcadvError
 from bcadv.report.encoded import amplified, factor_of, uris
-from bcadv.results.schema import CLEAN
+from bcadv.results.condition import CLEAN
 from bcadv.study.jobs import Job, load_job
 from bcadv.study.shots import Shot, shots_of
 from tests.metrics.tables import fgsm

@@ -13,7 +13,7 @@ import pytest
 
 from bcadv.report.slider import Bar, Slider, slider
 from bcadv.report.words import per_patients, templates
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.fall import Consequence, Count
 from bcadv.study.jobs import Job, load_job
 from tests.metrics.tables import fgsm, pgd, predictions

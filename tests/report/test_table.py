@@ -9,7 +9,8 @@ from rich.console import Console
 
 from bcadv.metrics.patients import RECOGNITION
 from bcadv.report.table import console_table, percent_with_interval
-from bcadv.results.schema import CLEAN, Result
+from bcadv.results.condition import CLEAN
+from bcadv.results.schema import Result
 from tests.metrics.tables import fgsm, gaussian, pgd
 from tests.outside import ACTING, NAMES
 from tests.report.jobs_on_disk import write_job

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bcadv.data.catalog import SOURCES
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import (
-    CLEAN,
     UNDEFENDED,
-    Condition,
     DataSection,
     Defence,
     Finding,

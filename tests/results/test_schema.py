@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from bcadv.errors import BcadvError
-from bcadv.results.schema import CLEAN, REPEATED, Condition, ordered, read_result
+from bcadv.results.condition import CLEAN, REPEATED, Condition, ordered
+from bcadv.results.schema import read_result
 from tests.metrics.tables import fgsm, gaussian, pgd
 from tests.report.jobs_on_disk import write_job
 

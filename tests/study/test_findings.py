@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcadv.results.schema import CLEAN, Condition, Defence, Finding
+from bcadv.results.condition import CLEAN, Condition, Series
+from bcadv.results.schema import Defence, Finding
 from bcadv.study.headline import Answer, Conclusion, conclude
 from bcadv.study.jobs import find_jobs
-from bcadv.study.numbers import Series
 from bcadv.study.study import Study, build_study
 from tests.metrics.tables import fgsm, pgd
 from tests.report.jobs_on_disk import answers, write_job

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bcadv.metrics.patients import RECOGNITION
-from bcadv.results.schema import CLEAN
+from bcadv.results.condition import CLEAN
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study, build_study
 from tests.metrics.tables import fgsm, predictions

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcadv.results.schema import CLEAN, Condition, Result, Row, write_result
+from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Result, Row, write_result
 from bcadv.sections import TrackingConfig
 from bcadv.store.models import save
 from bcadv.tracking import Tracker

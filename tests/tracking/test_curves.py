@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from bcadv.results.schema import CLEAN, Result
+from bcadv.results.condition import CLEAN
+from bcadv.results.schema import Result
 from bcadv.tracking.curves import (
     SORTABLE,
     curve_tags,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bcadv.results.schema import CLEAN
+from bcadv.results.condition import CLEAN
 from bcadv.tracking.describe import answer, description, headline_of, plain
 from tests.metrics.tables import fgsm, gaussian, pgd
 from tests.results.made import noise

@@ -14,8 +14,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from bcadv.results.condition import CLEAN
 from bcadv.results.files import digests
-from bcadv.results.schema import CLEAN, read_result, write_result
+from bcadv.results.schema import read_result, write_result
 from bcadv.tracking import record, store_uri
 from bcadv.tracking import tracker as tracker_module
 from bcadv.tracking.__main__ import main as places

@@ -19,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from bcadv.models.classifier import Classifier
-from bcadv.results.schema import CLEAN
+from bcadv.results.condition import CLEAN
 from bcadv.sections import TrackingConfig
 from bcadv.tracking import Tracker, prepare, record, store_uri
 from bcadv.tracking import tracker as tracker_module
@@ -58,18 +58,6 @@ def test_importing_it_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def vars_of(row: SqlDataset) -> dict[str, str]:
-    """A row of MLflow's database as what it was made from."""
-    return {
-        "name": row.name,
-        "digest": row.digest,
-        "source_type": row.dataset_source_type,
-        "source": row.dataset_source,
-        "schema": row.dataset_schema,
-        "profile": row.dataset_profile,
-    }
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +176,16 @@ def test_jobs_of_a_sweep_share_an_experiment_and_its_names(outputs: Path) -> Non
     assert set(one.data.params) == set(other.data.params)
 
 
+def fields(row: SqlDataset) -> dict[str, object]:
+    """What MLflow makes a data set from, of a row in its database."""
+    names = ("source_type", "source", "schema", "profile")
+    return {
+        "name": row.name,
+        "digest": row.digest,
+        **{name: getattr(row, f"dataset_{name}") for name in names},
+    }
+
+
 def test_two_jobs_that_end_at_once_share_their_data_sets(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,7 +198,7 @@ def test_two_jobs_that_end_at_once_share_their_data_sets(
         new = [one for one in session.new if isinstance(one, SqlDataset)]
         if new and not raced:
             raced.append(None)
-            given = [DatasetInput(Dataset(**vars_of(one)), []) for one in new]
+            given = [DatasetInput(Dataset.from_dictionary(fields(one)), []) for one in new]
             client_of(outputs).log_inputs(other.info.run_id, given)
 
     event.listen(Session, "before_flush", other_is_quicker)

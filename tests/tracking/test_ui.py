@@ -23,7 +23,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from bcadv.results.schema import CLEAN
+from bcadv.results.condition import CLEAN
 from bcadv.tracking import store_uri
 from tests.metrics.tables import fgsm
 from tests.tracking import made, stores

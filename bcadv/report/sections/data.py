@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from bcadv.report.document import Block, Bullets, Cell, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say
+from bcadv.results.condition import Series
 from bcadv.study.jobs import Job, setting_text
-from bcadv.study.numbers import Series
+from bcadv.study.numbers import amounts
 from bcadv.study.prose import plural
 
 _LISTED = 8
@@ -83,7 +84,7 @@ def _attack(series: Series) -> str:
         settings=[f"{name} {setting_text(v)}" for name, v in settings if v is not None],
         how=[word for word in (first.how or first.kind, first.goal) if word],
         norm=first.norm,
-        amounts=series.amounts()
+        amounts=amounts(series.conditions)
         if few
         else f"{tried[0].amount} to {tried[-1].amount} ({len(tried)} strengths)",
     )

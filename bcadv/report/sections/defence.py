@@ -5,7 +5,7 @@ from __future__ import annotations
 from bcadv.report.document import Block, Bullets, Cell, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import p_text, say, sentence
-from bcadv.results.schema import Condition
+from bcadv.results.condition import Condition
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference
 

@@ -7,7 +7,7 @@ import pandas as pd
 from bcadv.report.document import Block, Bullets, Cell, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say
-from bcadv.results.schema import CLEAN, Condition
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.study import paper
 from bcadv.study.arms import Arm
 from bcadv.study.calibration import METRIC, calibrations, papers_attack

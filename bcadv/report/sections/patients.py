@@ -9,7 +9,7 @@ import pandas as pd
 from bcadv.report.document import Block, Cell, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import counted, say
-from bcadv.results.schema import Condition
+from bcadv.results.condition import Condition
 from bcadv.study.arms import Arm
 from bcadv.study.fall import PER, Count, consequence
 from bcadv.study.measures import DESCRIBED, described

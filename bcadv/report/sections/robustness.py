@@ -8,8 +8,8 @@ from bcadv.report.document import Block, Picture, Pictures, Text
 from bcadv.report.draft import Draft, slug
 from bcadv.report.figures import METRICS, accuracy_by_sigma, curve, heat_map
 from bcadv.report.words import say
+from bcadv.results.condition import Series
 from bcadv.study.naming import variant_name
-from bcadv.study.numbers import Series
 
 
 def blocks(draft: Draft) -> list[Block]:
