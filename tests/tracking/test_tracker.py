@@ -176,14 +176,11 @@ def test_jobs_of_a_sweep_share_an_experiment_and_its_names(outputs: Path) -> Non
     assert set(one.data.params) == set(other.data.params)
 
 
-def fields(row: SqlDataset) -> dict[str, object]:
-    """What MLflow makes a data set from, of a row in its database."""
+def copied(row: SqlDataset) -> Dataset:
+    """What a row in MLflow's database was made from."""
     names = ("source_type", "source", "schema", "profile")
-    return {
-        "name": row.name,
-        "digest": row.digest,
-        **{name: getattr(row, f"dataset_{name}") for name in names},
-    }
+    rest = [str(getattr(row, f"dataset_{name}")) for name in names]
+    return Dataset(str(row.name), str(row.digest), *rest)
 
 
 def test_two_jobs_that_end_at_once_share_their_data_sets(
@@ -198,7 +195,7 @@ def test_two_jobs_that_end_at_once_share_their_data_sets(
         new = [one for one in session.new if isinstance(one, SqlDataset)]
         if new and not raced:
             raced.append(None)
-            given = [DatasetInput(Dataset.from_dictionary(fields(one)), []) for one in new]
+            given = [DatasetInput(copied(one), []) for one in new]
             client_of(outputs).log_inputs(other.info.run_id, given)
 
     event.listen(Session, "before_flush", other_is_quicker)
