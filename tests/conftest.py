@@ -15,6 +15,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure() -> None:
+    """How long an example of a property takes says more about the machine than about the code."""
+    # Here, because processes that run no property import this module as well.
+    from hypothesis import settings
+
+    settings.register_profile("unhurried", deadline=None)
+    settings.load_profile("unhurried")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts whole jobs first: begun last, they would keep one process busy when the others end."""
     items.sort(key=lambda item: item.path.parent != REPOSITORY / "tests")

@@ -500,9 +500,7 @@ def test_a_damaged_archive_is_one_clear_message(damage: str, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["archive.tgz"]
 
 
-@settings(
-    max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), compressed=st.booleans())
 def test_garbled_archives_never_end_in_another_error(
     tmp_path: Path, seed: int, compressed: bool

@@ -123,7 +123,7 @@ def test_paper_depends_on_the_seed_and_needs_three_images() -> None:
         paper(cohort(a=[9], b=[2]), seed=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     a=st.lists(st.integers(1, 9), min_size=3, max_size=12),
     b=st.lists(st.integers(1, 9), min_size=3, max_size=12),
@@ -142,7 +142,7 @@ def test_no_patient_stands_in_two_parts(a: list[int], b: list[int], alone: int, 
     assert names_of(shuffled, patient(shuffled, seed=seed)) == names_of(records, split)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 999), share=st.sampled_from([0.1, 0.15, 0.2]))
 def test_many_small_patients_come_out_as_asked(seed: int, share: float) -> None:
     records = cohort(a=[1, 2, 3, 4] * 10, b=[2, 3] * 20)
@@ -299,7 +299,7 @@ def test_a_part_without_a_class_is_refused() -> None:
         parts(records, seed=0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data(), seed=st.integers(0, 99))
 def test_limit_cuts_to_exact_numbers_and_breaks_at_most_one_patient(
     data: st.DataObject, seed: int

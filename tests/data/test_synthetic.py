@@ -53,7 +53,7 @@ def painted(subtype: str, *, seed: int = 0, height: int = 40, width: int = 56) -
 # One image.
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.sampled_from(SUBTYPES), st.integers(32, 90), st.integers(32, 90), st.integers(0, 2**32))
 def test_every_size_and_subtype_can_be_painted(
     subtype: str, height: int, width: int, seed: int

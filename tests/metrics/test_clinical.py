@@ -30,7 +30,7 @@ def _multiclass(seed: int, n: int = 200, k: int = 4) -> tuple[np.ndarray, np.nda
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), target
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(2, 40),
@@ -108,7 +108,6 @@ def test_recalls_count_only_classes_that_occur() -> None:
     assert recalls(target, prediction, np.ones((1, 4))).tolist() == [[0.5, 1.0]]
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_whole_weights_mean_repeated_images(seed: int) -> None:
     random = np.random.default_rng(seed)

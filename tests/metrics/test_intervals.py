@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
@@ -30,7 +30,6 @@ def test_wilson_gives_the_intervals_of_the_papers_table_3(
     assert wilson(k, n) == pytest.approx((low, high), abs=5e-4)
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 5000), share=st.floats(0, 1), level=st.floats(0.5, 0.999))
 def test_wilson_solves_the_score_equation(n: int, share: float, level: float) -> None:
     k = round(share * n)
@@ -43,7 +42,6 @@ def test_wilson_of_nothing_is_undefined() -> None:
     assert all(math.isnan(end) for end in wilson(0, 0))
 
 
-@settings(deadline=None)
 @given(
     value=st.floats(0, 1),
     n_positive=st.integers(1, 300),
@@ -73,7 +71,6 @@ def test_mean_interval_averages_the_ends() -> None:
     assert mean_interval([(0.2, 0.4), (0.4, 0.8)]) == pytest.approx((0.3, 0.6))
 
 
-@settings(deadline=None)
 @given(groups=st.lists(st.integers(0, 5), min_size=1, max_size=30), seed=st.integers(0, 99))
 def test_cluster_bootstrap_keeps_patients_whole(groups: list[int], seed: int) -> None:
     weights = cluster_bootstrap(groups, n_boot=20, seed=seed)
@@ -187,7 +184,6 @@ def test_mcnemar_is_the_sign_test_on_the_images_where_one_model_is_right() -> No
     assert mcnemar(a, a) == 1
 
 
-@settings(deadline=None)
 @given(only_a=st.integers(0, 60), only_b=st.integers(0, 60), other=st.integers(0, 20))
 def test_mcnemar_is_the_exact_sign_test(only_a: int, only_b: int, other: int) -> None:
     right_a = np.array([True] * only_a + [False] * only_b + [True] * other, dtype=bool)
@@ -218,7 +214,6 @@ def _newcombe(both: int, only_a: int, only_b: int, neither: int) -> tuple[float,
     return p1 - p2 - d, p1 - p2 + e
 
 
-@settings(deadline=None)
 @given(st.tuples(*[st.integers(0, 80)] * 4).filter(any))
 def test_paired_difference_is_newcombes_method_10(cells: tuple[int, int, int, int]) -> None:
     low, high = paired_difference_interval(*cells)

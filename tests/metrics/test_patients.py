@@ -128,7 +128,7 @@ def _held(ends: NDArray[np.float64], rate: float) -> float:
     return float(((ends[:, 0] <= rate) & (rate <= ends[:, 1])).mean())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(images=IMAGES, random=st.randoms(use_true_random=False))
 def test_neither_the_order_of_images_nor_the_numbers_of_patients_matter(
     images: Images, random: Random
@@ -138,7 +138,7 @@ def test_neither_the_order_of_images_nor_the_numbers_of_patients_matter(
     assert _numbers(_measure(renamed)) == pytest.approx(_numbers(_measure(images)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(images=IMAGES, copied=st.integers(0, 6), times=st.integers(2, 5))
 def test_copies_of_all_of_a_patients_images_change_nothing(
     images: Images, copied: int, times: int
@@ -148,7 +148,7 @@ def test_copies_of_all_of_a_patients_images_change_nothing(
     assert _numbers(more) == pytest.approx(_numbers(_measure(images)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(right=st.lists(st.booleans(), min_size=1, max_size=40))
 def test_with_an_image_each_it_is_accuracy(right: list[bool]) -> None:
     found = _measure(list(enumerate(right)))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bcadv.metrics import clinical
@@ -56,7 +56,6 @@ def test_gaps_sum_up_to_the_calibration_error() -> None:
         assert np.abs(gaps[:, j].sum(axis=0)).sum() / 60 == pytest.approx(expected, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_influence_is_the_derivative_by_an_images_weight(seed: int) -> None:
     random = np.random.default_rng(seed)

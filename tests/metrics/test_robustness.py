@@ -44,7 +44,7 @@ def _by_key(rows: list[Row]) -> dict[tuple[str, str], Row]:
     return {(row.batchnorm, row.condition): row for row in rows}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     n=st.integers(1, 40),
     patients=st.integers(0, 15),
@@ -77,7 +77,7 @@ def test_every_row_holds_to_the_rules(n: int, patients: int, n_classes: int, see
                 assert (entry.wilson_low is not None) == (patients > 0)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), patients=st.integers(0, 12))
 def test_the_order_of_the_rows_does_not_matter(seed: int, patients: int) -> None:
     table = predictions(n=25, patients=patients, eps_px=(2,), seed=seed)

@@ -108,9 +108,7 @@ def test_a_network_of_an_early_torch_is_read(tmp_path: Path) -> None:
 
 
 @FORMATS
-@settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_view_of_every_dtype_survives(tmp_path: Path, zipped: bool, data: Any) -> None:
     dtype = data.draw(st.sampled_from(list(weights._DTYPES.values())))
@@ -303,9 +301,7 @@ def test_a_cut_file_is_damaged_wherever_it_is_cut(tmp_path: Path, zipped: bool) 
             load_state_dict(path)
 
 
-@settings(
-    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), zipped=st.booleans())
 def test_garbled_files_never_end_in_another_error(tmp_path: Path, seed: int, zipped: bool) -> None:
     draw = random.Random(seed)

@@ -125,7 +125,7 @@ def test_it_is_a_perturbation_with_a_name_and_a_strength(
     size=st.integers(0, 4),
     fails=st.booleans(),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_the_callers_world_is_left_as_it_was(
     perturbation: CheckedPerturbation, modes: list[bool], flags: list[bool], size: int, fails: bool
 ) -> None:

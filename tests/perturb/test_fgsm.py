@@ -114,7 +114,7 @@ def test_agrees_with_art(norm: float, targeted: bool) -> None:
 @pytest.mark.parametrize(("norm", "dual"), [(math.inf, 1), (2.0, 2)])
 @pytest.mark.parametrize("targeted", [False, True])
 @given(seed=st.integers(0, 2**32 - 1), eps=st.floats(0.0, 0.25))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_linear_margin_moves_by_eps_times_the_dual_norm(
     norm: float, dual: int, targeted: bool, seed: int, eps: float
 ) -> None:
@@ -146,7 +146,7 @@ def test_other_bounds_are_kept() -> None:
 
 @every_norm
 @given(seed=st.integers(0, 2**32 - 1), eps=st.floats(0.0, 1.0), size=st.integers(1, 4))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_each_image_stays_in_its_own_ball_and_in_the_box(
     norm: float, seed: int, eps: float, size: int
 ) -> None:
@@ -161,7 +161,7 @@ def test_each_image_stays_in_its_own_ball_and_in_the_box(
 
 @every_norm
 @given(seed=st.integers(0, 2**32 - 1), data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_an_image_does_not_see_its_neighbours(norm: float, seed: int, data: st.DataObject) -> None:
     model = small_net(seed, torch.float64)
     image, target = batch(5, seed, torch.float64)

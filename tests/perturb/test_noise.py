@@ -67,7 +67,7 @@ def test_close_seeds_draws_and_images_have_unrelated_noise() -> None:
     bystander=st.integers(0, 2**32 - 1),
     data=st.data(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_noise_of_an_image_knows_neither_neighbours_nor_order_nor_global_state(
     indices: list[int], seed: int, draw: int, bystander: int, data: st.DataObject
 ) -> None:

@@ -46,7 +46,7 @@ def linear(seed: int, n: int = 12) -> tuple[LinearNet, Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize(("norm", "dual"), [(math.inf, 1), (2.0, 2)])
 @given(seed=st.integers(0, 2**32 - 1), random_start=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_on_a_linear_model_the_smallest_radius_is_lead_over_dual_norm(
     norm: float, dual: int, seed: int, random_start: bool
 ) -> None:

@@ -83,7 +83,7 @@ def test_size_is_numpys_norm_of_each_image_alone(norm: float) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 @given(seed=seeds, eps=radii)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_projection_lands_in_ball_and_box_and_stays_there(
     norm: float, seed: int, eps: float
 ) -> None:
@@ -155,7 +155,7 @@ def test_the_forgiveness_covers_rounding_and_little_more(norm: float, dtype: tor
 
 @pytest.mark.parametrize(("norm", "dual"), [(math.inf, 1), (2.0, 2)])
 @given(seed=seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_direction_is_a_unit_step_that_gains_the_dual_norm(
     norm: float, dual: int, seed: int
 ) -> None:
