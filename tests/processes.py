@@ -128,6 +128,8 @@ def fork(cwd: Path, arguments: Sequence[str]) -> Command:
 
 def _main(cwd: Path, log: Path, arguments: list[str], tissue: str) -> None:
     os.setsid()
+    # As from a terminal, even where the server of warm processes was started with it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)
