@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import pickletools
 import tempfile
 import zipfile
 from collections import OrderedDict
@@ -193,6 +194,7 @@ class _InertUnpickler(pickle.Unpickler):
     """Builds `_Node` where the pickle asks for an object."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        _check_memo(file)
         super().__init__(file, encoding="utf-8")
         self._classes: dict[str, type[_Node]] = {}
         self.dtypes: dict[str, torch.dtype] = {}
@@ -219,6 +221,20 @@ class _InertUnpickler(pickle.Unpickler):
             case ("module", kind, _, _):
                 return kind
         raise BcadvError(f"its pickle refers to {pid!r:.200}, which is neither storage nor class.")
+
+
+def _check_memo(file: IO[bytes]) -> None:
+    """Refuses a pickle that numbers what it remembers higher than it is long.
+
+    The unpickler makes room up to the highest number, which one wrong byte puts at billions. An
+    honest writer counts from 0, and needs two bytes for each.
+    """
+    begin = file.tell()
+    for opcode, number, place in pickletools.genops(file):
+        numbered = opcode.name in ("PUT", "BINPUT", "LONG_BINPUT")
+        if numbered and int(number or 0) > (place or 0) - begin:
+            raise BcadvError("its pickle is damaged; delete it to fetch it again.")
+    file.seek(begin)
 
 
 def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, bytes]]:

@@ -8,6 +8,7 @@ import pickle
 import random
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -299,6 +300,37 @@ def test_a_cut_file_is_damaged_wherever_it_is_cut(tmp_path: Path, zipped: bool) 
         path.write_bytes(whole[:length])
         with pytest.raises(BcadvError, match="Cannot read weights from"):
             load_state_dict(path)
+
+
+@FORMATS
+def test_a_wrong_number_in_its_pickle_claims_no_memory(tmp_path: Path, zipped: bool) -> None:
+    """Of those under which a pickle remembers something: they tell how much to make room for."""
+    path = saved({"w": torch.ones(3)}, tmp_path / "t.pt", zipped)
+    members = {"": path.read_bytes()}
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+    [kept] = [name for name in members if name == "" or name.endswith("/data.pkl")]
+    whole = members[kept]
+    places = [place for place, byte in enumerate(whole) if byte == pickle.BINPUT[0]]
+    assert len(places) > 5
+    # Of the number's four bytes the highest stays small: a broken reader is to fail, no more.
+    wrong = pickle.LONG_BINPUT + bytes(3) + b"\x01"
+    tracemalloc.start()
+    try:
+        for place in places:
+            members[kept] = whole[:place] + wrong + whole[place + len(wrong) :]
+            if zipped:
+                with zipfile.ZipFile(path, "w") as archive:
+                    for name, content in members.items():
+                        archive.writestr(name, content)
+            else:
+                path.write_bytes(members[kept])
+            with pytest.raises(BcadvError):
+                load_state_dict(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
