@@ -28,9 +28,11 @@ from bcadv.badge import worn
 from bcadv.config import Config, validate
 from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names, owners
+from bcadv.keys import result_key
 from bcadv.opening import opening
 from bcadv.options import register
 from bcadv.overrides import count_jobs, quoted, read, settled, twice, with_plus
+from bcadv.results.files import FAILED
 from bcadv.sweep import Sweep
 from bcadv.text import is_utf8, printable, shorten
 from bcadv.world import started_outside
@@ -76,7 +78,7 @@ def task(cfg: DictConfig) -> None:
             if (in_sweep or config.resume) and sweep.finished(folder, raw):
                 sweep.say(f"finished before; used as it is: {folder}", badge or "bcadv:")
                 return
-            (folder / sweep.FAILED).unlink(missing_ok=True)
+            (folder / FAILED).unlink(missing_ok=True)
             if badge:
                 sweep.say(opening(config), badge)
             from bcadv.console import warnings_logged
@@ -85,7 +87,7 @@ def task(cfg: DictConfig) -> None:
 
             name = folder.parent.name if in_sweep else None
             with worn(badge), warnings_logged():
-                run(config, folder, Origin(overrides, sweep.result_key(raw), name, number))
+                run(config, folder, Origin(overrides, result_key(raw), name, number))
     except Exception as error:
         if number is None:
             raise

@@ -21,6 +21,7 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.images import save_pictures
 from bcadv.evaluate.predictions import PredictionParts
 from bcadv.evaluate.progress import EvaluationProgress
+from bcadv.keys import measuring_code
 from bcadv.models.batchnorm import has_batchnorm
 from bcadv.models.classifier import Classifier
 from bcadv.plan import Plan
@@ -30,7 +31,6 @@ from bcadv.results.condition import REPEATED
 from bcadv.results.files import PREDICTIONS
 from bcadv.store.fingerprint import digest
 from bcadv.store.models import Entry
-from bcadv.sweep import measuring_code
 from bcadv.train import trainer
 
 log = logging.getLogger(__name__)
