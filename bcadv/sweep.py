@@ -182,16 +182,15 @@ class Sweep:
         from bcadv.console import terminal
         from bcadv.sweep_table import Line, table
 
-        done = set(self._done())
-        overrides = [job.overrides for job in self.jobs]
+        done, failures = set(self._done()), self._failures()
         lines = [
             Line(
                 number,
-                dict(item.partition("=")[::2] for item in _own(overrides, number)),
+                dict(item.partition("=")[::2] for item in own),
                 read_result(self.folder / str(number) / RESULTS)[0] if number in done else None,
-                failed=self.jobs[number].mistake is not None or number in self._failures(),
+                failed=self.jobs[number].mistake is not None or number in failures,
             )
-            for number in range(len(self.jobs))
+            for number, own in enumerate(_own([job.overrides for job in self.jobs]))
         ]
         console = terminal()
         console.print(table(lines, self.folder, console))
@@ -250,14 +249,14 @@ def _recorded(record: Path, what: str) -> list[Any]:
         return []
 
 
-def _own(jobs: Sequence[Sequence[str]], number: int) -> list[str]:
-    """The settings that not all jobs share."""
+def _own(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Of each job, the settings that not all jobs share."""
     common = set(jobs[0]).intersection(*jobs[1:])
-    return [item for item in jobs[number] if item not in common]
+    return [[item for item in job if item not in common] for job in jobs]
 
 
 def _badge(jobs: Sequence[Sequence[str]], number: int) -> str:
-    settings = printable(brief(shlex.join(_own(jobs, number)), _LONGEST_BADGE))
+    settings = printable(brief(shlex.join(_own(jobs)[number]), _LONGEST_BADGE))
     return f"[{number + 1}/{len(jobs)}{f' {settings}' if settings else ''}]"
 
 
