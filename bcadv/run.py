@@ -34,7 +34,7 @@ from bcadv.options import register
 from bcadv.overrides import count_jobs, quoted, read, settled, twice, with_plus
 from bcadv.results.files import FAILED
 from bcadv.sweep import Sweep
-from bcadv.text import is_utf8, printable, shorten
+from bcadv.text import first_line, is_utf8, printable, shorten
 from bcadv.world import started_outside
 
 
@@ -125,7 +125,7 @@ def compose_job(overrides: Sequence[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException, OSError):
         raise
     except Exception as error:  # an assertion, a recursion: its composing trusts what it is given
-        cause = (str(error).splitlines() or [""])[0]
+        cause = first_line(str(error))
         raise BcadvError(
             f"Hydra makes no configuration of this command line: {type(error).__name__}: "
             f"{shorten(cause, 200)}."
@@ -322,7 +322,7 @@ def main() -> None:
             _explain(error)
         if not isinstance(error, sweep.JobFailed):
             # The launcher, or a worker that was killed.
-            cause = (str(error).splitlines() or [""])[0]
+            cause = first_line(str(error))
             sweep.say(f"the sweep stopped: {type(error).__name__}: {cause}")
     if planned is not None:
         planned.show()

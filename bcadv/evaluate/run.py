@@ -31,7 +31,7 @@ from bcadv.results.condition import REPEATED
 from bcadv.results.files import PREDICTIONS
 from bcadv.store.fingerprint import digest
 from bcadv.store.models import Entry
-from bcadv.train import trainer
+from bcadv.trainer import trainer
 
 log = logging.getLogger(__name__)
 

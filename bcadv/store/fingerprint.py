@@ -19,7 +19,7 @@ from bcadv.defend.catalog import OBJECTIVES
 from bcadv.store.code import PACKAGE, Symbol, version_of_use
 
 TRAINING: tuple[Symbol, ...] = (
-    ("train", "fit"),
+    ("trainer", "fit"),
     ("build", "build_model"),
     ("build", "build_injection"),
     ("data.datamodule", "ImageDataModule"),
