@@ -226,7 +226,7 @@ def _shown(
     """The leader shows how far it is; the others are as far."""
     if distributed.rank() > 0:
         return nullcontext()
-    return EvaluationProgress(model, variants, batches, Meter())
+    return EvaluationProgress(model, variants, batches, Meter()).shown()
 
 
 def _say_what_is_done(parts: PredictionParts, variants: Sequence[str], batches: int) -> None:

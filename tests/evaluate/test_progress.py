@@ -34,7 +34,7 @@ def test_a_long_batch_moves_and_says_what_it_is_at(caplog: pytest.LogCaptureFixt
     clock = Clock()
     with (
         caplog.at_level(logging.INFO),
-        EvaluationProgress(nn.Identity(), 2, 3, Meter(clock=clock)) as progress,
+        EvaluationProgress(nn.Identity(), 2, 3, Meter(clock=clock)).shown() as progress,
     ):
         with progress.estimating("as_trained"):
             clock.now += 1000
@@ -60,7 +60,7 @@ def test_a_long_batch_moves_and_says_what_it_is_at(caplog: pytest.LogCaptureFixt
 
 def test_batches_of_an_earlier_command_cost_no_time() -> None:
     clock = Clock()
-    with EvaluationProgress(nn.Identity(), 1, 10, Meter(clock=clock)) as progress:
+    with EvaluationProgress(nn.Identity(), 1, 10, Meter(clock=clock)).shown() as progress:
         with progress.estimating("as_trained"):
             pass
         for batch in range(8):
@@ -72,6 +72,6 @@ def test_batches_of_an_earlier_command_cost_no_time() -> None:
 
 def test_the_network_is_left_as_it_was() -> None:
     model = nn.Identity()
-    with EvaluationProgress(model, 1, 1, Meter()):
+    with EvaluationProgress(model, 1, 1, Meter()).shown():
         assert model._forward_pre_hooks
     assert not model._forward_pre_hooks
