@@ -140,8 +140,7 @@ def describe(config: Config, *, content: str, precision: str) -> dict[str, Any]:
         "objective": row.name,
         "objective.options": row.settings(config.objective_options.get(row.name, {})),
     }
-    injection = config.injection
-    if injection.perturbation is None or config.sigma == 0 or injection.probability == 0:
+    if not config.trains_on_noise:
         shape |= dict.fromkeys(_NOISE)
     return shape | {
         "trainer.precision": precision,
