@@ -100,7 +100,11 @@ def other_probability(table: pd.DataFrame) -> None:
     table.loc[zero & (table["index"] == 3), "p_1"] += 0.001
 
 
-@pytest.mark.parametrize("spoil", [other_class, other_probability])
+def no_number(table: pd.DataFrame) -> None:
+    table.loc[table["index"] == 3, ["p_0", "p_1"]] = np.nan
+
+
+@pytest.mark.parametrize("spoil", [other_class, other_probability, no_number])
 def test_other_answers_to_the_same_pixels_are_found(
     tmp_path: Path, spoil: Callable[[pd.DataFrame], None]
 ) -> None:
