@@ -74,8 +74,8 @@ def run(config: Config, folder: Path, origin: Origin | None = None) -> Outcome:
     Args:
         config: a validated configuration.
         folder: of the job; gets ``results.json``, ``predictions.parquet``, ``split.csv``,
-            ``history.csv``, ``model.json`` (which trained model), and then ``figures/`` and
-            ``report.html``.
+            ``history.csv``, ``model.json`` (which trained model), ``examples.npz`` and
+            ``gallery.npz``, and then ``figures/``, ``summary.json`` and ``report.html``.
         origin: the command that asked for the job, and the sweep it belongs to.
 
     Returns:
