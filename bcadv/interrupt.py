@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import sys
 import threading
+from collections.abc import Callable
+from types import FrameType
 
 _AGAIN_S = 0.05
 
 
-def heard() -> None:
+def heard(handler: Callable[[int, FrameType | None], object] | None = None) -> None:
     """From now on, a Ctrl-C that Python throws away is raised once more.
 
     Python runs a signal's handler between any two steps of the main thread, and of an exception
     within a ``__del__`` or a weak reference's callback nothing remains but a note on standard
     error. Lightning's ``Profiler`` has a ``__del__``, so of those who press Ctrl-C while the
     objects of an earlier job are being collected, some would be ignored.
+
+    Args:
+        handler: of Ctrl-C, which is put back first; for one that hears a single one.
     """
     before = sys.unraisablehook
 
@@ -23,6 +29,8 @@ def heard() -> None:
         if not isinstance(lost.exc_value, KeyboardInterrupt):
             before(lost)
             return
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         # Not at once: that would be raised, and lost, in here.
         timer = threading.Timer(_AGAIN_S, _thread.interrupt_main)
         timer.daemon = True

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from bcadv.interrupt import heard
+from bcadv.launch import _only_once
 
 
 class Dying:
@@ -46,6 +47,21 @@ def test_ctrl_c_is_heard_where_python_throws_it_away(
         at()
         time.sleep(10)
     assert not others
+
+
+def test_the_one_that_a_process_of_several_hears_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", print)
+    before = signal.signal(signal.SIGINT, _only_once)
+    try:
+        heard(_only_once)
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012  as above
+            in_a_finalizer()
+            time.sleep(10)
+        signal.raise_signal(signal.SIGINT)  # the next ones do not stop it on its way out
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_other_errors_of_finalizers_go_where_they_went(monkeypatch: pytest.MonkeyPatch) -> None:
