@@ -35,8 +35,8 @@ def checks(path: Path, plan: Plan, rows: Sequence[Row]) -> list[Finding]:
 
     Returns:
         For each choice of BatchNorm statistics: the same pixels get the same answer; no attack
-        left an image where it was; a larger strength never helps beyond chance; the model does not
-        name one class only.
+        left an image right and where it was; a larger strength never helps beyond chance; the model
+        does not call most images one class.
     """
     conditions = {condition.id: condition for condition in plan.conditions}
     found: list[Finding] = []
@@ -119,7 +119,9 @@ class _Variant:
             evidence=f"{max(still.values(), default=0)} of {self.n} images were left as they were, "
             "and right (a gradient of zero?)"
             if tainted
-            else "none was left as it was",
+            else "none was left as it was, and right"
+            if still
+            else "no strength above 0 was tried",
             batchnorm=self.name,
             taints=tainted,
         )

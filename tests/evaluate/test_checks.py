@@ -124,12 +124,20 @@ def test_an_image_left_right_and_unmoved_is_found_and_a_wrong_one_is_not(tmp_pat
     table = frame({CLEAN: first(50), fgsm(0): first(50), fgsm(1): first(40), fgsm(4): first(20)})
     strong = table["condition"] == fgsm(4).id
     table.loc[strong & (table["index"] >= 20), "size"] = 0.0
-    assert one(found(tmp_path, table, [[fgsm(0), fgsm(1), fgsm(4)]]), "moved").outcome == "ok"
+    finding = one(found(tmp_path, table, [[fgsm(0), fgsm(1), fgsm(4)]]), "moved")
+    assert (finding.outcome, finding.evidence) == ("ok", "none was left as it was, and right")
     table.loc[strong & (table["index"] == 7), "size"] = 0.0
     finding = one(found(tmp_path, table, [[fgsm(0), fgsm(1), fgsm(4)]]), "moved")
     assert finding.outcome == "failed"
     assert finding.taints == (fgsm(4).id,)
     assert "1 of 60" in finding.evidence
+
+
+def test_an_attack_that_was_not_tried_is_not_called_sound(tmp_path: Path) -> None:
+    findings = found(tmp_path, frame({CLEAN: first(50), fgsm(0): first(50)}), [[fgsm(0)]])
+    for name, words in (("moved", "no strength above 0"), ("monotone", "only one strength")):
+        assert one(findings, name).outcome == "unknown"
+        assert words in one(findings, name).evidence
 
 
 def test_one_image_that_turns_right_is_chance_and_twenty_are_not(tmp_path: Path) -> None:
