@@ -27,6 +27,7 @@ from bcadv.results.condition import CLEAN, REPEATED, Condition
 from bcadv.results.files import PREDICTIONS
 from bcadv.store.fingerprint import digest
 from tests.jobs import tiny_config, tiny_overrides
+from tests.metrics.tables import fgsm
 from tests.processes import fork
 
 CONDITIONS = (CLEAN, REPEATED)
@@ -116,6 +117,21 @@ def test_an_image_must_be_there_once(tmp_path: Path, told: list[list[Answers]]) 
     assert not (tmp_path / "table.parquet").exists()
 
 
+def test_a_condition_that_was_not_asked_for_is_said(tmp_path: Path) -> None:
+    made = parts(tmp_path)
+    made.write("as_trained", 0, answers([1], (*CONDITIONS, fgsm(8))))
+    with pytest.raises(BcadvError, match=r"\.parquet is about fgsm_linf_8: remove it"):
+        table(made, tmp_path / "table.parquet", 1)
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    made = parts(tmp_path)
+    made.write("as_trained", 0, answers([1]))
+    (tmp_path / "parts" / ".half.parquet.0.tmp").touch()
+    assert parts(tmp_path).has("as_trained", 0)
+    assert not list((tmp_path / "parts").glob(".*"))
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, ImageDataModule]:
     folder = tmp_path_factory.mktemp("evaluation")
@@ -189,9 +205,14 @@ def test_what_nobody_goes_on_with_is_removed_after_a_month(
         (root / f"{name}.lock").touch()
         then = time.time() - days * 24 * 3600
         os.utime(root / name, (then, then))
+    (root / "gone.lock").touch()
+    os.utime(root / "gone.lock", (1, 1))
+    os.utime(root / "young.lock", (1, 1))
     evaluate(tmp_path / "next", prepared)
     assert not (root / "old").exists()
     assert (root / "young").exists()
+    assert (root / "young.lock").exists(), "somebody may hold it"
+    assert not (root / "gone.lock").exists()
 
 
 @pytest.mark.long
