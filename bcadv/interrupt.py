@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 import threading
@@ -32,8 +31,13 @@ def heard(handler: Callable[[int, FrameType | None], object] | None = None) -> N
         if handler is not None:
             signal.signal(signal.SIGINT, handler)
         # Not at once: that would be raised, and lost, in here.
-        timer = threading.Timer(_AGAIN_S, _thread.interrupt_main)
+        timer = threading.Timer(_AGAIN_S, _interrupt)
         timer.daemon = True
         timer.start()
 
     sys.unraisablehook = hook
+
+
+def _interrupt() -> None:
+    # A signal of its own: what Python offers for this does not wake who sleeps or waits.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

@@ -43,9 +43,11 @@ def test_ctrl_c_is_heard_where_python_throws_it_away(
     others: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", others.append)
     heard()
+    begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012  not from the call, but soon after it
         at()
         time.sleep(10)
+    assert time.monotonic() - begun < 5, "who waits is woken"
     assert not others
 
 
