@@ -304,7 +304,7 @@ def main() -> None:
             checked, planned = precheck(overrides, multirun=bool(flags))
             # Flags first: argparse takes no options on both sides of one.
             sys.argv[1:] = [*flags, *checked]
-        elif not any(item.startswith(("--config", "-c")) for item in overrides):
+        elif not any(item.startswith(("--config", "-cp", "-cn", "-cd")) for item in overrides):
             # Shown, not run; what cannot be read is answered all the same.
             given = [item for item in overrides if "=" in item and not item.startswith("-")]
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):

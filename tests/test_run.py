@@ -152,6 +152,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["hydra.job.chdir=maybe"], "hydra.job.chdir=maybe cannot be used"),
     (["hydra.job.chdir=true"], "data.root=outputs/synthetic"),
     (["--cfg", "job", "trainer=[1,2]"], "trainer can be default"),
+    (["-c", "job", "trainer=[1,2]"], "trainer can be default"),
 ]
 
 
