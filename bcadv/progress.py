@@ -176,7 +176,7 @@ class Meter:
         """
         self.pace = Pace(total, self._clock)
         self.pace.skip(done)
-        self._said, self._tenth = self._clock(), int(10 * self.pace.share)
+        self._said = self._clock()
 
     def show(self, headline: str, detail: str = "") -> None:
         """What the work is at, in a few words, and more where there is room."""

@@ -31,6 +31,7 @@ def test_it_says_network_training_images_and_tests(tmp_path: Path) -> None:
 def test_the_network_has_the_name_that_its_results_give_it(model: tuple[str, ...]) -> None:
     config = compose_config(*model)
     assert config.model.architecture == build_model(config, 2).net.architecture
+    assert (config.model.architecture == "densenet121") == (model == ("model=densenet121",))
 
 
 @pytest.mark.parametrize(

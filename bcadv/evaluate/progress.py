@@ -49,7 +49,7 @@ class EvaluationProgress:
         Args:
             variant: ``as_trained``, ``clean`` or ``noisy``.
         """
-        self._variant, self._batch, self._trial = variant, 0, ""
+        self._variant = variant
         if variant != "as_trained":
             self.meter.show(
                 f"evaluation{self._under}",

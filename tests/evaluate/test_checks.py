@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,22 @@ def test_one_image_that_turns_right_is_chance_and_twenty_are_not(tmp_path: Path)
     assert finding.taints == (fgsm(4).id,)
 
 
+def test_of_several_rises_one_is_chance_sooner(tmp_path: Path) -> None:
+    rights = {CLEAN: first(50), REPEATED: first(50), fgsm(1): first(40), fgsm(2): first(45)}
+    two = found(tmp_path, frame(rights), [[fgsm(1), fgsm(2)]])
+    assert one(two, "monotone").outcome == "failed"
+    three = found(tmp_path, frame(rights | {fgsm(4): first(45)}), [[fgsm(1), fgsm(2), fgsm(4)]])
+    assert one(three, "monotone").outcome == "ok"
+
+
+def test_another_class_is_worse_than_another_probability(tmp_path: Path) -> None:
+    table = frame({CLEAN: first(50), fgsm(0): first(50), pgd(0): first(50)})
+    other_class(table)
+    table.loc[(table["condition"] == pgd(0).id) & (table["index"] == 3), "p_1"] += 0.05
+    finding = one(found(tmp_path, table, [[fgsm(0)], [pgd(0)]]), "same_answers")
+    assert "1 of 60 images get another class" in finding.evidence
+
+
 def test_a_rise_is_looked_for_within_one_attack_in_one_norm(tmp_path: Path) -> None:
     rights = {CLEAN: first(60), REPEATED: first(60), fgsm(1): first(50), fgsm(2): first(20)}
     rights |= {fgsm(0.5, "2"): first(60), pgd(1): first(55), fgsm(1, "2"): first(40)}
@@ -192,9 +209,12 @@ def audited(patients: Sequence[str | None], digests: Sequence[str] = "abc") -> A
         (audited(["p", "q", "r"]), "ok"),
         (audited(["p", "q", "r"], "aba"), "failed"),
         (audited([None, "q", "r"]), "unknown"),
+        (audited(["p", "q", None]), "unknown"),
+        (replace(audited(["p", "q", "r"]), shared_images=("x",)), "failed"),
         (audited([None, None, None]), "unknown"),
     ],
 )
 def test_patients_and_copies_on_two_sides_are_found(found: Audit, outcome: str) -> None:
     task = TaskSection(kind="multiclass", classes=("a", "b"), positive=(1,), positive_by="user")
-    assert one(data_findings(task, found), "leakage").outcome == outcome
+    finding = one(data_findings(task, found), "leakage")
+    assert (finding.outcome, finding.threshold) == (outcome, 0)

@@ -20,6 +20,7 @@ from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
+from bcadv.evaluate import predictions
 from bcadv.evaluate.predictions import PredictionParts, read_conditions
 from bcadv.evaluate.run import PARTS, evaluated
 from bcadv.plan import plan_of
@@ -73,6 +74,16 @@ def test_the_parts_of_two_processes_become_one_table(tmp_path: Path) -> None:
     [(_, one, clean), (_, two, _)] = read_conditions(tmp_path / "table.parquet")
     assert (one, two) == (CLEAN.id, REPEATED.id)
     assert clean.size.tolist() == [0.3, 0.1, 0.2, 0.5]
+
+
+def test_a_table_is_put_together_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "ROWS", 2)
+    made = parts(tmp_path)
+    for batch in range(5):
+        made.write("as_trained", batch, answers([batch]))
+    assert table(made, tmp_path / "table.parquet", 5)["index"].tolist() == [0, 1, 2, 3, 4] * 2
 
 
 def test_what_another_evaluation_left_is_not_used(tmp_path: Path) -> None:
@@ -162,9 +173,13 @@ def kept(config: Config) -> list[Path]:
 
 
 def test_a_stopped_evaluation_asks_only_what_was_not_answered(
-    tmp_path: Path, prepared: tuple[Config, ImageDataModule], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    prepared: tuple[Config, ImageDataModule],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     config, _ = prepared
+    caplog.set_level("INFO", "bcadv")
     asked: list[list[int]] = []
     measure = RobustnessEvaluation.measure
 
@@ -187,11 +202,14 @@ def test_a_stopped_evaluation_asks_only_what_was_not_answered(
     with pytest.raises(MemoryError):
         evaluate(tmp_path / "stopped", prepared)
     assert len(kept(config)) == batches - 2
+    assert "answered" not in caplog.text
     kept(config)[1].write_bytes(b"damaged")
     asked.clear()
     monkeypatch.setattr(RobustnessEvaluation, "measure", counted)
     again = evaluate(tmp_path / "again", prepared)
     assert asked == [every[1], *every[-2:]]
+    place = f"at batch {batches - 1} of {batches}: {batches - 2} of {batches} batches"
+    assert f"The evaluation goes on {place} are answered already." in caplog.text
     pd.testing.assert_frame_equal(again, whole)
     assert not kept(config)
 
