@@ -30,7 +30,7 @@ class Kind:
     Attributes:
         shown: stands for a value in the help.
         what: a value is, for a sentence that begins with "give".
-        read: makes a value of a text; raises ValueError where it is none.
+        read: makes a value of a text; raises ValueError, KeyError or OSError where it is none.
     """
 
     shown: str

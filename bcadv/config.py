@@ -180,6 +180,11 @@ class ModelConfig(Section):
             if name not in ModelConfig.model_fields
         }
 
+    @property
+    def architecture(self) -> str:
+        """What the literature calls a network of this shape."""
+        return self.network
+
     def least_side(self, batch_size: int) -> tuple[int, str]:
         """Side of the smallest square that the network can train on, in pixels, and what asks so.
 
@@ -273,6 +278,12 @@ class Config(Section):
     trainer: TrainerConfig
     tracking: TrackingConfig
     paths: PathsConfig
+
+    @property
+    def trains_on_noise(self) -> bool:
+        """Whether training images change: noise of strength 0, or on no image, is none."""
+        injection = self.injection
+        return injection.perturbation is not None and self.sigma > 0 and injection.probability > 0
 
     @model_validator(mode="after")
     def _agree(self) -> Config:

@@ -40,6 +40,7 @@ from bcadv.results.schema import Result, write_result
 from bcadv.store.fingerprint import describe, fingerprint
 from bcadv.store.models import REFERENCE, Entry, Store
 from bcadv.study.jobs import Job
+from bcadv.text import first_line
 from bcadv.tracking import Tracker
 from bcadv.train import assist, digest, load, obtain
 from bcadv.world import started_outside
@@ -73,8 +74,8 @@ def run(config: Config, folder: Path, origin: Origin | None = None) -> Outcome:
     Args:
         config: a validated configuration.
         folder: of the job; gets ``results.json``, ``predictions.parquet``, ``split.csv``,
-            ``history.csv``, ``model.json`` (which trained model), and then ``figures/`` and
-            ``report.html``.
+            ``history.csv``, ``model.json`` (which trained model), ``examples.npz`` and
+            ``gallery.npz``, and then ``figures/``, ``summary.json`` and ``report.html``.
         origin: the command that asked for the job, and the sweep it belongs to.
 
     Returns:
@@ -237,15 +238,11 @@ def render(folder: Path, result: Result) -> str:
         )
         headline, failures = written.headline, written.failures
     except Exception as error:  # whatever a font, a library or a disk may do
-        said = f"{type(error).__name__}: {_first_line(error)}"
+        said = f"{type(error).__name__}: {first_line(str(error))[:300]}"
         failures = (f"{folder / PAGE} could not be drawn ({said}).",)
     for failure in dict.fromkeys(failures):
         log.warning("%s The results stand; to draw them later: %s", failure, command)
     return headline
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:300]
 
 
 @dataclass

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import torch
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
-from bcadv import hardware
+from bcadv import hardware, interrupt
 from bcadv.badge import badge, worn
 from bcadv.config import Config
 from bcadv.console import Lines
@@ -221,6 +221,7 @@ def _work(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if world.rank == 0:
         signal.signal(signal.SIGINT, _only_once)
+        interrupt.heard(_only_once)
         if log is not None:
             queue, level, shows = log
             if shows:

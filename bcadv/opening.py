@@ -16,11 +16,10 @@ def opening(config: Config) -> str:
     """
     epochs = config.trainer.max_epochs
     images = SOURCES[config.data.source].words
-    noise = config.injection.perturbation is not None and config.sigma > 0
-    under = f" under noise σ={config.sigma:g}" if noise else ""
+    under = f" under noise σ={config.sigma:g}" if config.trains_on_noise else ""
     tests = ", ".join(_tested(series) for series in plan_of(config).series)
     return (
-        f"{config.experiment}: train {config.model.network} for {epochs} "
+        f"{config.experiment}: train {config.model.architecture} for {epochs} "
         f"epoch{'' if epochs == 1 else 's'}{under}, seed {config.seed}; then test it clean and "
         f"under {tests}. Images: {images}."
     )

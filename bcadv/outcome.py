@@ -57,9 +57,9 @@ def defence_of(config: Config) -> Defence:
 
 
 def _noise(config: Config) -> Defence:
-    injection = config.injection
-    if injection.perturbation is None or config.sigma == 0 or injection.probability == 0:
+    if not config.trains_on_noise:
         return UNDEFENDED
+    injection = config.injection
     share = "" if injection.probability == 1 else f" on {100 * injection.probability:g} % of images"
     clipped = ", clipped" if injection.perturbation == "gaussian_clipped" else ""
     return Defence(

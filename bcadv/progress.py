@@ -23,7 +23,7 @@ from bcadv.text import printable
 
 log = logging.getLogger(__name__)
 
-LEAST_S = 30.0
+_LEAST_S = 30.0
 """Seconds between two lines at least, but for those at each tenth of the work."""
 
 _MOST_LINES = 100
@@ -176,7 +176,7 @@ class Meter:
         """
         self.pace = Pace(total, self._clock)
         self.pace.skip(done)
-        self._said, self._tenth = self._clock(), int(10 * self.pace.share)
+        self._said = self._clock()
 
     def show(self, headline: str, detail: str = "") -> None:
         """What the work is at, in a few words, and more where there is room."""
@@ -190,7 +190,7 @@ class Meter:
         """
         now, tenth = self._clock(), int(10 * self.pace.share)
         most = (self.pace.seconds + (self.pace.left or 0)) / _MOST_LINES
-        rest = min(_LONGEST_S, max(LEAST_S, most))
+        rest = min(_LONGEST_S, max(_LEAST_S, most))
         if not (step and (self._first or tenth > self._tenth)) and now - self._said < rest:
             return
         self._said = now

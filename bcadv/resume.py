@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bcadv.config import Config
+from bcadv.keys import job_key
 from bcadv.store.models import REFERENCE
-from bcadv.sweep import job_key
 
 log = logging.getLogger(__name__)
 

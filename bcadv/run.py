@@ -28,11 +28,13 @@ from bcadv.badge import worn
 from bcadv.config import Config, validate
 from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names, owners
+from bcadv.keys import result_key
 from bcadv.opening import opening
 from bcadv.options import register
 from bcadv.overrides import count_jobs, quoted, read, settled, twice, with_plus
+from bcadv.results.files import FAILED
 from bcadv.sweep import Sweep
-from bcadv.text import is_utf8, printable, shorten
+from bcadv.text import first_line, is_utf8, printable, shorten
 from bcadv.world import started_outside
 
 
@@ -76,7 +78,7 @@ def task(cfg: DictConfig) -> None:
             if (in_sweep or config.resume) and sweep.finished(folder, raw):
                 sweep.say(f"finished before; used as it is: {folder}", badge or "bcadv:")
                 return
-            (folder / sweep.FAILED).unlink(missing_ok=True)
+            (folder / FAILED).unlink(missing_ok=True)
             if badge:
                 sweep.say(opening(config), badge)
             from bcadv.console import warnings_logged
@@ -85,7 +87,7 @@ def task(cfg: DictConfig) -> None:
 
             name = folder.parent.name if in_sweep else None
             with worn(badge), warnings_logged():
-                run(config, folder, Origin(overrides, sweep.result_key(raw), name, number))
+                run(config, folder, Origin(overrides, result_key(raw), name, number))
     except Exception as error:
         if number is None:
             raise
@@ -123,7 +125,7 @@ def compose_job(overrides: Sequence[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException, OSError):
         raise
     except Exception as error:  # an assertion, a recursion: its composing trusts what it is given
-        cause = (str(error).splitlines() or [""])[0]
+        cause = first_line(str(error))
         raise BcadvError(
             f"Hydra makes no configuration of this command line: {type(error).__name__}: "
             f"{shorten(cause, 200)}."
@@ -302,7 +304,7 @@ def main() -> None:
             checked, planned = precheck(overrides, multirun=bool(flags))
             # Flags first: argparse takes no options on both sides of one.
             sys.argv[1:] = [*flags, *checked]
-        elif not any(item.startswith(("--config", "-c")) for item in overrides):
+        elif not any(item.startswith(("--config", "-cp", "-cn", "-cd")) for item in overrides):
             # Shown, not run; what cannot be read is answered all the same.
             given = [item for item in overrides if "=" in item and not item.startswith("-")]
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -320,7 +322,7 @@ def main() -> None:
             _explain(error)
         if not isinstance(error, sweep.JobFailed):
             # The launcher, or a worker that was killed.
-            cause = (str(error).splitlines() or [""])[0]
+            cause = first_line(str(error))
             sweep.say(f"the sweep stopped: {type(error).__name__}: {cause}")
     if planned is not None:
         planned.show()

@@ -35,7 +35,7 @@ class EvaluationConfig(Section):
     batch_size: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
     """Images of an evaluation batch."""
     n_boot: int = Field(default=1000, ge=100, le=100_000, description="Give 100 to 100000 draws.")
-    """Bootstrap draws behind each interval over patients."""
+    """Bootstrap draws behind an interval: of patients, or of images where none is known."""
     examples: int = Field(default=4, ge=1, le=16, description="Give 1 to 16 images.")
     """Test images that are kept for the figures."""
 
@@ -105,4 +105,4 @@ class PathsConfig(Section):
     outputs: Path = Field(description="Give a folder.")
     """Where results, trained models and the MLflow store are written."""
     cache: Path = Field(description="Give a folder.")
-    """Where decoded images are kept."""
+    """Where decoded images are kept, and the answers of an evaluation under way."""

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -23,117 +22,17 @@ from typing import Any
 from filelock import FileLock
 
 from bcadv.badge import write_line
-from bcadv.config import Config, canonical, validate
-from bcadv.data.catalog import SOURCES
-from bcadv.data.folder import SUFFIXES
-from bcadv.data.records import image_files
+from bcadv.config import Config, validate
 from bcadv.errors import BcadvError
 from bcadv.files import write_atomically
-from bcadv.results.files import RESULTS, unharmed
+from bcadv.keys import job_key, result_key
+from bcadv.results.files import FAILED, RESULTS, SWEEP_RECORD, SWEEPS, unharmed
 from bcadv.results.schema import read_result
-from bcadv.store.code import PACKAGE, version_of_files
-from bcadv.store.fingerprint import digest, flatten
 from bcadv.text import brief, printable, shorten
-
-FOLDER = "sweeps"
-RECORD = "sweep.json"
-FAILED = "failed.txt"
-
-IGNORED = ("resume", "reuse", "tracking", "paths")
-"""What may differ between a job and its repetition: none of it changes a result."""
-
-_PLACES = ("data.root", "data.folds_dir", "model.weights_url")
-"""Where something lies or comes from. What lies there counts by its content."""
 
 _LOOK_EVERY_S = 0.5
 _MOST_NAMED = 10
 _LONGEST_BADGE = 60
-
-_NOT_MEASURING = {
-    *("report", "tracking", "run.py", "sweep.py", "explain.py", "options.py", "conf"),
-    *("console.py", "text.py", "resume.py", "overrides.py", "files.py", "hydra_patches.py"),
-    *("help.py", "arguments.py", "cli", "__main__.py"),
-    *("badge.py", "opening.py", "progress.py", "sweep_table.py", "study"),
-}
-
-
-def job_key(raw: Mapping[str, Any]) -> str:
-    """Names a job among others: every option that can change its results, and whose images.
-
-    A folder below the output folder counts by its place there, so that all of it may be moved.
-    That of synthetic tissue does not count: its options say what is painted into it.
-    """
-    settings = _settings(raw)
-    outputs = Path(str(_option(raw, "paths.outputs") or ""))
-    for name in _PLACES:
-        place = _option(raw, name)
-        if place is not None and not (name == "data.root" and _synthetic(raw)):
-            settings[name] = _below(Path(str(place)), outputs)
-    return digest(settings)[:16]
-
-
-def _settings(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option that can change a result, by dotted name, without places."""
-    kept = {key: value for key, value in canonical(raw).items() if key not in IGNORED}
-    return {name: value for name, value in flatten(kept).items() if name not in _PLACES}
-
-
-def _option(raw: Mapping[str, Any], name: str) -> Any:
-    section, _, option = name.partition(".")
-    return (raw.get(section) or {}).get(option)
-
-
-def _synthetic(raw: Mapping[str, Any]) -> bool:
-    row = SOURCES.get(str(_option(raw, "data.source")))
-    return row is not None and row.synthetic
-
-
-def _below(place: Path, outputs: Path) -> str:
-    """A place as seen from the output folder where it lies in it, else as it was given."""
-    try:
-        return f"outputs:{place.absolute().relative_to(outputs.absolute()).as_posix()}"
-    except ValueError:
-        return str(place)
-
-
-def measuring_code() -> str:
-    """Version of the code that results come from."""
-    places = sorted(
-        path.name
-        for path in PACKAGE.iterdir()
-        if path.name not in _NOT_MEASURING and (path.suffix == ".py" or path.is_dir())
-    )
-    return version_of_files(tuple(places))
-
-
-def result_key(raw: Mapping[str, Any]) -> str:
-    """Names what a job measures; equal keys, equal results.
-
-    The settings without places, the version of the code, and the images themselves.
-    """
-    parts = [digest(_settings(raw))[:16], measuring_code()]
-    if not _synthetic(raw):
-        parts.append(_files(str(_option(raw, "data.root")), SUFFIXES))
-        folds = _option(raw, "data.folds_dir")
-        if folds is not None:
-            parts.append(_files(str(folds), frozenset({".txt"})))
-    return "-".join(parts)
-
-
-@cache
-def _files(root: str, suffixes: frozenset[str]) -> str:
-    """Names the files below a folder by place, size and time, which is enough to see a change."""
-    files = sorted(image_files(Path(root), suffixes))
-    return digest([[str(path.relative_to(root)), *_state(path)] for path in files])[:16]
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of a file; of one that cannot be reached, as a dangling link, none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return (-1, -1)
-    return (status.st_size, status.st_mtime_ns)
 
 
 def finished(folder: Path, raw: Mapping[str, Any]) -> bool:
@@ -214,7 +113,7 @@ class Sweep:
             "command": shlex.join(["python", "-m", "bcadv.run", *sys.argv[1:]]),
             "jobs": [{"overrides": job.overrides, "key": job_key(job.raw)} for job in self.jobs],
         }
-        write_atomically(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
+        write_atomically(self.folder / SWEEP_RECORD, json.dumps(record, indent=2) + "\n")
         done = self._done()
         begun = f": {len(done)} of {len(self.jobs)} jobs are done." if self.begun else ""
         say(f"{'Going on with' if self.begun else 'Results go to'} {self.folder}{begun}")
@@ -283,16 +182,15 @@ class Sweep:
         from bcadv.console import terminal
         from bcadv.sweep_table import Line, table
 
-        done = set(self._done())
-        overrides = [job.overrides for job in self.jobs]
+        done, failures = set(self._done()), self._failures()
         lines = [
             Line(
                 number,
-                dict(item.partition("=")[::2] for item in _own(overrides, number)),
+                dict(item.partition("=")[::2] for item in own),
                 read_result(self.folder / str(number) / RESULTS)[0] if number in done else None,
-                failed=self.jobs[number].mistake is not None or number in self._failures(),
+                failed=self.jobs[number].mistake is not None or number in failures,
             )
-            for number in range(len(self.jobs))
+            for number, own in enumerate(_own([job.overrides for job in self.jobs]))
         ]
         console = terminal()
         console.print(table(lines, self.folder, console))
@@ -333,14 +231,14 @@ def plan(jobs: Sequence[Job], outputs: Path, folder: Path | None = None) -> Swee
     """
     keys = [job_key(job.raw) for job in jobs]
     if folder is not None:
-        return Sweep(folder, tuple(jobs), begun=_recorded(folder / RECORD, "key") == keys)
+        return Sweep(folder, tuple(jobs), begun=_recorded(folder / SWEEP_RECORD, "key") == keys)
     anew = any(job.config is not None and not job.config.reuse for job in jobs)
-    records = [] if anew else (outputs / FOLDER).glob(f"*/{RECORD}")
+    records = [] if anew else (outputs / SWEEPS).glob(f"*/{SWEEP_RECORD}")
     same = [record.parent for record in records if _recorded(record, "key") == keys]
     if same:
         return Sweep(max(same, key=lambda folder: folder.name), tuple(jobs), begun=True)
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
-    return Sweep(outputs / FOLDER / name, tuple(jobs), begun=False)
+    return Sweep(outputs / SWEEPS / name, tuple(jobs), begun=False)
 
 
 def _recorded(record: Path, what: str) -> list[Any]:
@@ -351,14 +249,14 @@ def _recorded(record: Path, what: str) -> list[Any]:
         return []
 
 
-def _own(jobs: Sequence[Sequence[str]], number: int) -> list[str]:
-    """The settings that not all jobs share."""
+def _own(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Of each job, the settings that not all jobs share."""
     common = set(jobs[0]).intersection(*jobs[1:])
-    return [item for item in jobs[number] if item not in common]
+    return [[item for item in job if item not in common] for job in jobs]
 
 
 def _badge(jobs: Sequence[Sequence[str]], number: int) -> str:
-    settings = printable(brief(shlex.join(_own(jobs, number)), _LONGEST_BADGE))
+    settings = printable(brief(shlex.join(_own(jobs)[number]), _LONGEST_BADGE))
     return f"[{number + 1}/{len(jobs)}{f' {settings}' if settings else ''}]"
 
 
@@ -369,7 +267,7 @@ def badge_of(folder: Path, number: int) -> str:
         folder: of the job.
         number: of the job; all that is known where another sweeper than Hydra's own chose it.
     """
-    jobs = _recorded(folder.parent / RECORD, "overrides")
+    jobs = _recorded(folder.parent / SWEEP_RECORD, "overrides")
     return _badge(jobs, number) if number < len(jobs) else f"[{number + 1}]"
 
 

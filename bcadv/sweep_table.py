@@ -114,8 +114,7 @@ def _caption(results: Sequence[Result]) -> str:
 
 
 def _rate(measure: Measure, *, intervals: bool) -> str:
-    if measure.value is None:
-        return "–"
+    assert measure.value is not None  # no row is without its accuracy
     said = f"{100 * measure.value:.1f}"
     if intervals and measure.ci_low is not None and measure.ci_high is not None:
         said += f" [{100 * measure.ci_low:.0f}, {100 * measure.ci_high:.0f}]"

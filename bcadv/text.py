@@ -42,6 +42,11 @@ def brief(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def first_line(text: str) -> str:
+    """The first line of a text, such as of an error's many; empty where there is none."""
+    return (text.splitlines() or [""])[0]
+
+
 def is_utf8(text: str) -> bool:
     """Whether a text from the system holds no bytes that are not UTF-8."""
     return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -15,6 +15,7 @@ from bcadv.arguments import (
     WIDTH,
     Command,
     Option,
+    aligned,
     from_flags,
     number,
     whole,
@@ -52,7 +53,7 @@ def test_every_option_has_its_value_or_its_default(tmp_path: Path) -> None:
         "fold_lists": None,
     }
     here = str(tmp_path)
-    given = parsed(f"runs={here}", "really=true", "share=.5", f"runs={here}", "port=10", "out=a=b ")
+    given = parsed(f"runs={here}", "really=True", "share=.5", f"runs={here}", "port=10", "out=a=b ")
     assert given["runs"] == (tmp_path, tmp_path)
     assert (given["really"], given["share"], given["port"]) == (True, 0.5, 10)
     assert given["out"] == Path("a=b ")
@@ -71,6 +72,7 @@ def test_every_option_has_its_value_or_its_default(tmp_path: Path) -> None:
         ("", ["an empty argument"]),
         ("=1", ["unknown option"]),
         ("share=", ["share= cannot", "it is empty"]),
+        ("share=0", ["share=0 cannot", "a number between 0 and 1"]),
         ("share=1", ["share=1 cannot", "a number between 0 and 1"]),
         ("share=nan", ["share=nan cannot", "a number between 0 and 1"]),
         ("share=x", ["share=x cannot", "a number between 0 and 1"]),
@@ -88,6 +90,7 @@ def test_a_mistake_names_the_argument_and_what_works(argument: str, words: list[
         COMMAND.parse([argument])
     said = str(caught.value)
     assert [word for word in words if word not in said] == []
+    assert "convert" not in said, "Python's words on a text that is no number"
     assert len(said) < 1000
 
 
@@ -124,6 +127,13 @@ def test_help_says_every_option_in_lines_that_fit() -> None:
     for default in ("there", "0.1", "5", "false"):
         assert f"Default: {default}." in said
     assert "bcadv thing out=a" in said
+    assert said.count("May be given several times.") == 1
+
+
+def test_words_begin_at_their_column_or_below_a_long_name() -> None:
+    assert list(aligned("x" * 4, "a b", 8)) == ["  xxxx  a b"]
+    assert list(aligned("x" * 5, "a b", 8)) == ["  xxxxx", "        a b"]
+    assert list(aligned("x", "", 8)) == ["  x"]
 
 
 def test_flags_are_read_as_options() -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bcadv.badge import worn
-from bcadv.console import Lines, label, say, terminal, warnings_logged
+from bcadv.console import Bare, Lines, label, say, terminal, warnings_logged
 from tests.outside import ACTING, NAMES
 
 
@@ -91,6 +91,22 @@ def test_a_long_badge_leaves_a_table_its_digits(
     assert said.count("1") >= 20
     assert "2" * 20 in said
     assert all(line.startswith("[1/2] ") for line in said.splitlines())
+
+
+def test_a_line_that_is_not_of_this_job_bears_its_own_badge_alone(
+    speaking: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with worn("[1/2]"):
+        speaking.print(Bare("[2/2] failed"))
+    assert capsys.readouterr().err == "[2/2] failed\n"
+
+
+def test_a_sentence_bears_a_long_badge_whole(
+    speaking: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with worn(f"[1/2 data.root={'x' * 40}]"):
+        say(speaking, "y" * 70)
+    assert capsys.readouterr().err == f"[1/2 data.root={'x' * 40}] {'y' * 70}\n"
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ from bcadv.models.sync import WholeBatchNorm, whole_batches
 from bcadv.recalibrate import recalibrate
 from bcadv.results.schema import read_result
 from bcadv.store.models import Entry
-from bcadv.train import fit
+from bcadv.trainer import fit
 from bcadv.typing import Batch
 from tests.jobs import tiny_config, undrawn
 from tests.processes import WARM

@@ -75,6 +75,7 @@ def test_it_shows_the_values_that_a_command_line_gives(shown: Help) -> None:
         "data=folder", 'data.group_regex="^(p[0-9]+)$"', "sigma=0.25", "attack.pgd.steps=7"
     )
     assert "data=folder (chosen)" in said
+    assert "  +sweep=seed " in said
     assert "data.group_regex=^(p[0-9]+)$ " in said
     assert "  sigma=0.25 " in said
     assert "  attack.pgd.steps=7 " in said

@@ -13,7 +13,6 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from bcadv import hydra_patches
 from bcadv.errors import BcadvError
-from bcadv.overrides import with_plus
 from bcadv.run import main
 from tests.jobs import tiny_overrides
 
@@ -71,16 +70,6 @@ def test_an_experiment_needs_no_plus(command: Command, line: str, tmp_path: Path
     command(None, line, "sigma=0.1")
     [asked] = tmp_path.glob("defense/*/asked.txt")
     assert asked.read_text().split()[0] == "+experiment=defense"
-
-
-def test_only_what_is_chosen_gets_a_plus() -> None:
-    assert with_plus(["sweep=seed", "launcher=joblib", "experiment={a: 1}"]) == [
-        "+sweep=seed",
-        "+launcher=joblib",
-        "+experiment={a: 1}",
-    ]
-    alone = ["-m", "+sweep=seed", "~experiment", "experiment", "experiments=1", "data=sweep=x"]
-    assert with_plus(alone) == alone
 
 
 def test_what_a_job_returned_is_still_to_be_had() -> None:

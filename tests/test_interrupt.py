@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from bcadv.interrupt import heard
+from bcadv.launch import _only_once
 
 
 class Dying:
@@ -42,10 +43,27 @@ def test_ctrl_c_is_heard_where_python_throws_it_away(
     others: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", others.append)
     heard()
+    begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012  not from the call, but soon after it
         at()
         time.sleep(10)
+    assert time.monotonic() - begun < 5, "who waits is woken"
     assert not others
+
+
+def test_the_one_that_a_process_of_several_hears_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", print)
+    before = signal.signal(signal.SIGINT, _only_once)
+    try:
+        heard(_only_once)
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012  as above
+            in_a_finalizer()
+            time.sleep(10)
+        signal.raise_signal(signal.SIGINT)  # the next ones do not stop it on its way out
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_other_errors_of_finalizers_go_where_they_went(monkeypatch: pytest.MonkeyPatch) -> None:

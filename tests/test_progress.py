@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 
 import pytest
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.console import Console
 from bcadv import progress
 from bcadv.badge import worn, write_line
 from bcadv.console import terminal
-from bcadv.progress import Meter, Pace, duration
+from bcadv.progress import Meter, Pace, duration, on_terminal
 
 
 class Clock:
@@ -73,6 +74,15 @@ def test_a_machine_that_becomes_slower_is_noticed(clock: Clock) -> None:
     assert pace.left == pytest.approx(8500 * 10, rel=0.01)
 
 
+def test_work_is_neither_undone_nor_more_than_all(clock: Clock) -> None:
+    pace = Pace(4, clock)
+    pace.reach(3)
+    pace.reach(2)
+    assert (pace.done, pace.share) == (3, 0.75)
+    pace.reach(5)
+    assert pace.share == 1
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
@@ -124,6 +134,27 @@ def test_a_long_work_fills_no_log(caplog: pytest.LogCaptureFixture, clock: Clock
     said = lines(caplog, clock, steps=400, seconds=100)
     assert 80 <= len(said) <= 120
     assert said[0].endswith("1 min 40 s gone, about 11 h 5 min left")
+
+
+def test_a_work_of_days_is_told_of_each_ten_minutes(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    assert len(lines(caplog, clock, steps=30, seconds=4000)) == 150
+
+
+def test_a_bar_needs_a_terminal_for_this_job_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.delenv("BCADV_PROGRESS", raising=False)
+    monkeypatch.setattr(progress, "terminal", lambda: _terminal(io.StringIO()))
+    assert not on_terminal()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert on_terminal()
+    dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
+    with monkeypatch.context() as patch:
+        patch.setattr(progress, "terminal", lambda: dumb)
+        assert not on_terminal()
+    monkeypatch.setenv("BCADV_PROGRESS", "lines")
+    assert not on_terminal()
 
 
 def _terminal(stream: io.StringIO) -> Console:

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from bcadv.config import validate
 from bcadv.errors import BcadvError
 from bcadv.explain import near_name, option_names, owners
-from bcadv.overrides import fragment, quoted
+from bcadv.overrides import fragment, quoted, with_plus
 from bcadv.run import compose_job, conf_dir, main, precheck, settings
 from bcadv.text import SCREENFUL
 from tests.jobs import tiny_overrides
@@ -152,6 +152,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["hydra.job.chdir=maybe"], "hydra.job.chdir=maybe cannot be used"),
     (["hydra.job.chdir=true"], "data.root=outputs/synthetic"),
     (["--cfg", "job", "trainer=[1,2]"], "trainer can be default"),
+    (["-c", "job", "trainer=[1,2]"], "trainer can be default"),
 ]
 
 
@@ -262,6 +263,16 @@ def test_without_a_home_a_tilde_means_nothing(
 def test_a_suggestion_is_another_name() -> None:
     assert near_name("sigma", ["sigma"]) is None
     assert near_name("sigma", ["sigma", "sigmas"]) == "sigmas"
+
+
+def test_only_what_is_chosen_gets_a_plus() -> None:
+    assert with_plus(["sweep=seed", "launcher=joblib", "experiment={a: 1}"]) == [
+        "+sweep=seed",
+        "+launcher=joblib",
+        "+experiment={a: 1}",
+    ]
+    alone = ["-m", "+sweep=seed", "~experiment", "experiment", "experiments=1", "data=sweep=x"]
+    assert with_plus(alone) == alone
 
 
 def test_every_option_of_a_source_is_known() -> None:

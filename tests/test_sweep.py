@@ -21,9 +21,11 @@ from PIL import Image
 from bcadv import run, sweep
 from bcadv.config import validate
 from bcadv.errors import BcadvError
+from bcadv.keys import job_key
+from bcadv.results.files import FAILED
 from bcadv.run import compose_job, conf_dir, precheck, settings
 from bcadv.store.models import read, save
-from bcadv.sweep import Sweep
+from bcadv.sweep import Job, Sweep, judge
 from tests.jobs import TINY, tiny_overrides
 from tests.processes import Command, fork
 
@@ -147,6 +149,46 @@ def test_overlays_are_grids_and_need_no_flag(
 def test_every_overlay_is_tested() -> None:
     overlays = {path.stem for path in (conf_dir() / "sweep").glob("*.yaml")}
     assert overlays == {"epsilon", "sigma", "epsilon_sigma", "seed"}
+
+
+def test_of_the_same_sweeps_the_newest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["+sweep=sigma", "sigma=0,0.1"]
+    first = planned(*line)
+    for year in (2001, 2999):
+        shutil.copytree(first.folder, first.folder.parent / f"{year}-01-01")
+    assert planned(*line).folder.name == "2999-01-01"
+    anew = planned(*line, "reuse=false")
+    assert (anew.begun, anew.folder.exists()) == (False, True)
+    assert anew.folder.name not in {first.folder.name, "2001-01-01", "2999-01-01"}
+
+
+def test_a_long_list_of_jobs_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = planned("+sweep=sigma", f"sigma={','.join(f'x{n}' for n in range(12))},0.1")
+    assert capsys.readouterr().err.count(" cannot run: ") == 10
+    said, status = found.summary()
+    assert status == 1
+    lines = said.splitlines()
+    assert lines[0].startswith("0 of 13 jobs are done: ")
+    assert lines[1].startswith("  [1/13 sigma=x0] sigma=x0 cannot be used")
+    assert lines[11:] == ["  and 3 more", "The same command again does what is missing."]
+
+
+def test_a_failure_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an earlier command left was told by that."""
+    jobs = tuple(Job((f"sigma={n}", "seed=0"), {}, None, None) for n in range(2))
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+    (tmp_path / "0" / FAILED).write_text("old\n")
+    with Sweep(tmp_path, jobs, begun=True).watched():
+        (tmp_path / "1" / FAILED).write_text("the cause\nand its traceback\n")
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("[2/2 sigma=1] failed: the cause The other jobs go on; the whole cause:")
 
 
 def test_a_grid_can_be_changed_on_the_command_line(
@@ -403,7 +445,7 @@ def test_a_failure_reaches_the_parent_process_whatever_it_was(
     assert len(raised) == 2
     for error in raised:
         assert "too bad" in str(pickle.loads(pickle.dumps(error)))
-    assert "too bad" in (the_sweep(tmp_path) / "0" / sweep.FAILED).read_text()
+    assert "too bad" in (the_sweep(tmp_path) / "0" / FAILED).read_text()
 
 
 @pytest.mark.parametrize(
@@ -429,6 +471,18 @@ def test_what_a_report_would_refuse_is_not_done(
     assert sweep.finished(job, raw) is done
 
 
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_job_that_mlflow_lacks_is_said(swept: tuple[Path, str], tracked: bool) -> None:
+    folder = the_sweep(swept[0])
+    overrides = results(folder / "0")["run"]["overrides"]
+    more = [f"paths.outputs={swept[0] / OUTPUTS}", f"tracking.enabled={str(tracked).lower()}"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        job = judge(overrides, settings(compose_job([*overrides, *more])))
+    said, status = Sweep(folder, (job,), begun=True).summary()
+    assert status == 0
+    assert ("1 of them are not complete in MLflow" in said) == tracked
+
+
 def test_an_output_folder_may_be_moved(swept: tuple[Path, str], tmp_path: Path) -> None:
     """Also where the images were painted into it."""
     job = the_sweep(swept[0]) / "0"
@@ -440,21 +494,10 @@ def test_an_output_folder_may_be_moved(swept: tuple[Path, str], tmp_path: Path) 
         )
         other = settings(compose_job([*overrides, "data.root=elsewhere"]))
     assert here["data"]["root"] != there["data"]["root"]
-    assert sweep.job_key(here) == sweep.job_key(there)
+    assert job_key(here) == job_key(there)
     assert sweep.finished(job, there)
     folders = [{**raw, "data": {**raw["data"], "source": "folder"}} for raw in (here, there, other)]
-    assert sweep.job_key(folders[0]) == sweep.job_key(folders[1]) != sweep.job_key(folders[2])
-
-
-def test_a_dangling_link_among_the_images_stops_no_job(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "notes.png").symlink_to(tmp_path / "nowhere.png")
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        raw = settings(compose_job(["data=folder", f"data.root={tmp_path}"]))
-    before = sweep.result_key(raw)
-    sweep._files.cache_clear()
-    (tmp_path / "nowhere.png").touch()
-    assert sweep.result_key(raw) != before
+    assert job_key(folders[0]) == job_key(folders[1]) != job_key(folders[2])
 
 
 def _without_numbers(path: Path) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from bcadv.results.condition import CLEAN
 from bcadv.results.schema import Measure, Result, Row
 from bcadv.sweep_table import Line, table
-from tests.metrics.tables import fgsm, pgd
+from tests.metrics.tables import fgsm, gaussian, pgd
 from tests.results.made import result, row
 
 
@@ -73,3 +73,16 @@ def test_intervals_give_way_to_numbers_where_there_is_no_room() -> None:
 
 def test_a_sweep_without_results_has_a_table_too() -> None:
     assert cells(shown([Line(0, {}, None)]), 1) == ["1", "not", "run", "0"]
+
+
+def test_words_below_the_table_are_about_its_jobs() -> None:
+    painted = result((fgsm(8),), data={"source": "synthetic"})
+    assert "SYNTHETIC TISSUE" in "\n".join(shown([Line(0, {"+a": "1"}, painted)]))
+    said = "\n".join(shown([Line(0, {"+a": "1"}, result((fgsm(8),)))]))
+    assert [word for word in ("SYNTHETIC", "BatchNorm", "+a") if word in said] == []
+
+
+def test_noise_is_no_attack() -> None:
+    rows = [row(CLEAN, accuracy=0.5), row(gaussian(0.1)), row(fgsm(8), accuracy=0.25)]
+    said = shown([Line(0, {}, result((gaussian(0.1), fgsm(8)), rows))])
+    assert " ".join(cells(said, 1)) == "1 50.0 25.0 at 8/255 0"

@@ -17,7 +17,7 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
 from bcadv.job import run
 from bcadv.store.models import read, save, slim
-from bcadv.train import fit
+from bcadv.trainer import fit
 from tests.jobs import tiny_config
 
 pytestmark = pytest.mark.usefixtures("undrawn")

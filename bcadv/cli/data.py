@@ -58,9 +58,13 @@ def run(options: Mapping[str, Any], others: Sequence[str]) -> int:
     from bcadv.data.download import fetch
 
     if options["download"] is not None:
-        if others:
-            raise BcadvError(f"{others[0]} cannot be used with download=: leave one of them out.")
+        unused = [*others, *(["duplicates=true"] if options["duplicates"] else [])]
+        if unused:
+            raise BcadvError(f"{unused[0]} cannot be used with download=: leave one of them out.")
         return fetch(options["download"], options)
+    for option in OPTIONS:
+        if options[option.name] != option.default:
+            raise BcadvError(f"{option.name}= is about fetching BreakHis: add download=DIR to it.")
     config = _config(others)
     console = Console()
     for kind, text in _lines(config, duplicates=options["duplicates"]):

@@ -35,8 +35,8 @@ def checks(path: Path, plan: Plan, rows: Sequence[Row]) -> list[Finding]:
 
     Returns:
         For each choice of BatchNorm statistics: the same pixels get the same answer; no attack
-        left an image where it was; a larger strength never helps beyond chance; the model does not
-        name one class only.
+        left an image right and where it was; a larger strength never helps beyond chance; the model
+        does not call most images one class.
     """
     conditions = {condition.id: condition for condition in plan.conditions}
     found: list[Finding] = []
@@ -68,7 +68,9 @@ class _Variant:
             self.clean = answers
         elif condition.strength == 0 and self.clean is not None:
             differ = int((answers.prediction != self.clean.prediction).sum())
-            largest = np.abs(answers.probability - self.clean.probability).max(initial=0.0)
+            apart = np.abs(answers.probability - self.clean.probability)
+            # What is no number is not the same as another time.
+            largest = np.nan_to_num(apart, nan=np.inf).max(initial=0.0)
             self.again.append((condition, differ, float(largest)))
         if condition.kind == "attack" and condition.strength > 0:
             # An image that is wrong already needs no attack; one left right and unmoved got none.
@@ -94,14 +96,16 @@ class _Variant:
             )
         _, differ, largest = worst
         failed = differ > 0 or largest > SAME
+        known = np.isfinite(largest)
+        said = f"the largest change of a probability is {largest:.2g}"
         return Finding(
             id="same_answers",
             title="the same pixels get the same answer",
             outcome="failed" if failed else "ok",
-            evidence=f"answered anew, {differ} of {self.n} images get another class; the largest "
-            f"change of a probability is {largest:.2g}",
+            evidence=f"answered anew, {differ} of {self.n} images get another class; "
+            + (said if known else "some probabilities are not finite"),
             batchnorm=self.name,
-            value=largest,
+            value=largest if known else None,
             threshold=SAME,
         )
 
@@ -115,7 +119,9 @@ class _Variant:
             evidence=f"{max(still.values(), default=0)} of {self.n} images were left as they were, "
             "and right (a gradient of zero?)"
             if tainted
-            else "none was left as it was",
+            else "none was left as it was, and right"
+            if still
+            else "no strength above 0 was tried",
             batchnorm=self.name,
             taints=tainted,
         )

@@ -1,8 +1,9 @@
 """The test images that a job keeps pictures of, attacked once more when the numbers are there.
 
-``examples.npz`` holds the first test images of each class under every strength of the pictured
-attack, ``gallery.npz`` those that it turns first and those that hold out longest. What each array
-means stands in `bcadv.study.photographs`.
+``examples.npz`` holds the first test images of each class (of the first classes, where there are
+more of them than `evaluation.examples`) under every strength of the pictured attack,
+``gallery.npz`` those that it turns first and those that hold out longest. What each array means
+stands in `bcadv.study.photographs`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ def save_pictures(
 
 
 def example_images(config: Config, data: ImageDataModule) -> list[int]:
-    """Test images for the figures: as many of each class as fit, the first ones by name."""
+    """Test images for the figures: as many of each class as fit, the first ones by name.
+
+    Where there are more classes than examples, the last classes have none.
+    """
     per_class = max(1, config.evaluation.examples // len(data.classes))
     chosen: list[int] = []
     for k in range(len(data.classes)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bcadv.errors import BcadvError
+from bcadv.files import beside, write_atomically
 from bcadv.metrics.fall import Fall, ends
 from bcadv.results.condition import CLEAN, Condition
 
@@ -72,7 +72,7 @@ class PredictionParts:
         for left in self.folder.glob(".*.tmp"):
             left.unlink()
         if found != wanted:
-            _atomically(self.folder / KEY, lambda path: path.write_text(json.dumps(wanted)))
+            write_atomically(self.folder / KEY, json.dumps(wanted))
 
     def answered(self, variant: str, batch: int) -> bool:
         """Whether this process's part of a batch is there, whole or not."""
@@ -93,8 +93,8 @@ class PredictionParts:
     def write(self, variant: str, batch: int, answers: Sequence[Answered]) -> None:
         """Keeps the answers of a batch under all conditions, whole or not at all."""
         table = pa.concat_tables([_table(answer) for answer in answers])
-        path = self._part(variant, batch, self.rank)
-        _atomically(path, lambda place: pq.write_table(table, place, write_page_checksum=True))
+        with beside(self._part(variant, batch, self.rank)) as place:
+            pq.write_table(table, place, write_page_checksum=True)
 
     def finish(
         self,
@@ -125,10 +125,8 @@ class PredictionParts:
             shutil.rmtree(spill, ignore_errors=True)
             spill.mkdir()
             stack.callback(shutil.rmtree, spill, ignore_errors=True)
-            _atomically(
-                target,
-                lambda place: self._write_all(place, spill, variants, batches, conditions, names),
-            )
+            place = stack.enter_context(beside(target))
+            self._write_all(place, spill, variants, batches, conditions, names)
 
     def _write_all(
         self,
@@ -253,15 +251,6 @@ def _named(
     rest = piece.column_names
     columns |= {name: piece.column(name) for name in rest if name not in columns}
     return pa.table(columns)
-
-
-def _atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        write(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 from torch import nn
 
@@ -32,22 +31,16 @@ class EvaluationProgress:
         self._trial = ""
         self._measured: list[int] = []
 
-    def __enter__(self) -> EvaluationProgress:
-        """Draws the bar and begins to count passes."""
-        self.meter.__enter__()
-        self.meter.begin(self.variants * self.batches)
-        self._hook = self.model.register_forward_pre_hook(lambda *_: self._passed())
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Removes both."""
-        self._hook.remove()
-        self.meter.__exit__(kind, error, trace)
+    @contextmanager
+    def shown(self) -> Iterator[EvaluationProgress]:
+        """Within it, the bar is drawn and passes are counted."""
+        with self.meter:
+            self.meter.begin(self.variants * self.batches)
+            hook = self.model.register_forward_pre_hook(lambda *_: self._passed())
+            try:
+                yield self
+            finally:
+                hook.remove()
 
     @contextmanager
     def estimating(self, variant: str) -> Iterator[None]:
@@ -56,7 +49,7 @@ class EvaluationProgress:
         Args:
             variant: ``as_trained``, ``clean`` or ``noisy``.
         """
-        self._variant, self._batch, self._trial = variant, 0, ""
+        self._variant = variant
         if variant != "as_trained":
             self.meter.show(
                 f"evaluation{self._under}",
@@ -67,8 +60,6 @@ class EvaluationProgress:
 
     def begun(self, batch: int, trial: Trial | None) -> None:
         """A batch is about to be perturbed by a trial, or answered as it is."""
-        if trial is None or batch != self._batch:
-            self._passes = 0
         self._batch = batch
         self._trial = "" if trial is None else _words(trial)
         self._show()

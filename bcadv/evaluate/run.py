@@ -21,6 +21,7 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.images import save_pictures
 from bcadv.evaluate.predictions import PredictionParts
 from bcadv.evaluate.progress import EvaluationProgress
+from bcadv.keys import measuring_code
 from bcadv.models.batchnorm import has_batchnorm
 from bcadv.models.classifier import Classifier
 from bcadv.plan import Plan
@@ -30,8 +31,7 @@ from bcadv.results.condition import REPEATED
 from bcadv.results.files import PREDICTIONS
 from bcadv.store.fingerprint import digest
 from bcadv.store.models import Entry
-from bcadv.sweep import measuring_code
-from bcadv.train import trainer
+from bcadv.trainer import trainer
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +226,7 @@ def _shown(
     """The leader shows how far it is; the others are as far."""
     if distributed.rank() > 0:
         return nullcontext()
-    return EvaluationProgress(model, variants, batches, Meter())
+    return EvaluationProgress(model, variants, batches, Meter()).shown()
 
 
 def _say_what_is_done(parts: PredictionParts, variants: Sequence[str], batches: int) -> None:

@@ -40,6 +40,22 @@ class Network:
     settings: type[ModelConfig] = ModelConfig
 
 
+_DENSENETS: dict[tuple[int, tuple[int, ...], int], str] = {
+    (32, (6, 12, 24, 16), 64): "densenet121",
+    (32, (6, 12, 32, 32), 64): "densenet169",
+    (32, (6, 12, 48, 32), 64): "densenet201",
+    (48, (6, 12, 36, 24), 96): "densenet161",
+}
+"""Growth rate, layers per block and first channels of the networks of Huang et al. 2017."""
+
+
+def densenet_name(growth_rate: int, block_config: tuple[int, ...], init_features: int) -> str:
+    """What the literature calls a DenseNet of this shape, else its shape."""
+    known = _DENSENETS.get((growth_rate, block_config, init_features))
+    blocks = "-".join(map(str, block_config))
+    return known or f"densenet (growth {growth_rate}, blocks {blocks}, {init_features} channels)"
+
+
 class DenseNetConfig(ModelConfig):
     """The shape of a DenseNet (Huang et al. 2017)."""
 
@@ -54,6 +70,11 @@ class DenseNetConfig(ModelConfig):
     """Layers of each dense block; (6, 12, 24, 16) is DenseNet121."""
     init_features: int = Field(default=64, ge=1, le=4096, description="Give 1 to 4096 channels.")
     """Channels of the first convolution."""
+
+    @property
+    def architecture(self) -> str:
+        """As `densenet_name`."""
+        return densenet_name(self.growth_rate, self.block_config, self.init_features)
 
     def least_side(self, batch_size: int) -> tuple[int, str]:
         """Each block halves the image, and BatchNorm needs more than one value per channel."""

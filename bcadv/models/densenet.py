@@ -7,27 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from bcadv.models.catalog import densenet_name
 from bcadv.models.preprocess import XrayRange, widen_first_layer
 from bcadv.typing import Logits
 
 with warnings.catch_warnings():
     # Importing torchxrayvision switches off every warning of the process; this undoes it.
     from torchxrayvision.models import DenseNet as XrayDenseNet
-
-
-_STANDARD: dict[tuple[int, tuple[int, ...], int], str] = {
-    (32, (6, 12, 24, 16), 64): "densenet121",
-    (32, (6, 12, 32, 32), 64): "densenet169",
-    (32, (6, 12, 48, 32), 64): "densenet201",
-    (48, (6, 12, 36, 24), 96): "densenet161",
-}
-"""Growth rate, layers per block and first channels of the networks of Huang et al. 2017."""
-
-
-def _named(growth_rate: int, block_config: tuple[int, ...], init_features: int) -> str:
-    known = _STANDARD.get((growth_rate, block_config, init_features))
-    blocks = "-".join(map(str, block_config))
-    return known or f"densenet (growth {growth_rate}, blocks {blocks}, {init_features} channels)"
 
 
 class DenseNet121(nn.Module):
@@ -51,7 +37,7 @@ class DenseNet121(nn.Module):
         init_features: int = 64,
     ) -> None:
         super().__init__()
-        self.architecture = _named(growth_rate, tuple(block_config), init_features)
+        self.architecture = densenet_name(growth_rate, tuple(block_config), init_features)
         self.scale = XrayRange()
         # weights=None leaves op_threshs unset: with thresholds the network would return
         # renormalised probabilities, whose gradients are not those of the logits.

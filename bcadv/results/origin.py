@@ -11,7 +11,7 @@ class Origin:
 
     Attributes:
         overrides: options that make this one job, as on the command line.
-        key: of its settings, see `bcadv.sweep.result_key`.
+        key: of its settings, see `bcadv.keys.result_key`.
         sweep: name of the sweep's folder; ``None`` for a job by itself.
         job: number in the sweep.
     """

@@ -19,7 +19,7 @@ from bcadv.defend.catalog import OBJECTIVES
 from bcadv.store.code import PACKAGE, Symbol, version_of_use
 
 TRAINING: tuple[Symbol, ...] = (
-    ("train", "fit"),
+    ("trainer", "fit"),
     ("build", "build_model"),
     ("build", "build_injection"),
     ("data.datamodule", "ImageDataModule"),
@@ -140,8 +140,7 @@ def describe(config: Config, *, content: str, precision: str) -> dict[str, Any]:
         "objective": row.name,
         "objective.options": row.settings(config.objective_options.get(row.name, {})),
     }
-    injection = config.injection
-    if injection.perturbation is None or config.sigma == 0 or injection.probability == 0:
+    if not config.trains_on_noise:
         shape |= dict.fromkeys(_NOISE)
     return shape | {
         "trainer.precision": precision,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcadv.errors import BcadvError
-from bcadv.files import write_atomically
+from bcadv.files import beside, write_atomically
 from bcadv.results.files import digest
 from bcadv.store.models import write
 
@@ -34,14 +33,10 @@ def write_statistics(statistics: Mapping[str, Tensor], path: Path, code: str) ->
         OSError: they cannot be written.
     """
     # Two jobs may have come here at once: each writes a file of its own and moves it into place.
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with beside(path) as part:
         write({name: value.cpu() for name, value in statistics.items()}, part)
         record = {"sha256": digest(part), "code": code}
-        part.replace(path)
-        write_atomically(record_of(path), json.dumps(record) + "\n")
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(record_of(path), json.dumps(record) + "\n")
 
 
 def read_statistics(path: Path) -> tuple[dict[str, Tensor], str]:

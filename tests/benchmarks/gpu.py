@@ -12,7 +12,7 @@ import torch
 from bcadv.build import build_model
 from bcadv.callbacks.record import History
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.train import fit
+from bcadv.trainer import fit
 from tests.benchmarks.clock import EpochClock
 from tests.benchmarks.measure import Options, Row
 from tests.benchmarks.stand_ins import write_breakhis

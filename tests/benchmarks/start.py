@@ -15,11 +15,10 @@ import pytorch_lightning as pl
 
 from bcadv import job, train
 from bcadv.config import Config
+from bcadv.trainer import fit
 from tests.benchmarks.measure import Options, Row, Timed, alternate
 from tests.benchmarks.stand_ins import write_breakhis
 from tests.jobs import compose_config
-
-_fit = train.fit
 
 
 class _Delivered(Exception):  # noqa: N818  it is no error
@@ -34,7 +33,7 @@ class _StopAtFirstBatch(pl.Callback):
 
 
 def _train_to_first_batch(*arguments: Any, callbacks: list[pl.Callback], **options: Any) -> None:
-    _fit(*arguments, callbacks=[*callbacks, _StopAtFirstBatch()], **options)
+    fit(*arguments, callbacks=[*callbacks, _StopAtFirstBatch()], **options)
 
 
 def start(config: Config) -> None:

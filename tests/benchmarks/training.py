@@ -18,7 +18,7 @@ from bcadv.callbacks.inject import NoiseInjection
 from bcadv.callbacks.record import History
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.train import fit
+from bcadv.trainer import fit
 from bcadv.typing import Batch
 from tests.benchmarks.clock import EpochClock, now
 from tests.benchmarks.measure import Options, Row

@@ -84,13 +84,15 @@ def test_an_attack_can_be_injected_as_well() -> None:
         torch.testing.assert_close(moved, torch.full((4,), 8 / 255), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
 def test_the_share_of_images_is_the_probability(share: float) -> None:
     callback = NoiseInjection(GaussianNoise(0.1), share, seed=1)
     model = Spy()
     n = 2000
     batch = Batch(torch.zeros(n, 3, 2, 2), torch.zeros(n, dtype=torch.int64), torch.arange(n))
+    given = batch.image
     callback.inject(model, batch, epoch=0)
+    assert not given.any(), "the images of whoever made the batch stay as they are"
     touched = batch.image.abs().amax((1, 2, 3)) > 0
     assert abs(float(touched.float().mean()) - share) < 0.04
 

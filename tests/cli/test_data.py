@@ -65,6 +65,22 @@ def test_it_takes_the_options_of_a_job(xray: Path, capsys: pytest.CaptureFixture
     assert "in no part" not in said
 
 
+def test_what_is_not_known_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in "abc":
+        (tmp_path / label).mkdir()
+        for number in range(12):
+            name = f"p{number}_1.png" if number else f"{label}.png"
+            (tmp_path / label / name).write_bytes(f"{label}{number}".encode())
+    said = shown(
+        capsys,
+        *("data=folder", f"data.root={tmp_path}", "data.split=paper"),
+        *(r'data.group_regex="^(p\d+)_"', "+data.per_class={train:{a:1}}"),
+    )
+    assert "\n  None of them counts as the disease.\n" in said
+    assert "\nPatients: 11; unknown for 3 images.\n" in said
+    assert "\n  in no part: 8 images\n" in said
+
+
 def test_painted_tissue_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = shown(
         capsys,

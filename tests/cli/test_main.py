@@ -72,6 +72,11 @@ def test_each_verb_has_a_table_of_its_options(
         (["sync", "outputs=nowhere"], "outputs=nowhere is not a folder"),
         (["ui", "port=http"], "port=http cannot be used"),
         (["data", "download=x", "data=folder"], "data=folder cannot be used with download="),
+        (
+            ["data", "download=x", "duplicates=true"],
+            "duplicates=true cannot be used with download=",
+        ),
+        (["data", "url=http://x"], "url= is about fetching BreakHis: add download=DIR"),
         (["data", "data.rot=x"], "unknown option data.rot: did you mean data.root?"),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,11 @@ def other_probability(table: pd.DataFrame) -> None:
     table.loc[zero & (table["index"] == 3), "p_1"] += 0.001
 
 
-@pytest.mark.parametrize("spoil", [other_class, other_probability])
+def no_number(table: pd.DataFrame) -> None:
+    table.loc[table["index"] == 3, ["p_0", "p_1"]] = np.nan
+
+
+@pytest.mark.parametrize("spoil", [other_class, other_probability, no_number])
 def test_other_answers_to_the_same_pixels_are_found(
     tmp_path: Path, spoil: Callable[[pd.DataFrame], None]
 ) -> None:
@@ -120,12 +125,20 @@ def test_an_image_left_right_and_unmoved_is_found_and_a_wrong_one_is_not(tmp_pat
     table = frame({CLEAN: first(50), fgsm(0): first(50), fgsm(1): first(40), fgsm(4): first(20)})
     strong = table["condition"] == fgsm(4).id
     table.loc[strong & (table["index"] >= 20), "size"] = 0.0
-    assert one(found(tmp_path, table, [[fgsm(0), fgsm(1), fgsm(4)]]), "moved").outcome == "ok"
+    finding = one(found(tmp_path, table, [[fgsm(0), fgsm(1), fgsm(4)]]), "moved")
+    assert (finding.outcome, finding.evidence) == ("ok", "none was left as it was, and right")
     table.loc[strong & (table["index"] == 7), "size"] = 0.0
     finding = one(found(tmp_path, table, [[fgsm(0), fgsm(1), fgsm(4)]]), "moved")
     assert finding.outcome == "failed"
     assert finding.taints == (fgsm(4).id,)
     assert "1 of 60" in finding.evidence
+
+
+def test_an_attack_that_was_not_tried_is_not_called_sound(tmp_path: Path) -> None:
+    findings = found(tmp_path, frame({CLEAN: first(50), fgsm(0): first(50)}), [[fgsm(0)]])
+    for name, words in (("moved", "no strength above 0"), ("monotone", "only one strength")):
+        assert one(findings, name).outcome == "unknown"
+        assert words in one(findings, name).evidence
 
 
 def test_one_image_that_turns_right_is_chance_and_twenty_are_not(tmp_path: Path) -> None:
@@ -136,6 +149,22 @@ def test_one_image_that_turns_right_is_chance_and_twenty_are_not(tmp_path: Path)
     finding = one(found(tmp_path, many, [tried]), "monotone")
     assert finding.outcome == "failed"
     assert finding.taints == (fgsm(4).id,)
+
+
+def test_of_several_rises_one_is_chance_sooner(tmp_path: Path) -> None:
+    rights = {CLEAN: first(50), REPEATED: first(50), fgsm(1): first(40), fgsm(2): first(45)}
+    two = found(tmp_path, frame(rights), [[fgsm(1), fgsm(2)]])
+    assert one(two, "monotone").outcome == "failed"
+    three = found(tmp_path, frame(rights | {fgsm(4): first(45)}), [[fgsm(1), fgsm(2), fgsm(4)]])
+    assert one(three, "monotone").outcome == "ok"
+
+
+def test_another_class_is_worse_than_another_probability(tmp_path: Path) -> None:
+    table = frame({CLEAN: first(50), fgsm(0): first(50), pgd(0): first(50)})
+    other_class(table)
+    table.loc[(table["condition"] == pgd(0).id) & (table["index"] == 3), "p_1"] += 0.05
+    finding = one(found(tmp_path, table, [[fgsm(0)], [pgd(0)]]), "same_answers")
+    assert "1 of 60 images get another class" in finding.evidence
 
 
 def test_a_rise_is_looked_for_within_one_attack_in_one_norm(tmp_path: Path) -> None:
@@ -180,9 +209,12 @@ def audited(patients: Sequence[str | None], digests: Sequence[str] = "abc") -> A
         (audited(["p", "q", "r"]), "ok"),
         (audited(["p", "q", "r"], "aba"), "failed"),
         (audited([None, "q", "r"]), "unknown"),
+        (audited(["p", "q", None]), "unknown"),
+        (replace(audited(["p", "q", "r"]), shared_images=("x",)), "failed"),
         (audited([None, None, None]), "unknown"),
     ],
 )
 def test_patients_and_copies_on_two_sides_are_found(found: Audit, outcome: str) -> None:
     task = TaskSection(kind="multiclass", classes=("a", "b"), positive=(1,), positive_by="user")
-    assert one(data_findings(task, found), "leakage").outcome == outcome
+    finding = one(data_findings(task, found), "leakage")
+    assert (finding.outcome, finding.threshold) == (outcome, 0)

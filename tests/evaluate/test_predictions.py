@@ -20,6 +20,7 @@ from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
+from bcadv.evaluate import predictions
 from bcadv.evaluate.predictions import PredictionParts, read_conditions
 from bcadv.evaluate.run import PARTS, evaluated
 from bcadv.plan import plan_of
@@ -27,6 +28,7 @@ from bcadv.results.condition import CLEAN, REPEATED, Condition
 from bcadv.results.files import PREDICTIONS
 from bcadv.store.fingerprint import digest
 from tests.jobs import tiny_config, tiny_overrides
+from tests.metrics.tables import fgsm
 from tests.processes import fork
 
 CONDITIONS = (CLEAN, REPEATED)
@@ -74,6 +76,16 @@ def test_the_parts_of_two_processes_become_one_table(tmp_path: Path) -> None:
     assert clean.size.tolist() == [0.3, 0.1, 0.2, 0.5]
 
 
+def test_a_table_is_put_together_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "ROWS", 2)
+    made = parts(tmp_path)
+    for batch in range(5):
+        made.write("as_trained", batch, answers([batch]))
+    assert table(made, tmp_path / "table.parquet", 5)["index"].tolist() == [0, 1, 2, 3, 4] * 2
+
+
 def test_what_another_evaluation_left_is_not_used(tmp_path: Path) -> None:
     parts(tmp_path).write("as_trained", 0, answers([1]))
     assert parts(tmp_path).has("as_trained", 0)
@@ -116,6 +128,21 @@ def test_an_image_must_be_there_once(tmp_path: Path, told: list[list[Answers]]) 
     assert not (tmp_path / "table.parquet").exists()
 
 
+def test_a_condition_that_was_not_asked_for_is_said(tmp_path: Path) -> None:
+    made = parts(tmp_path)
+    made.write("as_trained", 0, answers([1], (*CONDITIONS, fgsm(8))))
+    with pytest.raises(BcadvError, match=r"\.parquet is about fgsm_linf_8: remove it"):
+        table(made, tmp_path / "table.parquet", 1)
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    made = parts(tmp_path)
+    made.write("as_trained", 0, answers([1]))
+    (tmp_path / "parts" / ".half.parquet.0.tmp").touch()
+    assert parts(tmp_path).has("as_trained", 0)
+    assert not list((tmp_path / "parts").glob(".*"))
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, ImageDataModule]:
     folder = tmp_path_factory.mktemp("evaluation")
@@ -146,9 +173,13 @@ def kept(config: Config) -> list[Path]:
 
 
 def test_a_stopped_evaluation_asks_only_what_was_not_answered(
-    tmp_path: Path, prepared: tuple[Config, ImageDataModule], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    prepared: tuple[Config, ImageDataModule],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     config, _ = prepared
+    caplog.set_level("INFO", "bcadv")
     asked: list[list[int]] = []
     measure = RobustnessEvaluation.measure
 
@@ -171,11 +202,14 @@ def test_a_stopped_evaluation_asks_only_what_was_not_answered(
     with pytest.raises(MemoryError):
         evaluate(tmp_path / "stopped", prepared)
     assert len(kept(config)) == batches - 2
+    assert "answered" not in caplog.text
     kept(config)[1].write_bytes(b"damaged")
     asked.clear()
     monkeypatch.setattr(RobustnessEvaluation, "measure", counted)
     again = evaluate(tmp_path / "again", prepared)
     assert asked == [every[1], *every[-2:]]
+    place = f"at batch {batches - 1} of {batches}: {batches - 2} of {batches} batches"
+    assert f"The evaluation goes on {place} are answered already." in caplog.text
     pd.testing.assert_frame_equal(again, whole)
     assert not kept(config)
 
@@ -189,9 +223,14 @@ def test_what_nobody_goes_on_with_is_removed_after_a_month(
         (root / f"{name}.lock").touch()
         then = time.time() - days * 24 * 3600
         os.utime(root / name, (then, then))
+    (root / "gone.lock").touch()
+    os.utime(root / "gone.lock", (1, 1))
+    os.utime(root / "young.lock", (1, 1))
     evaluate(tmp_path / "next", prepared)
     assert not (root / "old").exists()
     assert (root / "young").exists()
+    assert (root / "young.lock").exists(), "somebody may hold it"
+    assert not (root / "gone.lock").exists()
 
 
 @pytest.mark.long

@@ -34,7 +34,7 @@ def test_a_long_batch_moves_and_says_what_it_is_at(caplog: pytest.LogCaptureFixt
     clock = Clock()
     with (
         caplog.at_level(logging.INFO),
-        EvaluationProgress(nn.Identity(), 2, 3, Meter(clock=clock)) as progress,
+        EvaluationProgress(nn.Identity(), 2, 3, Meter(clock=clock)).shown() as progress,
     ):
         with progress.estimating("as_trained"):
             clock.now += 1000
@@ -58,9 +58,10 @@ def test_a_long_batch_moves_and_says_what_it_is_at(caplog: pytest.LogCaptureFixt
     assert said[-1].startswith("evaluation, 1 of 3 batches done under BN clean; ")
 
 
-def test_batches_of_an_earlier_command_cost_no_time() -> None:
+def test_batches_of_an_earlier_command_cost_no_time(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    with EvaluationProgress(nn.Identity(), 1, 10, Meter(clock=clock)) as progress:
+    caplog.set_level(logging.INFO)
+    with EvaluationProgress(nn.Identity(), 1, 10, Meter(clock=clock)).shown() as progress:
         with progress.estimating("as_trained"):
             pass
         for batch in range(8):
@@ -68,10 +69,11 @@ def test_batches_of_an_earlier_command_cost_no_time() -> None:
         assert progress.meter.pace.left is None
         attack(progress, clock, 8)
         assert progress.meter.pace.left == pytest.approx(10)
+    assert "evaluation, 9 of 10 batches done; " in caplog.text
 
 
 def test_the_network_is_left_as_it_was() -> None:
     model = nn.Identity()
-    with EvaluationProgress(model, 1, 1, Meter()):
+    with EvaluationProgress(model, 1, 1, Meter()).shown():
         assert model._forward_pre_hooks
     assert not model._forward_pre_hooks

@@ -18,7 +18,7 @@ from bcadv.recalibrate import recalibrate
 from bcadv.store import code
 from bcadv.store.code import PACKAGE, MissingRootError, used, version_of_files, version_of_use
 from bcadv.store.fingerprint import NOT_FOLLOWED, STATISTICS, TRAINING, chosen
-from bcadv.train import fit
+from bcadv.trainer import fit
 from tests.jobs import tiny_config
 
 WITHOUT = tuple(NOT_FOLLOWED)
@@ -69,11 +69,11 @@ def test_adding_an_attack_a_source_or_words_renames_nothing(copy: Path) -> None:
     edit(copy / "data" / "parts.py", "def split(", "def _other():\n    pass\n\n\ndef split(")
     edit(copy / "data" / "folder.py", "return find(self.root", "return find(self.root or 1")
     edit(copy / "models" / "classifier.py", '"""A network fine-tuned', '"""A net, fine-tuned')
-    edit(copy / "train.py", "    common: dict", "    # Why it is so.\n    common: dict")
+    edit(copy / "trainer.py", "    common: dict", "    # Why it is so.\n    common: dict")
     edit(copy / "data" / "folder.py", "SUFFIXES = ", "SUFFIXES = OTHERS = ")
     edit(copy / "perturb" / "loop.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
-    (copy / "train.py").write_text(
-        (copy / "train.py").read_text() + "\n\ndef unused():\n    pass\n"
+    (copy / "trainer.py").write_text(
+        (copy / "trainer.py").read_text() + "\n\ndef unused():\n    pass\n"
     )
     assert name_of(copy) == before
 
@@ -101,8 +101,8 @@ CHANGES = {
     "resizing": ("data/cache.py", "LANCZOS", "BILINEAR"),
     "ragged batches": ("data/datamodule.py", "min(8, size)", "min(4, size)"),
     "initial weights": ("build.py", "torch.manual_seed(config.seed)", "torch.manual_seed(1)"),
-    "trainer": ("train.py", "num_sanity_val_steps=0", "num_sanity_val_steps=1"),
-    "averaged weights": ("train.py", "EMAWeightAveraging(decay=", "EMAWeightAveraging(0.1 *"),
+    "trainer": ("trainer.py", "num_sanity_val_steps=0", "num_sanity_val_steps=1"),
+    "averaged weights": ("trainer.py", "EMAWeightAveraging(decay=", "EMAWeightAveraging(0.1 *"),
 }
 
 
@@ -124,8 +124,8 @@ def test_statistics_follow_their_own_code_and_that_of_the_training(copy: Path) -
 
 
 def test_a_root_that_is_gone_is_said(tmp_path: Path) -> None:
-    with pytest.raises(MissingRootError, match=r"train\.fitt"):
-        used([("train", "fitt")], {})
+    with pytest.raises(MissingRootError, match=r"trainer\.fitt"):
+        used([("trainer", "fitt")], {})
 
 
 def test_what_is_not_followed_exists_and_says_why() -> None:

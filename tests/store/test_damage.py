@@ -17,7 +17,8 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
 from bcadv.job import run
 from bcadv.store.models import Entry, digest_of, read, save, slim
-from bcadv.train import _to_go_on_from, fit, load
+from bcadv.train import load
+from bcadv.trainer import _to_go_on_from, fit
 from tests.jobs import tiny_config, undrawn
 
 pytestmark = pytest.mark.usefixtures("undrawn")

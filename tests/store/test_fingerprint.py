@@ -19,7 +19,7 @@ from bcadv.callbacks.record import History
 from bcadv.config import Config, fields_of
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.store.fingerprint import NOT_TRAINING, describe, fingerprint
-from bcadv.train import fit
+from bcadv.trainer import fit
 from tests.jobs import tiny_config
 
 OTHER: Mapping[str, Any] = {
