@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
+from bcadv.console import say
 
 from filelock import FileLock
 from rich.console import Console
@@ -118,9 +119,8 @@ def _png_names(folder: Path) -> list[str]:
     return [path.name for path in image_files(folder, {".png"})]
 
 
-def _say(message: str, style: str | None = None) -> None:
-    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-    console.print(message, style=style)
+def _say(message: str, style: str = "") -> None:
+    say(Console(stderr=True), message, style, lines=True)
 
 
 def missing_data_message(root: Path) -> str:

@@ -355,7 +355,7 @@ def test_a_wrong_archive_path_is_named(install: Callable[..., Path], tmp_path: P
 def test_the_command_ends_with_status_2_and_one_message(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = tmp_path / "[root]"
+    root = tmp_path / "[root] :x:"
     (root / "BreaKHis_v1").mkdir(parents=True)
     assert main(["--root", str(root), "--url", server.url("/nowhere")]) == 2
     said = capsys.readouterr().err
