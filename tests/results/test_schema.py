@@ -45,7 +45,8 @@ def test_a_strength_is_said_in_its_own_unit() -> None:
     assert (fgsm(4).text, fgsm(4).size) == ("FGSM 4/255", 4 / 255)
     assert (fgsm(0.5, "2").text, fgsm(0.5, "2").size) == ("FGM, L2 0.5", 0.5)
     assert "/255" not in fgsm(0.5, "2").axis + gaussian(0.1).axis + gaussian(0.1).text
-    assert gaussian(0.1).symbol == "σ"
+    assert fgsm(0.5, "2").axis == "ε, Euclidean length of pixels in [0, 1] (0: clean)"
+    assert gaussian(0.1).axis == "σ, pixels in [0, 1] (0: clean)"
     assert CLEAN.text == "clean"
 
 
