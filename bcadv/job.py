@@ -23,9 +23,9 @@ from bcadv.build import build_injection, build_model, pretrained
 from bcadv.callbacks.record import History
 from bcadv.config import Config
 from bcadv.console import label, say, terminal
-from bcadv.data import splits
 from bcadv.data.catalog import SOURCES
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.data.split_file import to_csv
 from bcadv.evaluate.run import evaluated, variants_of
 from bcadv.files import write_atomically
 from bcadv.launch import together
@@ -124,7 +124,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
     pretrained(config)
     data.prepare()
     distributed.wait()
-    splits.to_csv(data.records, data.split, folder / SPLIT)
+    to_csv(data.records, data.split, folder / SPLIT)
     _announce(console, config, data)
     gpu = hardware.use_gpu(config.trainer.accelerator)
     precision = hardware.training_precision(config.trainer.precision, gpu)
