@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcadv.errors import BcadvError
-from bcadv.files import write_atomically
-from bcadv.results.files import digest
+from bcadv.files import sha256_of, write_atomically
 from bcadv.store.models import write
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def write_statistics(statistics: Mapping[str, Tensor], path: Path, code: str) ->
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         write({name: value.cpu() for name, value in statistics.items()}, part)
-        record = {"sha256": digest(part), "code": code}
+        record = {"sha256": sha256_of(part), "code": code}
         part.replace(path)
         write_atomically(record_of(path), json.dumps(record) + "\n")
     finally:
@@ -54,7 +53,7 @@ def read_statistics(path: Path) -> tuple[dict[str, Tensor], str]:
 
     try:
         record = json.loads(record_of(path).read_text(encoding="utf-8"))
-        if record["sha256"] != digest(path):
+        if record["sha256"] != sha256_of(path):
             raise ValueError
         return torch.load(path, map_location="cpu", weights_only=True), str(record["code"])
     except Exception as error:  # damage shows itself in many ways
