@@ -139,6 +139,16 @@ def test_several_classes_collapse_into_positive_and_negative() -> None:
     assert metrics["balanced_accuracy"].value == 0.25
 
 
+@pytest.mark.parametrize(("positive", "said"), [([], "no class"), ([0, 1, 2], "every class")])
+def test_where_no_answer_could_be_wrong_there_is_no_rate(positive: list[int], said: str) -> None:
+    table = predictions(n=30, patients=0, n_classes=3, eps_px=())
+    metrics = summarise(table, KNOWN, list("abc"), positive, n_boot=20)[0].metrics
+    for name in ("sensitivity", "specificity"):
+        assert (metrics[name].value, metrics[name].n) == (None, 0)
+        assert metrics[name].reason == f"{said} counts as positive"
+    assert metrics["accuracy"].value is not None
+
+
 def test_patients_give_a_bootstrap_interval_beside_wilson_and_images_give_wilson() -> None:
     known = summarise(predictions(n=200, patients=40), KNOWN, BINARY, [1], n_boot=200)[-1]
     unknown = summarise(predictions(n=200, patients=0), KNOWN, BINARY, [1], n_boot=200)[-1]
