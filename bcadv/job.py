@@ -38,7 +38,7 @@ from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT
 from bcadv.results.origin import Origin
 from bcadv.results.schema import Result, write_result
 from bcadv.store.fingerprint import describe, fingerprint
-from bcadv.store.models import REFERENCE, Entry, Store
+from bcadv.store.models import REFERENCE, Store
 from bcadv.study.jobs import Job
 from bcadv.tracking import Tracker
 from bcadv.train import assist, digest, load, obtain
@@ -194,7 +194,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
         trained.history,
         result,
         checkpoint,
-        statistics(trained.entry, result),
+        trained.entry.estimated(config.trainer.checkpoint, result.model.batchnorm),
     )
     # A sweep ends with a table of all its jobs.
     if origin.sweep is None:
@@ -208,15 +208,6 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
         say(console, headline, "bold")
     say(console, f"Results, predictions and page: {folder.resolve()}")
     return Outcome(folder, result)
-
-
-def statistics(entry: Entry, result: Result) -> dict[str, Path]:
-    """BatchNorm choice -> file of its statistics, for those other than as trained."""
-    return {
-        variant: entry.statistics(result.training.checkpoint, variant)
-        for variant in result.model.batchnorm
-        if variant != "as_trained"
-    }
 
 
 def render(folder: Path, result: Result) -> str:
