@@ -34,7 +34,7 @@ from bcadv.plan import plan_of
 from bcadv.report.options import PREVALENCE
 from bcadv.report.page import write_report
 from bcadv.report.table import console_table
-from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT
+from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT, SUMMARY
 from bcadv.results.origin import Origin
 from bcadv.results.schema import Result, write_result
 from bcadv.store.fingerprint import describe, fingerprint
@@ -223,6 +223,9 @@ def render(folder: Path, result: Result) -> str:
     command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
     headline = ""
     try:
+        # Those of earlier results are not to be taken for those of these, whatever fails now.
+        for name in (PAGE, SUMMARY):
+            (folder / name).unlink(missing_ok=True)
         written = write_report(
             [Job(folder, result)], [], folder, prevalence=PREVALENCE, command=command, tables=False
         )
