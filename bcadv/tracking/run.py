@@ -167,6 +167,8 @@ class Run:
         if drift:
             self.tag(DRIFT_TAG, json.dumps(drift))
 
+        elif DRIFT_TAG in self.tags:  # a job that has its first settings again
+            patiently(lambda: self.client.delete_tag(self.run_id, DRIFT_TAG))
 
 def locate(
     client: MlflowClient, experiment_id: str, record: Record, uri: str | None
