@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bcadv.results.condition import CLEAN
+from bcadv.results.condition import CLEAN, Condition
+from bcadv.tracking.curves import main_points
 from bcadv.tracking.describe import answer, description, headline_of, plain
 from tests.metrics.tables import fgsm, gaussian, pgd
 from tests.results.made import noise
@@ -45,6 +46,29 @@ def test_the_answer_has_the_numbers_of_the_attack_that_leaves_least() -> None:
     assert answer(whole([], [rows[0]])).endswith("Nothing was attacked.")
 
 
+def test_of_two_norms_the_first_is_told() -> None:
+    conditions = [fgsm(8), fgsm(4, "2")]
+    rows = [made.result_row(c, accuracy=v) for c, v in zip(conditions, (0.5, 0.25), strict=True)]
+    for order in (1, -1):
+        given = conditions[::order]
+        said = answer(whole(given, [made.result_row(CLEAN), *rows[::order]]))
+        assert ("50.0 % at ε = 8/255 (FGSM)" in said) == (order == 1)
+        assert ("25.0 % at ε = 4 (FGM, L2)" in said) == (order == -1)
+
+
+@pytest.mark.parametrize(
+    "conditions", [[], [gaussian(0.1)], [fgsm(0.5)], [fgsm(0.5, "2")], [fgsm(1), fgsm(9, "2")]]
+)
+def test_metrics_that_are_explained_are_those_that_the_run_has(
+    tmp_path: Path, conditions: list[Condition]
+) -> None:
+    result = whole(conditions)
+    text = description(result, tmp_path, headline=None, artifacts=PAGES)
+    named = re.findall(r"`(accuracy_\S+)`", text)
+    assert set(named) <= set(main_points(result))
+    assert len(named) == 1 + any(condition.kind == "attack" for condition in conditions)
+
+
 def test_it_says_what_was_run_and_leads_to_the_report(tmp_path: Path) -> None:
     result = whole([fgsm(8), pgd(8)], defence=noise(0.1), data={"source": "synthetic"})
     without = description(result, tmp_path, headline=None, artifacts=PAGES)
@@ -59,6 +83,9 @@ def test_it_says_what_was_run_and_leads_to_the_report(tmp_path: Path) -> None:
     for said in ("densenet121", "noise σ=0.1", "160 images", "60 clean", "FGSM", "PGD-20"):
         assert said in text
     assert "nothing here says anything about patients" in text
+    once = whole([fgsm(8)], training={"epochs": 1})
+    said = description(once, tmp_path, headline=None, artifacts=PAGES)
+    assert "trained for 1 epoch on 160 images" in said
     assert "`fgsm_linf_by_1000_eps`: FGSM; step&#58; 1000 x ε in grey levels" in text
     real = description(whole([fgsm(8)]), tmp_path, headline=None, artifacts=PAGES)
     assert "patients" not in real
