@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Finding
 from bcadv.tracking.curves import main_points
 from bcadv.tracking.describe import answer, description, headline_of, plain
 from tests.metrics.tables import fgsm, gaussian, pgd
@@ -41,9 +42,21 @@ def test_the_answer_has_the_numbers_of_the_attack_that_leaves_least() -> None:
         "Of 40 clean test images 90.0 % are answered right, under attack 41.0 % at ε = 2/255 "
         "(PGD-20) and 12.0 % at ε = 16/255 (FGSM)."
     )
+    four = [fgsm(eps) for eps in (1, 2, 8, 16)]
+    assert "at ε = 2/255 (FGSM) and" in answer(whole(four))
     alone = whole([fgsm(8)], [rows[0], made.result_row(fgsm(8), accuracy=0.25)])
     assert "under attack 25.0 % at ε = 8/255 (FGSM)." in answer(alone)
     assert answer(whole([], [rows[0]])).endswith("Nothing was attacked.")
+
+
+@pytest.mark.parametrize(("count", "said"), [(5, "check 4."), (7, "check 4 and 2 more.")])
+def test_so_many_failed_checks_are_named(tmp_path: Path, count: int, said: str) -> None:
+    failed = [
+        Finding(id=str(n), title=f"check {n}", outcome="failed", evidence="") for n in range(count)
+    ]
+    text = description(whole(findings=failed), tmp_path, headline=None, artifacts=PAGES)
+    assert said in text
+    assert "check 5" not in text
 
 
 def test_of_two_norms_the_first_is_told() -> None:
@@ -125,6 +138,8 @@ def test_the_headline_is_the_reports_where_there_is_one(
     place = tmp_path / "summary.json"
     place.write_text(json.dumps({"headline": "Falls from 90 % to 12 %.", "more": 1}))
     assert headline_of(tmp_path) == "Falls from 90 % to 12 %."
+    place.write_text(json.dumps({"headline": "x" * 5000}))
+    assert headline_of(tmp_path) == "x" * 1000
     for damaged in ("{", "[]", "{}", "null"):
         caplog.clear()
         place.write_text(damaged)
