@@ -72,6 +72,12 @@ def test_unknown_patients_are_not_taken_for_strangers() -> None:
     found = audit(some, Split((0,), (1,), (2, 3)))
     assert found.patient_overlap == 0.5
     assert "unknown for 1 training and test images" in found.sentence()
+    some.append(record("u", None))
+    assert "unknown for 2 training and test" in audit(some, Split((0, 4), (1,), (2, 3))).sentence()
+
+    # Training knows none, validation one who is tested.
+    found = audit([record("t", None), record("v", "p"), record("e", "p")], Split((0,), (1,), (2,)))
+    assert (found.patient_overlap, found.patient_overlap_with_val) == (None, 1.0)
 
 
 def test_an_image_in_two_parts_is_found() -> None:
