@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from rich.progress import (
 )
 
 from bcadv.errors import BcadvError
+from bcadv.files import sha256_of
 
 CHUNK_BYTES = 64 * 1024
 ATTEMPTS = 4
@@ -126,12 +126,6 @@ class _Part:
             os.fsync(file.fileno())
         self.path.replace(target)
         self.note.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the sha256 of a file as 64 lower-case hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def download(

@@ -1,7 +1,8 @@
-"""Writing files whole."""
+"""Files written whole, and their digests."""
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,3 +28,9 @@ def write_atomically(path: Path, text: str) -> None:
     """
     with beside(path) as part:
         part.write_text(text, encoding="utf-8", newline="")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, read piece by piece, as 64 lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,9 +23,9 @@ from bcadv.build import build_injection, build_model, pretrained
 from bcadv.callbacks.record import History
 from bcadv.config import Config
 from bcadv.console import label, say, terminal
-from bcadv.data import splits
 from bcadv.data.catalog import SOURCES
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.data.split_file import to_csv
 from bcadv.evaluate.run import evaluated, variants_of
 from bcadv.files import write_atomically
 from bcadv.launch import together
@@ -34,11 +34,11 @@ from bcadv.plan import plan_of
 from bcadv.report.options import PREVALENCE
 from bcadv.report.page import write_report
 from bcadv.report.table import console_table
-from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT
+from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT, SUMMARY
 from bcadv.results.origin import Origin
 from bcadv.results.schema import Result, write_result
 from bcadv.store.fingerprint import describe, fingerprint
-from bcadv.store.models import REFERENCE, Entry, Store
+from bcadv.store.models import REFERENCE, Store
 from bcadv.study.jobs import Job
 from bcadv.text import first_line
 from bcadv.tracking import Tracker
@@ -125,7 +125,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
     pretrained(config)
     data.prepare()
     distributed.wait()
-    splits.to_csv(data.records, data.split, folder / SPLIT)
+    to_csv(data.records, data.split, folder / SPLIT)
     _announce(console, config, data)
     gpu = hardware.use_gpu(config.trainer.accelerator)
     precision = hardware.training_precision(config.trainer.precision, gpu)
@@ -195,7 +195,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
         trained.history,
         result,
         checkpoint,
-        statistics(trained.entry, result),
+        trained.entry.estimated(config.trainer.checkpoint, result.model.batchnorm),
     )
     # A sweep ends with a table of all its jobs.
     if origin.sweep is None:
@@ -211,15 +211,6 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
     return Outcome(folder, result)
 
 
-def statistics(entry: Entry, result: Result) -> dict[str, Path]:
-    """BatchNorm choice -> file of its statistics, for those other than as trained."""
-    return {
-        variant: entry.statistics(result.training.checkpoint, variant)
-        for variant in result.model.batchnorm
-        if variant != "as_trained"
-    }
-
-
 def render(folder: Path, result: Result) -> str:
     """Writes a finished job's page; what fails costs a warning and not the job.
 
@@ -233,6 +224,9 @@ def render(folder: Path, result: Result) -> str:
     command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
     headline = ""
     try:
+        # Those of earlier results are not to be taken for those of these, whatever fails now.
+        for name in (PAGE, SUMMARY):
+            (folder / name).unlink(missing_ok=True)
         written = write_report(
             [Job(folder, result)], [], folder, prevalence=PREVALENCE, command=command, tables=False
         )

@@ -36,7 +36,7 @@ class Plan:
     @property
     def attacks(self) -> tuple[Series, ...]:
         """The series that are attacks."""
-        return tuple(series for series in self.series if series.first.kind == "attack")
+        return tuple(series for series in self.series if series.is_attack)
 
 
 def plan_of(config: Config) -> Plan:

@@ -46,8 +46,8 @@ class Task:
             The logits.
 
         Raises:
-            BcadvError: another type or shape, a single logit, numbers that are not finite, or a
-                target that the model does not know.
+            BcadvError: another type or shape, a single logit, or a target that the model does not
+                know.
         """
         if not isinstance(logits, Tensor):
             inside = getattr(logits, "logits", None)

@@ -20,8 +20,8 @@ from bcadv.callbacks.record import History
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
+from bcadv.files import sha256_of
 from bcadv.models.classifier import Classifier
-from bcadv.results.files import digest as file_digest
 from bcadv.store.fingerprint import differences
 from bcadv.store.models import Entry, Store, read, slim
 from bcadv.trainer import fit, why_unreadable
@@ -185,7 +185,7 @@ def _trained(entry: Entry, *, reused: bool) -> Trained:
     record = entry.trained
     assert record is not None
     try:
-        if file_digest(entry.history) != record["history"]:
+        if sha256_of(entry.history) != record["history"]:
             raise ValueError("it was changed or damaged")
         rows = pd.read_csv(entry.history).to_dict("records")
         history = [
@@ -228,7 +228,7 @@ def _train(
     entry.finish(
         {
             "weights": weights,
-            "history": file_digest(entry.history),
+            "history": sha256_of(entry.history),
             "epochs": len(rows.rows),
             "seconds": round(rows.seconds, 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),

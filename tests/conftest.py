@@ -6,8 +6,12 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.http_server import Server
 
 # Before anything counts the cores: several processes share them, and what is computed is small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -55,6 +59,18 @@ def undrawn() -> Iterator[None]:
 
     with undrawn():
         yield
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A web server that is asked again without a pause."""
+    from bcadv import fetch
+    from tests.http_server import running_server
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(fetch, "BACKOFF_S", 0.0)
+    with running_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -220,6 +220,9 @@ def test_a_job_is_done_when_its_numbers_are_written_and_drawn_later(
 
     config = tiny_config(tmp_path, "trainer.max_epochs=1", "eps_px=8")
     folder = tmp_path / "baseline" / "it"
+    folder.mkdir(parents=True)
+    for name in ("report.html", "summary.json"):
+        (folder / name).write_text('{"headline": "of earlier results"}')
     with monkeypatch.context() as patch, caplog.at_level("WARNING"):
         patch.setattr("bcadv.job.write_report", broken)
         run(config, folder)
@@ -230,6 +233,8 @@ def test_a_job_is_done_when_its_numbers_are_written_and_drawn_later(
     experiments = [each.experiment_id for each in client.search_experiments()]
     [tracked] = client.search_runs(experiments)
     assert tracked.info.status == "FINISHED"
+    assert "of earlier results" not in tracked.data.tags["mlflow.note.content"]
+    assert not (folder / "report.html").exists()
     page = tmp_path / "later"
     assert report([f"runs={folder}", f"out={page}"]) == 0
     assert (page / "report.html").is_file()

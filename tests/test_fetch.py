@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ import pytest
 from bcadv import fetch
 from bcadv.errors import BcadvError
 from bcadv.fetch import CHUNK_BYTES, ChecksumError, DownloadError, download
-from tests.http_server import Served, Server, running_server
+from tests.http_server import Served, Server
 
 CONTENT = random.Random(0).randbytes(5 * CHUNK_BYTES + 77)
 OTHER = random.Random(1).randbytes(len(CONTENT))
@@ -25,14 +24,6 @@ OTHER = random.Random(1).randbytes(len(CONTENT))
 
 def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(fetch, "BACKOFF_S", 0.0)
-    with running_server() as running:
-        yield running
 
 
 def get(url: str, target: Path, content: bytes | None = CONTENT, **options: float) -> str:

@@ -154,7 +154,6 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         place=f"{place}Dots",
         label="Dots/{every}",
         words="Moves some pixels.",
-        family="gradient",
         access="white box",
         how="every {every}nd value",
         norms=("inf",),

@@ -1,4 +1,4 @@
-"""Which image is trained on, validated on, tested on: seeded, checked, written down.
+"""Which image is trained on, validated on, tested on: seeded and checked.
 
 Whatever is drawn depends on the seed and on the names of the images alone: not on the order of the
 records, the platform or the version of a library.
@@ -13,16 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from bcadv.data.records import PARTS, Record
 from bcadv.errors import BcadvError
-from bcadv.files import write_atomically
 
 FOLDS = (1, 2, 3, 4, 5)
-
-COLUMNS = ("image_id", "path", "label", "patient", "slide", "subtype", "magnification", "split")
-"""The columns of a split's CSV file."""
 
 # A grouped draw is good enough when no class's share of validation or test is off by more than
 # this (and by what rounding to whole images costs). Stopping there, rather than at the best of all
@@ -34,8 +28,6 @@ _TOLERANCE = 0.02
 _MAX_DRAWS = 500
 _MIN_DRAWS = 25
 _PLACEMENTS = 50_000
-
-_UNUSED = "unused"
 
 
 @dataclass(frozen=True)
@@ -130,7 +122,9 @@ def official(
     """Splits as one of the five lists published with BreakHis, validation drawn by patient.
 
     The lists name all magnifications, so any selection of BreakHis can be split by them. They
-    have no validation part; it is taken from the list's training images.
+    have no validation part; it is taken from the list's training images. They are called
+    patient-level and part full slide ids, but letters behind a case number tell slides of one case
+    apart, so that cases stand on both sides: the audit counts them.
 
     Args:
         records: BreakHis images.
@@ -266,85 +260,6 @@ def limit(
             dropped = set(members[n:])
             cut[part] = [i for i in cut[part] if i not in dropped]
     return _checked(records, cut["train"], cut["val"], cut["test"])
-
-
-def to_csv(records: Sequence[Record], split: Split, path: Path) -> None:
-    """Writes a row per record with the columns `COLUMNS`, all at once or not at all.
-
-    Unknown values are empty; a record in no part has the split ``unused``.
-
-    Raises:
-        BcadvError: the file cannot be written.
-    """
-    part_of = {i: part for part, members in split.by_part().items() for i in members}
-    table = pd.DataFrame(
-        [
-            (
-                r.image_id,
-                r.path,
-                r.label,
-                r.patient,
-                r.slide,
-                r.subtype,
-                None if r.magnification is None else str(r.magnification),
-                part_of.get(i, _UNUSED),
-            )
-            for i, r in enumerate(records)
-        ],
-        columns=pd.Index(COLUMNS),
-    )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, table.to_csv(index=False, lineterminator="\n"))
-    except OSError as error:
-        raise BcadvError(
-            f"cannot write the split to {path} ({error}): choose another folder"
-        ) from (error)
-
-
-def from_csv(records: Sequence[Record], path: Path) -> Split:
-    """Reads a split that `to_csv` wrote, for the same images, in whatever order.
-
-    Images are matched by ``image_id``, so the file is good on any machine.
-
-    Raises:
-        BcadvError: the file cannot be read, or names other images, labels or parts.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise BcadvError(f"cannot read the split {path}: {error}") from None
-    missing = [column for column in ("image_id", "label", "split") if column not in table]
-    if missing:
-        raise BcadvError(f"the split {path} has no column '{missing[0]}'")
-    rows = {
-        image_id: (label, part)
-        for image_id, label, part in zip(
-            table["image_id"], table["label"], table["split"], strict=True
-        )
-    }
-    if len(rows) != len(table):
-        raise BcadvError(f"the split {path} names {len(table) - len(rows)} image(s) twice")
-    known = {record.image_id for record in records}
-    for strangers, problem in (
-        ([i for i in rows if i not in known], "names {n} image(s) that data.root does not hold"),
-        ([r.image_id for r in records if r.image_id not in rows], "lacks {n} of the images"),
-    ):
-        if strangers:
-            raise BcadvError(
-                f"the split {path} {problem.format(n=len(strangers))}, the first is "
-                f"{strangers[0]}: it belongs to another selection of images"
-            )
-    placed: dict[str, list[int]] = {part: [] for part in (*PARTS, _UNUSED)}
-    for i, record in enumerate(records):
-        label, part = rows[record.image_id]
-        if label != record.label or part not in placed:
-            raise BcadvError(
-                f"the split {path} says '{label}' in part '{part}' of {record.image_id}, whose "
-                f"class is '{record.label}'; parts are {', '.join(placed)}"
-            )
-        placed[part].append(i)
-    return _checked(records, placed["train"], placed["val"], placed["test"])
 
 
 def _lot(seed: int, key: str, draw: int = 0) -> bytes:

@@ -83,8 +83,9 @@ def summarise(
         - patient_recognition_rate: mean over the known patients of the share of a patient's images
             that are right; ``n`` counts patients, and the interval is that of
             `patients.recognition_interval`.
-        - sensitivity: share of positive images predicted into any positive class.
-        - specificity: share of negative images predicted into any negative class.
+        - sensitivity: share of positive images predicted into any positive class; undefined where
+            every class or none is positive.
+        - specificity: share of negative images predicted into any negative class; likewise.
         - accuracy_positive: share of positive images predicted into exactly their class.
         - balanced_accuracy: mean recall over the classes that occur.
         - auroc: of the summed probability of the positive classes.
@@ -206,6 +207,10 @@ def _metrics(
     is_positive = np.isin(a.target, positive)
     weights = Resamples(a.group, n_boot, seed)
     entries = _rates(a, is_positive, np.isin(a.prediction, positive), weights)
+    if not 0 < len(positive) < len(classes):
+        # Whatever the model answers, none of them could be missed, or called in vain.
+        reason = f"{'every' if positive else 'no'} class counts as positive"
+        entries |= dict.fromkeys(("sensitivity", "specificity"), _undefined(0, reason))
 
     def add(
         name: str,

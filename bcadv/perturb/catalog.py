@@ -103,7 +103,6 @@ class Attack:
         place: of its class, ``module:class``.
         label: what people call it; may name options, as in ``PGD-{steps}``.
         words: what it does, in one line.
-        family: of attacks.
         access: what it knows of the model.
         how: what it does, for a sentence; may name options.
         norms: that it exists in.
@@ -115,7 +114,6 @@ class Attack:
     place: str
     label: str
     words: str
-    family: Literal["gradient"]
     access: Literal["white box"]
     how: str
     norms: tuple[Norm, ...]
@@ -151,7 +149,6 @@ _ROWS = (
         place="bcadv.perturb.attacks.fgsm:FGSM",
         label="FGSM",
         words="Fast gradient sign method (Goodfellow et al. 2015): one full step.",
-        family="gradient",
         access="white box",
         how="one step",
         norms=("inf", "2"),
@@ -162,7 +159,6 @@ _ROWS = (
         place="bcadv.perturb.attacks.pgd:PGD",
         label="PGD-{steps}",
         words="Projected gradient descent (Madry et al. 2018): many small steps.",
-        family="gradient",
         access="white box",
         how="projected steps along the gradient, {steps} from each start",
         norms=("inf", "2"),

@@ -112,10 +112,8 @@ class Condition(Model):
         """Label of an axis of strengths."""
         if self.unit == "grey level":
             return f"{self.symbol} in grey levels of 255 (0: clean)"
-        what = "Euclidean length" if self.norm == "2" else "pixels in [0, 1]"
-        return (
-            f"{self.symbol}, {what}{' of pixels in [0, 1]' if self.norm == '2' else ''} (0: clean)"
-        )
+        of = "Euclidean length of " if self.norm == "2" else ""
+        return f"{self.symbol}, {of}pixels in [0, 1] (0: clean)"
 
     def __hash__(self) -> int:
         return hash(self.id)

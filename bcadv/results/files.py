@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from bcadv.errors import BcadvError
+from bcadv.files import sha256_of
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions.parquet"
@@ -25,15 +25,6 @@ MEASURED = (PREDICTIONS, SPLIT, HISTORY, EXAMPLES, GALLERY)
 """Files that results.json vouches for by their digest."""
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, read piece by piece."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            found.update(piece)
-    return found.hexdigest()
-
-
 def unharmed(folder: Path, name: str, wanted: str) -> Path:
     """Path of a file that results vouch for.
 
@@ -48,7 +39,7 @@ def unharmed(folder: Path, name: str, wanted: str) -> Path:
     path = folder / name
     if not path.is_file():
         raise BcadvError(f"{path} was removed since the results were written; run the job again.")
-    if digest(path) != wanted:
+    if sha256_of(path) != wanted:
         raise BcadvError(
             f"{path} was changed or damaged since the results were written, so it is not used; "
             "run the job again."
@@ -58,4 +49,4 @@ def unharmed(folder: Path, name: str, wanted: str) -> Path:
 
 def digests(folder: Path) -> dict[str, str]:
     """The digests of the files in a job's folder that results.json vouches for."""
-    return {name: digest(folder / name) for name in MEASURED if (folder / name).is_file()}
+    return {name: sha256_of(folder / name) for name in MEASURED if (folder / name).is_file()}

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from bcadv.console import say
 from bcadv.errors import BcadvError
-from bcadv.store.listing import COMMAND, run, say
+from bcadv.store.listing import COMMAND, run
 
 _WORDS = {"list": "prune=false", "prune": "prune=true"}
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bcadv.arguments import EXISTING, TRUTH, Command, Option
+from bcadv.console import say
 from bcadv.store.models import Entry, Store
 from bcadv.text import printable
 
@@ -74,11 +75,6 @@ def show(store: Store, console: Console) -> None:
     say(console, f"{len(entries)} stored models, {total}, in {store.root}.")
 
 
-def say(console: Console, sentence: str) -> None:
-    """Names of folders and settings are text, whatever brackets they hold."""
-    console.print(printable(sentence), soft_wrap=True, markup=False, highlight=False)
-
-
 def _of(shape: Mapping[str, Any], *names: str) -> str:
     return " ".join(str(shape[name]) for name in names if shape.get(name) is not None) or "unknown"
 
@@ -133,7 +129,7 @@ def prune(store: Store, console: Console, *, ask: bool) -> None:
         say(console, f"{entry.folder.name}  {megabytes(entry.size())}  {_what(entry.shape)}")
     size = megabytes(sum(entry.size() for entry in unused))
     question = f"Remove these {len(unused)} models ({size}) that no job uses?"
-    if ask and console.input(f"{question} [y/N] ").strip().lower() != "y":
+    if ask and console.input(f"{question} [y/N] ", markup=False).strip().lower() != "y":
         console.print("Nothing was removed.")
         return
     references = store.references()  # a job may have come while the question stood

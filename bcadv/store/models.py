@@ -91,6 +91,10 @@ class Entry:
         """Path of a checkpoint's BatchNorm statistics on ``clean`` or ``noisy`` images."""
         return self.folder / f"{which}.{variant}.pt"
 
+    def estimated(self, which: str, variants: Sequence[str]) -> dict[str, Path]:
+        """Choice -> file of a checkpoint's statistics, for the choices other than as trained."""
+        return {v: self.statistics(which, v) for v in variants if v != "as_trained"}
+
     def begin(self, shape: Mapping[str, Any]) -> None:
         """Makes the folder and writes down what shapes the model."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcadv.errors import BcadvError
-from bcadv.files import beside, write_atomically
-from bcadv.results.files import digest
+from bcadv.files import beside, sha256_of, write_atomically
 from bcadv.store.models import write
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def write_statistics(statistics: Mapping[str, Tensor], path: Path, code: str) ->
     # Two jobs may have come here at once: each writes a file of its own and moves it into place.
     with beside(path) as part:
         write({name: value.cpu() for name, value in statistics.items()}, part)
-        record = {"sha256": digest(part), "code": code}
+        record = {"sha256": sha256_of(part), "code": code}
     write_atomically(record_of(path), json.dumps(record) + "\n")
 
 
@@ -49,7 +48,7 @@ def read_statistics(path: Path) -> tuple[dict[str, Tensor], str]:
 
     try:
         record = json.loads(record_of(path).read_text(encoding="utf-8"))
-        if record["sha256"] != digest(path):
+        if record["sha256"] != sha256_of(path):
             raise ValueError
         return torch.load(path, map_location="cpu", weights_only=True), str(record["code"])
     except Exception as error:  # damage shows itself in many ways

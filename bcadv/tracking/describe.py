@@ -6,7 +6,6 @@ import html
 import json
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from bcadv.results.condition import CLEAN, Condition
@@ -82,21 +81,28 @@ def description(result: Result, folder: Path, *, headline: str | None, artifacts
 
 def answer(result: Result) -> str:
     """One or two sentences with the numbers of the attack that leaves least."""
-    rows = {row.condition: row for row in result.rows if row.batchnorm == result.model.batchnorm[0]}
-    clean = _rate(rows[CLEAN.id])
-    n = rows[CLEAN.id].n
-    attacked = [(c, rows[c.id]) for c in result.conditions if _attacks(c) and c.id in rows]
-    said = f"Of {n} clean test images {clean} are answered right"
-    if not attacked:
+    clean = next(row for row in _shown(result) if row.condition == CLEAN.id)
+    said = f"Of {clean.n} clean test images {_rate(clean)} are answered right"
+    worst = _worst(result)
+    if not worst:
         return f"{said}. Nothing was attacked."
-    strongest = max(attacked, key=lambda pair: pair[0].size)[0]
-    worst = _worst([pair for pair in attacked if pair[0].norm == strongest.norm])
     falls = [f"{_rate(row)} at {c.symbol} = {c.amount} ({plain(c.label)})" for c, row in worst]
     return f"{said}, under attack {' and '.join(falls)}."
 
 
-def _worst(attacked: Sequence[tuple[Condition, Row]]) -> list[tuple[Condition, Row]]:
+def _shown(result: Result) -> list[Row]:
+    """The rows of the BatchNorm statistics that are told first."""
+    return [row for row in result.rows if row.batchnorm == result.model.batchnorm[0]]
+
+
+def _worst(result: Result) -> list[tuple[Condition, Row]]:
     """The attack that does worst at a strength in the middle, and at the greatest."""
+    rows = {row.condition: row for row in _shown(result)}
+    attacked = [(c, rows[c.id]) for c in result.conditions if _attacks(c) and c.id in rows]
+    if not attacked:
+        return []
+    # Lengths in two norms cannot be compared: the norm that was asked for first.
+    attacked = [pair for pair in attacked if pair[0].norm == attacked[0][0].norm]
     strengths = sorted({condition.strength for condition, _ in attacked})
     chosen = sorted({strengths[(len(strengths) - 1) // 2], strengths[-1]})
     return [
@@ -126,9 +132,10 @@ def _what(result: Result) -> str:
     )
     under = f" and under {', '.join(map(plain, labels))}" if labels else ""
     images = plain(result.data.label or result.data.source)
+    epochs = f"{result.training.epochs} epoch{'' if result.training.epochs == 1 else 's'}"
     return (
         f"{plain(result.model.architecture)}, {plain(result.model.defence.label)}, trained for "
-        f"{result.training.epochs} epochs on {counts.get('train', 0)} images ({images}, split "
+        f"{epochs} on {counts.get('train', 0)} images ({images}, split "
         f"{plain(result.data.split)}, seed {result.run.seed}) and tested on {counts['test']} clean "
         f"ones{under}."
     )
@@ -140,10 +147,14 @@ def _metrics(result: Result) -> str:
         f"`{name.removeprefix('step.')}`: {plain(meaning)}"
         for name, meaning in curve_tags(result).items()
     )
-    meant = (
-        f"`{main_name('inf', 2)}` is the accuracy left at strength 2 by the attack that does "
-        f"worst, `{main_name('inf', 0)}` that of clean images (BatchNorm statistics {batchnorm})."
-    )
+    meant = f"`{main_name('inf', 0)}` is the accuracy on clean images"
+    for condition, _ in _worst(result)[:1]:
+        if condition.norm is not None:
+            meant += (
+                f", `{main_name(condition.norm, condition.strength)}` what is left of it at "
+                f"{condition.symbol} = {condition.amount} by the attack that does worst"
+            )
+    meant += f" (BatchNorm statistics {batchnorm})."
     return f"{meant} Curves: {steps}." if steps else meant
 
 

@@ -53,7 +53,7 @@ def log_model(
     checkpoint: Path,
     preparation: Mapping[str, Any],
     statistics: Mapping[str, Path] | None = None,
-) -> None:
+) -> str:
     """Logs a model that ``mlflow.pyfunc.load_model("runs:/RUN_ID/model")`` loads.
 
     It lies among the run's artifacts, where people look for the checkpoint and where it goes when
@@ -66,8 +66,11 @@ def log_model(
         checkpoint: Lightning's; only its weights and hyperparameters are kept.
         preparation: ``classes`` (names in the order of the outputs), ``resize`` and ``crop``
             (pixels) of the images that the model was trained on, and ``batchnorm``: the choices
-            of BatchNorm statistics, of which the first is the default.
+            of BatchNorm statistics, of which the first that is still there is the default.
         statistics: choice -> file of its statistics, for those other than as trained.
+
+    Returns:
+        The choice that the model answers with unless it is told otherwise.
     """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / NAME
@@ -76,6 +79,7 @@ def log_model(
     # By this the UI knows that the folder is a model, and shows how to load it.
     history = json.dumps([model.get_tags_dict()])
     patiently(lambda: client.set_tag(run_id, "mlflow.log-model.history", history))
+    return str((model.metadata or {})["batchnorm_default"])
 
 
 def _write(

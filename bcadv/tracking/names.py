@@ -11,8 +11,11 @@
 ========================================  ========================================================
 
 The first ones have no prefix, so that MLflow, which groups metrics by what stands before the last
-slash, shows them before the groups. The first part of a group is the choice of BatchNorm
-statistics. A name never depends on what else a job did: equal names in two runs are comparable.
+slash, shows them in a group of their own; they are of all attacks that the job ran, under its first
+choice of BatchNorm statistics. The first part of a group is the choice of BatchNorm statistics, and
+a name never depends on what else the job did: below equal names the numbers of two runs are
+comparable. (Not so the steps of a curve that numbers its strengths, because no whole number tells
+them apart.)
 
 A strength is in the unit of its condition: grey levels of 255 in the maximum norm, else pixels in
 [0, 1]. It is written such that the alphabetical order of names is the order of strengths.

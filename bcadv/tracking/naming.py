@@ -37,8 +37,9 @@ def run_name(experiment: str, params: Mapping[str, Any], folder: Path) -> str:
     words = [experiment, *said.values()]
     if folder.name.isdigit():
         varied = _varied(folder.parent / SWEEP_RECORD, int(folder.name))
+        own = f"experiment={experiment}"  # is named already
         words = [f"#{folder.name}", *words]
-        words += [text for option, text in varied.items() if option not in said]
+        words += [text for option, text in varied.items() if option not in said and text != own]
     return brief(shown(" ".join(words)), _LONGEST_NAME)
 
 

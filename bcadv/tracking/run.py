@@ -130,11 +130,12 @@ class Run:
                 "classes": list(result.task.classes),
                 "crop": result.model.crop,
                 "resize": result.model.resize,
-                # The first one is what the model answers with unless it is told otherwise.
                 "batchnorm": list(result.model.batchnorm),
             }
-            log_model(self.client, self.run_id, files.checkpoint, preparation, files.statistics)
-            self.tag("model_batchnorm", result.model.batchnorm[0])
+            default = log_model(
+                self.client, self.run_id, files.checkpoint, preparation, files.statistics
+            )
+            self.tag("model_batchnorm", default)
         self._describe(files)
         self.end("FINISHED", when)
 
@@ -166,6 +167,8 @@ class Run:
         }
         if drift:
             self.tag(DRIFT_TAG, json.dumps(drift))
+        elif DRIFT_TAG in self.tags:  # a job that has its first settings again
+            patiently(lambda: self.client.delete_tag(self.run_id, DRIFT_TAG))
 
 
 def locate(

@@ -165,11 +165,10 @@ def _read(folder: Path, record: Record) -> Files:
                 f"{folder / HISTORY} is damaged ({error}); run the job again."
             ) from error
     checkpoint = _checkpoint(folder)
-    statistics = {
-        variant: Entry(checkpoint.parent).statistics(result.training.checkpoint, variant)
-        for variant in result.model.batchnorm
-        if checkpoint is not None and variant != "as_trained"
-    }
+    statistics = {}
+    if checkpoint is not None:
+        entry = Entry(checkpoint.parent)
+        statistics = entry.estimated(result.training.checkpoint, result.model.batchnorm)
     return Files(folder, history, result, record.params, checkpoint, statistics)
 
 

@@ -10,6 +10,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from bcadv.results.schema import Result
+from bcadv.store.fingerprint import flatten
 from bcadv.tracking import record as records
 from bcadv.tracking.curves import Point, history_points, used_params
 from bcadv.tracking.naming import run_name, source_tags
@@ -19,7 +20,6 @@ from bcadv.tracking.store import connect, first_line, public, store_uri
 
 if TYPE_CHECKING:
     from bcadv.sections import TrackingConfig
-from bcadv.store.fingerprint import flatten
 
 log = logging.getLogger(__name__)
 

@@ -45,7 +45,7 @@ def run(options: Mapping[str, Any], others: Sequence[str]) -> int:
     if not (outputs / _DATABASE).is_file():
         raise BcadvError(
             f"outputs={outputs} holds no {_DATABASE}, as no job was logged there: run one, upload "
-            "jobs that were run without it (bcadv sync), or name another folder."
+            "those whose database was lost (bcadv sync), or name another folder."
         )
     _check_free(port)
     with alone(outputs, store_uri(outputs)):

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bcadv.data.audit import audit, audit_official, content
+from bcadv.data.audit import audit, content
 from bcadv.data.breakhis import find
 from bcadv.data.cache import build
 from bcadv.data.folder import find as find_folder
 from bcadv.data.records import Record
 from bcadv.data.splits import Split, paper, patient
-from bcadv.errors import BcadvError
 
 
 def record(name: str, group: str | None, slide: str | None = None, label: str = "a") -> Record:
@@ -73,25 +72,18 @@ def test_unknown_patients_are_not_taken_for_strangers() -> None:
     found = audit(some, Split((0,), (1,), (2, 3)))
     assert found.patient_overlap == 0.5
     assert "unknown for 1 training and test images" in found.sentence()
+    some.append(record("u", None))
+    assert "unknown for 2 training and test" in audit(some, Split((0, 4), (1,), (2, 3))).sentence()
+
+    # Training knows none, validation one who is tested.
+    found = audit([record("t", None), record("v", "p"), record("e", "p")], Split((0,), (1,), (2,)))
+    assert (found.patient_overlap, found.patient_overlap_with_val) == (None, 1.0)
 
 
 def test_an_image_in_two_parts_is_found() -> None:
     found = audit(RECORDS, Split((0, 1), (2,), (0, 6)))
     assert found.shared_images == ("t0",)
     assert "1 image(s) stand in more than one part, for instance t0" in found.sentence()
-
-
-@pytest.mark.shared_data
-def test_the_official_lists_overlap_as_known(shared_data: Path) -> None:
-    overlaps = audit_official(shared_data / "breakhis_folds")
-    assert [len(overlaps[fold]["shared_slides"]) for fold in range(1, 6)] == [1, 0, 1, 0, 1]
-    assert [len(overlaps[fold]["shared_cases"]) for fold in range(1, 6)] == [8, 6, 7, 7, 6]
-    assert overlaps[1]["shared_slides"] == ("14-13412",)
-
-
-def test_missing_lists_are_told(tmp_path: Path) -> None:
-    with pytest.raises(BcadvError, match=r"dsfold1\.txt"):
-        audit_official(tmp_path)
 
 
 @pytest.mark.shared_data

@@ -59,6 +59,8 @@ def test_positive_classes_may_be_named(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png", "c/1.png")
     assert find(tmp_path).positive == ()
     assert find(tmp_path, positive=["c", "a"]).positive == (0, 2)
+    assert find(tmp_path).positive_by == "order"
+    assert find(tmp_path, positive=["c"]).positive_by == "user"
     with pytest.raises(BcadvError, match="'d'"):
         find(tmp_path, positive=["d"])
 

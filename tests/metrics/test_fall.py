@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcadv.metrics.fall import order_of_fall
+from bcadv.metrics.fall import ends, order_of_fall
 from bcadv.results.condition import CLEAN, Condition
 from tests.metrics.tables import fgsm
 
@@ -55,6 +55,18 @@ def test_images_fall_in_the_order_of_strength_then_of_what_is_left(
         rows = rows.iloc[np.random.default_rng(seed).permutation(len(rows))]
     found = order_of_fall(rows, conditions)
     assert list(found.itertuples(index=False, name=None)) == ORDER
+
+
+def test_one_strength_orders_them_too() -> None:
+    assert list(order_of_fall(table(TRUE), (STRONG,))["index"]) == [13, 12, 14, 11, 10]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, (0, 0)), (1, (1, 0)), (2, (1, 1)), (5, (3, 2)), (6, (3, 3)), (9, (3, 3))],
+)
+def test_both_ends_are_shown_and_none_twice(count: int, shown: tuple[int, int]) -> None:
+    assert ends(count) == shown
 
 
 def test_without_an_image_that_was_right_nothing_falls() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
 from bcadv.metrics.intervals import (
+    MIN_CLUSTERS,
     auroc_score_interval,
     bootstrap_interval,
     cluster_bootstrap,
@@ -236,3 +237,14 @@ def test_paired_difference_covers_the_truth() -> None:
                 chance = ways * math.prod(p**c for p, c in zip(probability, cells, strict=True))
                 covered += chance * (low <= 0.2 <= high)
     assert 0.93 < covered < 0.99
+
+
+def test_a_bootstrap_is_trusted_from_so_many_units_on_and_stays_below_one() -> None:
+    named = [
+        pick_interval(
+            0.9, (0.5, 1.2), (0.4, 1.0), unit="patient", formula_name="wilson", clusters=count
+        )
+        for count in (MIN_CLUSTERS - 1, MIN_CLUSTERS)
+    ]
+    assert named[0][2] == "patient bootstrap (wider than wilson)"
+    assert named[1] == (0.5, 1.0, "patient bootstrap")

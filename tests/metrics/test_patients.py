@@ -157,3 +157,15 @@ def test_with_an_image_each_it_is_accuracy(right: list[bool]) -> None:
     low, high = _numbers(found)[1:]
     assert 0 <= low <= np.mean(right) + 1e-12
     assert np.mean(right) - 1e-12 <= high <= 1
+
+
+def test_the_variance_between_patients_is_drawn_towards_the_largest() -> None:
+    shares, n = np.array([1.0, 0.5, 0.25, 0.75]), 4
+    value = float(shares.mean())
+    largest, rarer = value * (1 - value), n * (1 - value)
+    variance = (rarer * float(np.var(shares, ddof=1)) + 0.25 * largest) / (rarer + 0.25)
+    # Wilson 1927, its equation solved for the ends: (p - value)^2 = q^2 p (1 - p) / effective.
+    q2 = t.ppf(0.975, n - 1) ** 2 / (n * largest / variance)
+    ends = np.roots([1 + q2, -(2 * value + q2), value**2])
+    found = recognition_interval(value, shares, np.ones(n))
+    assert found == pytest.approx(sorted(ends.real))

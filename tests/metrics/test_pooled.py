@@ -109,3 +109,13 @@ def test_percentiles_leave_out_undefined_resamples() -> None:
     centred = percentiles(values, centre=np.array([5.0, 6.0, 7.0]))
     assert centred[:, 1] - ends[:, 1] == pytest.approx([6 - np.nanmean(values[:, 1])] * 2)
     assert math.isnan(centred[0, 2])
+
+
+def test_the_interval_of_an_auroc_is_that_of_its_logit() -> None:
+    influence = np.array([0.02, -0.03, 0.01])
+    error = math.sqrt(3 / 2 * float((influence**2).sum())) / (0.8 * 0.2)
+    low, high = auroc_interval(0.8, influence)
+    for end, sign in ((low, -1), (high, 1)):
+        assert math.log(end / (1 - end)) == pytest.approx(
+            math.log(0.8 / 0.2) + sign * 1.959964 * error, rel=1e-6
+        )

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_recall, binary_specificity
 
 from bcadv.errors import BcadvError
+from bcadv.metrics.clinical import calibration_error
+from bcadv.metrics.intervals import Resamples, bootstrap_interval
 from bcadv.metrics.robustness import summarise
 from bcadv.results.condition import CLEAN
 from bcadv.results.schema import Row
@@ -139,6 +141,16 @@ def test_several_classes_collapse_into_positive_and_negative() -> None:
     assert metrics["balanced_accuracy"].value == 0.25
 
 
+@pytest.mark.parametrize(("positive", "said"), [([], "no class"), ([0, 1, 2], "every class")])
+def test_where_no_answer_could_be_wrong_there_is_no_rate(positive: list[int], said: str) -> None:
+    table = predictions(n=30, patients=0, n_classes=3, eps_px=())
+    metrics = summarise(table, KNOWN, list("abc"), positive, n_boot=20)[0].metrics
+    for name in ("sensitivity", "specificity"):
+        assert (metrics[name].value, metrics[name].n) == (None, 0)
+        assert metrics[name].reason == f"{said} counts as positive"
+    assert metrics["accuracy"].value is not None
+
+
 def test_patients_give_a_bootstrap_interval_beside_wilson_and_images_give_wilson() -> None:
     known = summarise(predictions(n=200, patients=40), KNOWN, BINARY, [1], n_boot=200)[-1]
     unknown = summarise(predictions(n=200, patients=0), KNOWN, BINARY, [1], n_boot=200)[-1]
@@ -255,3 +267,36 @@ def test_two_thousand_images_and_resamples_take_about_a_second_a_row() -> None:
     start = time.process_time()
     summarise(table, KNOWN, BINARY, [1], n_boot=2000)
     assert time.process_time() - start < 5
+
+
+def test_patients_that_do_not_bear_on_a_rate_do_not_make_it_sure() -> None:
+    """Five of all patients have positive images."""
+    table = predictions(n=200, patients=40, eps_px=())
+    ill = sorted(table.loc[table["target"] == 1, "patient"].unique())[:5]
+    table = table[(table["target"] == 0) | table["patient"].isin(ill)].reset_index(drop=True)
+    missed = table.index[table["target"] == 1][::3]
+    table.loc[missed, "prediction"] = 0
+    metrics = summarise(table, KNOWN, BINARY, [1], n_boot=200)[0].metrics
+    assert "wider than" in str(metrics["sensitivity"].ci_kind)
+    assert "wider than" in str(metrics["auroc"].ci_kind)
+    assert metrics["specificity"].ci_kind == "patient bootstrap"
+
+
+def test_the_calibration_error_that_resampling_adds_is_no_part_of_its_interval() -> None:
+    table = predictions(n=60, patients=0, eps_px=())
+    entry = summarise(table, KNOWN, BINARY, [1], n_boot=200)[0].metrics["ece"]
+    confidence = table[["p_0", "p_1"]].max(axis=1).to_numpy()
+    right = (table["prediction"] == table["target"]).to_numpy()
+    low, high = bootstrap_interval(
+        lambda w: calibration_error(confidence, right, w), Resamples(np.arange(60), 200, 0)
+    )
+    assert number(entry.ci_low) < low - 0.005
+    assert number(entry.ci_high) < high - 0.005
+
+
+def test_clean_answers_under_other_statistics_do_not_count() -> None:
+    table = predictions(n=12, patients=0, eps_px=(1,))
+    clean = table[table["condition"] == CLEAN.id]
+    pieces = [("as_trained", CLEAN.id, clean), ("clean", fgsm(1).id, table.drop(clean.index))]
+    with pytest.raises(BcadvError, match="none when clean"):
+        summarise(pieces, KNOWN, BINARY, [1], n_boot=20)

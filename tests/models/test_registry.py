@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torchxrayvision
 
-from bcadv import fetch
 from bcadv.errors import BcadvError
 from bcadv.models import weights
 from bcadv.models.registry import REGISTRY, Source
 from bcadv.models.weights import fetch_weights, load_state_dict
-from tests.http_server import Served, Server, running_server
+from tests.http_server import Served, Server
 from tests.models.test_weights import assert_equal, network, saved
 
 
@@ -25,14 +23,6 @@ def test_the_registry_agrees_with_torchxrayvision() -> None:
         if name.startswith("densenet121-")
     }
     assert {name: source.url for name, source in REGISTRY.items()} == published
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(fetch, "BACKOFF_S", 0.0)
-    with running_server() as running:
-        yield running
 
 
 @pytest.fixture

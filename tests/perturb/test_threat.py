@@ -58,14 +58,6 @@ def test_settings_from_a_config_file_compare_equal_to_those_from_python() -> Non
     assert hash(from_file) == hash(ThreatModel(1.0, 2.0, (0.0, 1.0)))
 
 
-@given(st.decimals(0, 255, places=6).map(float))
-def test_grey_levels_survive_the_round_trip(eps_px: float) -> None:
-    threat = ThreatModel.from_px(eps_px, norm=2)
-    assert threat.eps_px == eps_px
-    assert threat.norm == 2
-    assert threat.eps == pytest.approx(eps_px / 255)
-
-
 def test_another_radius_keeps_the_rest() -> None:
     threat = ThreatModel(0.1, 2, (0.2, 0.9))
     assert threat.with_eps(0.3) == ThreatModel(0.3, 2, (0.2, 0.9))

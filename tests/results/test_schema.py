@@ -45,7 +45,8 @@ def test_a_strength_is_said_in_its_own_unit() -> None:
     assert (fgsm(4).text, fgsm(4).size) == ("FGSM 4/255", 4 / 255)
     assert (fgsm(0.5, "2").text, fgsm(0.5, "2").size) == ("FGM, L2 0.5", 0.5)
     assert "/255" not in fgsm(0.5, "2").axis + gaussian(0.1).axis + gaussian(0.1).text
-    assert gaussian(0.1).symbol == "σ"
+    assert fgsm(0.5, "2").axis == "ε, Euclidean length of pixels in [0, 1] (0: clean)"
+    assert gaussian(0.1).axis == "σ, pixels in [0, 1] (0: clean)"
     assert CLEAN.text == "clean"
 
 
@@ -55,6 +56,20 @@ def test_a_condition_comes_back_from_its_file_and_no_other_name_is_believed() ->
     kept["id"] = fgsm(1).id
     with pytest.raises(ValidationError):
         Condition.model_validate(kept)
+
+
+def test_a_chosen_class_makes_another_attack() -> None:
+    chosen = Condition.model_validate(fgsm(1).model_dump(exclude={"id"}) | {"goal": "targeted"})
+    assert chosen.id != fgsm(1).id
+    assert chosen.series != fgsm(1).series
+
+
+@pytest.mark.parametrize(("condition", "unit"), [(fgsm(1), None), (CLEAN, "grey level")])
+def test_a_strength_has_a_unit_and_clean_images_none(
+    condition: Condition, unit: str | None
+) -> None:
+    with pytest.raises(ValidationError, match="needs a unit"):
+        Condition.model_validate(condition.model_dump() | {"unit": unit})
 
 
 def test_the_order_is_clean_then_series_by_rising_strength() -> None:
@@ -76,6 +91,13 @@ def _with(value: Any, *path: Any) -> Callable[[dict[str, Any]], None]:
         for key in path[:-1]:
             content = content[key]
         content[path[-1]] = value
+
+    return spoil
+
+
+def _twice(key: str) -> Callable[[dict[str, Any]], None]:
+    def spoil(content: dict[str, Any]) -> None:
+        content[key].append(content[key][0])
 
     return spoil
 
@@ -104,6 +126,9 @@ def _not_clean(content: dict[str, Any]) -> None:
         (_with("many", "rows", 0, "n"), "n"),
         (_with("pgd_linf_9", "rows", 0, "condition"), "pgd_linf_9"),
         (_with([7], "task", "positive"), "positive"),
+        (_with([2], "task", "positive"), "positive is (2,), of 2 classes"),
+        (_twice("conditions"), "a condition stands twice"),
+        (_twice("rows"), "a row stands twice"),
         (_with({}, "data", "counts"), "test images"),
         (_with("", "run", "finished"), "finished"),
         (_without("model", "defence"), "defence"),

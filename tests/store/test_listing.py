@@ -65,13 +65,18 @@ def test_each_model_is_told_by_what_shaped_it(
 def test_models_that_no_job_uses_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept(tmp_path, "aa", seed=3)
+    outputs = tmp_path / ":x: [b]"  # to rich an emoji and a markup
+    kept(outputs, "aa", seed=3)
     monkeypatch.setattr("builtins.input", lambda *_: "n")
-    assert main(["models", f"outputs={tmp_path}", "prune=true"]) == 0
-    assert "undefended, seed 3, unknown" in capsys.readouterr().out
-    assert len(Store(tmp_path).entries()) == 1
-    assert main(["models", f"outputs={tmp_path}", "prune=true", "yes=true"]) == 0
-    assert Store(tmp_path).entries() == []
+    assert main(["models", f"outputs={outputs}", "prune=true"]) == 0
+    said = capsys.readouterr().out
+    assert "undefended, seed 3, unknown" in said
+    assert "that no job uses? [y/N] " in said
+    assert len(Store(outputs).entries()) == 1
+    assert main(["models", f"outputs={outputs}", "prune=true", "yes=true"]) == 0
+    assert Store(outputs).entries() == []
+    assert main(["models", f"outputs={outputs}", "prune=true"]) == 0
+    assert f"Every model in {outputs / 'models'} is used" in capsys.readouterr().out
 
 
 def test_an_end_of_input_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from bcadv.cli.main import main
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
-from bcadv.store.__main__ import main
+from bcadv.store.__main__ import main as older
 from bcadv.store.models import Entry, Store, digest_of, read, save
 from bcadv.train import load
 from tests.processes import WARM
@@ -95,11 +96,11 @@ def test_pruning_keeps_what_a_job_refers_to(
     refer(tmp_path, "mine", "bb")
     refer(tmp_path, ".thrown_away/2026", "cc")
     assert [len(of) for of in store.references().values()] == [1, 2]
-    assert main(["list", f"outputs={tmp_path}"]) == 0
+    assert main(["models", f"outputs={tmp_path}"]) == 0
     assert "3 stored models" in " ".join(capsys.readouterr().out.split())
-    assert main(["prune", "yes=true", f"outputs={tmp_path}"]) == 0
+    assert main(["models", "prune=true", "yes=true", f"outputs={tmp_path}"]) == 0
     assert [entry.folder.name for entry in store.entries()] == ["aa", "bb"]
-    assert main(["prune", f"outputs={tmp_path}"]) == 0
+    assert main(["models", "prune=true", f"outputs={tmp_path}"]) == 0
     assert "nothing to remove" in " ".join(capsys.readouterr().out.split())
 
 
@@ -112,7 +113,7 @@ def test_pruning_keeps_what_a_job_elsewhere_refers_to(tmp_path: Path) -> None:
         store.used_by(name, tmp_path / "outputs" / "inside")
     (tmp_path / "elsewhere" / "bb" / "model.json").unlink()
     assert store.references() == {"aa": [tmp_path / "elsewhere" / "aa"]}
-    assert main(["prune", "yes=true", f"outputs={store.outputs}"]) == 0
+    assert main(["models", "prune=true", "yes=true", f"outputs={store.outputs}"]) == 0
     assert [entry.folder.name for entry in store.entries()] == ["aa"]
 
 
@@ -126,7 +127,7 @@ def test_pruning_keeps_what_is_wanted_while_it_asks(
         return "y"
 
     monkeypatch.setattr("builtins.input", answer)
-    assert main(["prune", f"outputs={tmp_path}"]) == 0
+    assert main(["models", "prune=true", f"outputs={tmp_path}"]) == 0
     assert "aa is wanted by a job now and stays" in capsys.readouterr().out
     assert len(Store(tmp_path).entries()) == 1
 
@@ -136,16 +137,16 @@ def test_pruning_asks_first(
 ) -> None:
     trained(Store(tmp_path), "aa")
     monkeypatch.setattr("builtins.input", lambda *_: "n")
-    assert main(["prune", f"outputs={tmp_path}"]) == 0
+    assert main(["models", "prune=true", f"outputs={tmp_path}"]) == 0
     assert "Nothing was removed" in capsys.readouterr().out
     assert len(Store(tmp_path).entries()) == 1
 
 
 @pytest.mark.parametrize(
-    "arguments", [["purge"], ["list", "prune"], ["list", "a=b"], ["outputs=no"]]
+    "arguments", [["purge"], ["prune=true", "prune=false"], ["a=b"], ["outputs=no"]]
 )
 def test_a_wrong_word_is_answered(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 2
+    assert main(["models", *arguments]) == 2
     assert "bcadv: " in capsys.readouterr().err
 
 
@@ -219,7 +220,7 @@ def test_pruning_stops_at_a_reference_that_says_nothing(
     reference = tmp_path / "defense" / "2026" / "model.json"
     for text in ("", "[]", "{}", "null", '{"fingerprint": 1}', "\x00"):
         reference.write_text(text)
-        assert main(["prune", "yes=true", f"outputs={tmp_path}"]) == 2
+        assert main(["models", "prune=true", "yes=true", f"outputs={tmp_path}"]) == 2
         said = capsys.readouterr().err
         assert f"{reference} does not say which model its job uses: run that job again" in said
     assert len(Store(tmp_path).entries()) == 1
@@ -252,3 +253,16 @@ def test_a_record_that_was_changed_vouches_for_nothing(tmp_path: Path, old: str)
     path.write_text(text.replace(old, old.replace(old[-1], "7"), 1))
     assert entry.trained is None
     assert entry.is_damaged
+
+
+def test_the_older_command_says_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(Store(tmp_path), "aa", seed=0)
+    assert main(["models", f"outputs={tmp_path}"]) == 0
+    said = capsys.readouterr().out
+    assert older(["list", f"outputs={tmp_path}"]) == 0
+    assert capsys.readouterr().out == said
+    assert older(["prune", "yes=true", f"outputs={tmp_path}"]) == 0
+    assert Store(tmp_path).entries() == []
+    assert older(["purge"]) == 2

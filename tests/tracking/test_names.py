@@ -33,6 +33,7 @@ def test_the_names_are_those_that_are_promised() -> None:
         "accuracy_at_16",
     ]
     assert main_name("2", 0.5) == "accuracy_l2_at_00.5"
+    assert strength_text(0.12345678) == "00.12345678"
     assert point_name("clean", fgsm(2, "2"), "auroc") == "clean/fgsm_l2/auroc_at_02"
     assert curve_group(fgsm(2), 1000) == "fgsm_linf_by_1000_eps"
     assert curve_group(gaussian(0.1), None) == "gaussian_by_place_of_sigma"

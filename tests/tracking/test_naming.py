@@ -55,6 +55,13 @@ def test_jobs_of_a_sweep_are_told_apart_by_what_varies(tmp_path: Path) -> None:
     ]
 
 
+def test_jobs_of_two_questions_name_theirs_once(tmp_path: Path) -> None:
+    folders = sweep(tmp_path / "it", [["+experiment=baseline"], ["+experiment=defense"]])
+    assert run_name("baseline", {"seed": 0}, folders[0]) == "#0 baseline seed=0"
+    assert run_name("defense", NOISE, folders[1]) == "#1 defense σ=0.1 seed=0"
+    assert run_name("mine", {"seed": 0}, folders[0]) == "#0 mine seed=0 experiment=baseline"
+
+
 def test_a_sweep_without_a_record_still_numbers_its_jobs(tmp_path: Path) -> None:
     assert run_name("defense", NOISE, tmp_path / "7") == "#7 defense σ=0.1 seed=0"
     for text in ("{", "[]", '{"jobs": [{}]}', '{"jobs": []}'):

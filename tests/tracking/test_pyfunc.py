@@ -249,6 +249,27 @@ def packages(files: Sequence[str]) -> list[list[str]]:
     return [[n.lower() for n in known[m]] for m in sorted(modules - {"bcadv"}) if m in known]
 
 
+def test_the_run_names_the_statistics_that_its_model_answers_with(
+    outputs: Path, checkpoint: Path
+) -> None:
+    """Those on clean images were removed from the store since."""
+    folder = outputs / "defense" / "it"
+    result = made.write_files(folder)
+    model = result.model.model_copy(update={"batchnorm": ("clean", "as_trained")})
+    rows = tuple(row.model_copy(update={"batchnorm": "clean"}) for row in result.rows)
+    result = result.model_copy(update={"model": model, "rows": (*rows, *result.rows)})
+    tracker = made.tracker(folder, outputs)
+    tracker.start(made.params())
+    gone = {"clean": outputs / "gone.pt"}
+    tracker.finish(made.params(), made.history(3), result, checkpoint, gone)
+    assert tracker.run is not None
+    mlflow.set_tracking_uri(store_uri(outputs))
+    loaded = mlflow.pyfunc.load_model(f"runs:/{tracker.run.run_id}/model")
+    assert loaded.metadata.metadata["batchnorm_default"] == "as_trained"
+    [run] = MlflowClient().search_runs([tracker.run.experiment_id])
+    assert run.data.tags["model_batchnorm"] == "as_trained"
+
+
 class _Bomb:
     def __reduce__(self) -> Any:
         return Path.touch, (Path("exploded"),)

@@ -238,6 +238,8 @@ def test_resuming_goes_on_with_the_run_and_logs_no_epoch_twice(outputs: Path) ->
     assert run.data.params["sigma"] == "0.1"
     assert run.data.params["new"] == "1"
     assert json.loads(run.data.tags["param_drift"]) == {"sigma": ["0.1", "0.2"]}
+    made.tracker(folder, outputs).start(made.params(0.1))
+    assert "param_drift" not in runs(outputs)[0].data.tags
 
 
 def test_finishing_twice_changes_nothing(outputs: Path, checkpoint: Path) -> None:
