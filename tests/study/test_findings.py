@@ -232,6 +232,44 @@ def test_a_gain_is_what_is_left_under_the_worst_attack(tmp_path: Path) -> None:
     assert row.value == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(
+    ("undefended", "defended", "gain"),
+    [
+        # An attack that the undefended model was spared is not held against the other.
+        ({fgsm(2): 0.5}, {fgsm(2): 0.9, pgd(2): 0.1}, 0.4),
+        # Nor does one that the defended model was spared leave nothing to compare.
+        ({fgsm(2): 0.5, pgd(2): 0.1}, {fgsm(2): 0.9}, 0.4),
+    ],
+)
+def test_only_attacks_on_both_are_compared(
+    tmp_path: Path,
+    undefended: Mapping[Condition, float],
+    defended: Mapping[Condition, float],
+    gain: float,
+) -> None:
+    for name, right in (("u", undefended), ("t", defended)):
+        write_job(
+            tmp_path / name,
+            defence=TRAINED if name == "t" else None,
+            frame=table({CLEAN: 0.95, **right}),
+            conditions=list(right),
+            synthetic=False,
+        )
+    judged = _answer(conclude(build_study(*find_jobs([tmp_path])), 0.1), "PGD training").defence
+    assert judged is not None
+    [row] = judged.facts["tried"]
+    assert (row.condition, row.value) == (fgsm(2), pytest.approx(gain))
+    assert judged.facts["reason"] == "gain"
+
+
+def test_a_gain_is_contradicted_where_another_attack_was_tried(tmp_path: Path) -> None:
+    right = {CLEAN: 0.95, fgsm(1): 0.3, fgsm(2): 0.2, pgd(2): 0.1}
+    found = conclude(_study(tmp_path, right, (0, 0.6, 0.6, 0)), 0.1)
+    [lone] = found.of("one_attack_only")
+    assert [row.condition for row in lone.facts["lone"]] == [fgsm(2)]
+    assert [row.condition for row in lone.facts["others"]] == [pgd(2)]
+
+
 def test_few_images_leave_it_undecided(tmp_path: Path) -> None:
     for name, defence in (("u", None), ("t", TRAINED)):
         hits = {("as_trained", 0.0): [True] * 20, ("as_trained", 4.0): [i < 6 for i in range(20)]}
