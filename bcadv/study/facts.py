@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Result
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference, differences
 from bcadv.study.jobs import Job
@@ -45,11 +46,11 @@ class Facts:
         """Norm -> at each strength, rising, the attack that leaves the arm the least accuracy.
 
         Strengths of two norms do not compare, so each norm stands for itself.
-        """
 
         Args:
             arm: the model.
             among: conditions to look at; by default all.
+        """
         found: dict[str | None, dict[float, tuple[Condition, Number]]] = {}
         for attack in self.study.attacks:
             for condition in attack.conditions:
@@ -89,6 +90,6 @@ def commonest_share(jobs: Sequence[Job]) -> float:
     return sum(shares) / len(shares)
 
 
-def unknown_patients(job: Job, part: str) -> int:
+def unknown_patients(result: Result, part: str) -> int:
     """Number of images of a part whose patient is unknown."""
-    return int((job.result.data.overlap.get("unknown_patients") or {}).get(part, 0))
+    return int((result.data.overlap.get("unknown_patients") or {}).get(part, 0))

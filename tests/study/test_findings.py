@@ -313,21 +313,27 @@ def test_a_model_that_names_one_class_gains_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overlap", "checked", "outcome"),
+    ("overlap", "unknown", "checked", "outcome"),
     [
-        (0.0, "ok", "ok"),
-        (0.25, "failed", "failed"),
-        (None, "unknown", "unknown"),
-        (0.0, "failed", "failed"),  # the very same image on both sides, its patient on one
+        (0.0, 0, "ok", "ok"),
+        (0.25, 0, "failed", "failed"),
+        (None, 0, "unknown", "unknown"),
+        (0.0, 3, "unknown", "unknown"),
+        (0.0, 0, "failed", "failed"),  # the very same image on both sides, its patient on one
     ],
 )
 def test_leakage_is_a_finding(
-    tmp_path: Path, overlap: float | None, checked: Any, outcome: str
+    tmp_path: Path, overlap: float | None, unknown: int, checked: Any, outcome: str
 ) -> None:
+    audited = {
+        "sentence": "It is so.",
+        "patient_overlap": overlap,
+        "unknown_patients": {"train": unknown, "test": 0},
+    }
     write_job(
         tmp_path / "u",
         synthetic=False,
-        data={"overlap": {"sentence": "It is so.", "patient_overlap": overlap}},
+        data={"overlap": audited},
         findings=[Finding(id="leakage", title="t", outcome=checked, evidence="e")],
     )
     [leakage] = conclude(build_study(*find_jobs([tmp_path])), 0.1).of("leakage")
