@@ -20,6 +20,7 @@ from bcadv.report.draft import Draft
 from bcadv.report.escape import code_block, markdown_text
 from bcadv.report.sections.data import line
 from bcadv.report.summary import answer_text, headline
+from bcadv.report.table import warning_of
 from bcadv.report.words import sentence
 
 
@@ -28,7 +29,7 @@ def markdown(draft: Draft, made: Sequence[Section]) -> str:
     conclusion = draft.conclusion
     lines = [f"# {markdown_text(headline(conclusion))}", ""]
     if draft.study.synthetic:
-        lines += [_strong("SYNTHETIC TISSUE: these numbers say nothing about medicine."), ""]
+        lines += [_strong(warning_of(draft.study)), ""]
     lines += [markdown_text(f"Tested: {line(draft)}"), ""]
     lines += [
         f"- {_strong(f'{answer.arm}: {answer.word}')}. {markdown_text(answer_text(answer))}."
@@ -79,8 +80,6 @@ def _table(table: Table) -> list[str]:
         _row(table.head),
         f"| {' | '.join(rule)} |",
         *map(_row, rows),
-        "",
-        *(f"- {markdown_text(note)}" for note in table.notes),
     ]
 
 

@@ -15,7 +15,7 @@ from bcadv.study.differences import Difference
 from bcadv.study.fall import Count
 from bcadv.study.found import Found
 from bcadv.study.naming import variant_name
-from bcadv.study.numbers import UNDEFINED, Number, amounts
+from bcadv.study.numbers import UNDEFINED, amounts
 from bcadv.study.prose import listed, plural
 
 
@@ -118,22 +118,3 @@ def say(name: str, facts: Mapping[str, Any] | None = None, /, **more: Any) -> st
 def sentence(found: Found) -> str:
     """A finding in words."""
     return say(found.id, found.facts, outcome=found.outcome)
-
-
-def with_interval(number: Number | None) -> tuple[str, str]:
-    """A rate in per cent and its interval: ``("27.5", "[19.4, 37.4]")``."""
-    if number is None or math.isnan(number.value):
-        return UNDEFINED, ""
-    return _split(number.rate)
-
-
-def decimals(number: Number | None) -> tuple[str, str]:
-    """A number to three places and its interval."""
-    if number is None or math.isnan(number.value):
-        return UNDEFINED, ""
-    return _split(number.decimals)
-
-
-def _split(text: str) -> tuple[str, str]:
-    value, bracket, interval = text.partition(" [")
-    return value, f"[{interval}" if bracket else ""

@@ -27,12 +27,12 @@ def _job(shape: dict[str, Any] | None = None, **data: Any) -> Job:
 @pytest.mark.parametrize(
     ("reported", "per_cent"),
     [
-        (paper.ORIGINAL_CLEAN, 98.72),
-        (paper.DEFENCE_CLEAN, 98.08),
-        (paper.ORIGINAL_MALIGNANT, 98.90),
-        (paper.DEFENCE_MALIGNANT, 96.70),
-        (paper.ORIGINAL_ATTACKED, 10.99),
-        (paper.DEFENCE_ATTACKED, 27.47),
+        (paper.CLEAN.original, 98.72),
+        (paper.CLEAN.defence, 98.08),
+        (paper.MALIGNANT.original, 98.90),
+        (paper.MALIGNANT.defence, 96.70),
+        (paper.ATTACKED.original, 10.99),
+        (paper.ATTACKED.defence, 27.47),
     ],
 )
 def test_counts_give_the_papers_per_cent(reported: paper.Reported, per_cent: float) -> None:
@@ -43,13 +43,13 @@ def test_counts_give_the_papers_per_cent(reported: paper.Reported, per_cent: flo
 
 def test_intervals_are_wilsons() -> None:
     z = 1.959963984540054
-    for reported in (paper.ORIGINAL_ATTACKED, paper.DEFENCE_ATTACKED):
+    for reported in paper.ATTACKED:
         p, n = reported.value, reported.n
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         reach = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         assert reported.interval == pytest.approx((middle - reach, middle + reach))
-    assert [round(100 * end, 1) for end in paper.ORIGINAL_ATTACKED.interval] == [6.1, 19.1]
-    assert [round(100 * end, 1) for end in paper.DEFENCE_ATTACKED.interval] == [19.4, 37.4]
+    assert [round(100 * end, 1) for end in paper.ATTACKED.original.interval] == [6.1, 19.1]
+    assert [round(100 * end, 1) for end in paper.ATTACKED.defence.interval] == [19.4, 37.4]
 
 
 def test_counts_are_the_papers() -> None:
