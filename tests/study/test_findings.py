@@ -106,6 +106,22 @@ def test_a_model_falls_under_the_attack_that_hurts_most(found: Conclusion) -> No
     assert found.first.arm.startswith("undefended")
 
 
+def test_a_fall_is_followed_in_its_own_norm(tmp_path: Path) -> None:
+    right = {CLEAN: 0.95, fgsm(1): 0.5, fgsm(2): 0.4, fgsm(0.5, "2"): 0.1}
+    write_job(tmp_path / "u", frame=table(right), conditions=list(right)[1:])
+    facts = conclude(build_study(*find_jobs([tmp_path])), 0.1).first.fall.facts
+    assert (facts["first"][0], facts["lowest"][0]) == (fgsm(1), fgsm(2))
+
+
+@pytest.mark.parametrize(("left", "word"), [(18, "undecided"), (8, "fooled")])
+def test_a_fall_within_chance_is_none(tmp_path: Path, left: int, word: str) -> None:
+    hits = {("as_trained", 0.0): [True] * 20, ("as_trained", 4.0): [i < left for i in range(20)]}
+    write_job(tmp_path / "u", frame=answers(hits, [i % 2 for i in range(20)]))
+    found = conclude(build_study(*find_jobs([tmp_path])), 0.1)
+    assert found.word == word
+    assert len(found.of("missed")) == (word == "fooled")
+
+
 def test_a_gain_under_one_attack_alone_is_no_gain(found: Conclusion) -> None:
     noise, trained = _answer(found, "noise"), _answer(found, "PGD training")
     assert noise.defence is not None
@@ -128,6 +144,9 @@ def test_missed_cases_are_those_of_the_sensitivity(found: Conclusion, study: Stu
     rate = study.numbers[missed.about, condition, "sensitivity"]
     assert missed.facts["after"].value == pytest.approx(1000 * 0.1 * (1 - rate.value))
     assert missed.facts["after"].low > missed.facts["before"].high
+    assert missed.facts["after"][1:3] == pytest.approx(
+        (100 * (1 - rate.high), 100 * (1 - rate.low))
+    )
 
 
 def test_each_attack_in_each_norm_has_its_curve(study: Study) -> None:
@@ -268,6 +287,41 @@ def test_a_gain_is_contradicted_where_another_attack_was_tried(tmp_path: Path) -
     [lone] = found.of("one_attack_only")
     assert [row.condition for row in lone.facts["lone"]] == [fgsm(2)]
     assert [row.condition for row in lone.facts["others"]] == [pgd(2)]
+
+
+def test_accuracy_that_a_defence_costs_without_attack_is_a_finding(tmp_path: Path) -> None:
+    for gain, costs in ((-0.2, 1), (0.04, 0)):
+        study = _study(tmp_path / str(costs), {CLEAN: 0.95, fgsm(2): 0.5}, (gain, 0))
+        assert len(conclude(study, 0.1).of("clean_cost")) == costs
+
+
+def test_a_gain_of_batchnorm_statistics_is_not_one_of_the_weights(tmp_path: Path) -> None:
+    plain = {CLEAN: 0.95, fgsm(2): 0.5, fgsm(4): 0.2}
+    write_job(tmp_path / "u", frame=table(plain), conditions=list(plain)[1:])
+    as_trained, clean = (
+        table({**plain, fgsm(2): 0.9, fgsm(4): left}).assign(batchnorm=variant)
+        for variant, left in (("as_trained", 0.8), ("clean", 0.2))
+    )
+    both = pd.concat([as_trained, clean], ignore_index=True)
+    write_job(tmp_path / "d", sigma=0.1, frame=both, conditions=list(plain)[1:])
+    [found] = conclude(build_study(*find_jobs([tmp_path])), 0.1).of("batchnorm_gain")
+    assert (found.about, found.facts["twin"]) == (
+        "noise σ=0.1, BN as trained",
+        "noise σ=0.1, BN on clean",
+    )
+    assert [row.condition for row in found.facts["lost"]] == [fgsm(4)]
+    assert found.facts["kept"] == 1
+    assert found.taints == (fgsm(4).id,)
+
+
+def test_a_loss_that_another_attack_makes_of_a_gain_is_not_certain(tmp_path: Path) -> None:
+    study = _study(tmp_path, {CLEAN: 0.95, fgsm(2): 0.5, pgd(2): 0.4}, (0, -0.4, 0.2))
+    [answer] = [a for a in conclude(study, 0.1).answers if a.defence is not None]
+    assert answer.defence is not None
+    [row] = answer.defence.facts["tried"]
+    assert row.value == pytest.approx(-0.3)
+    # The images that make the gain do not make the loss.
+    assert not row.certain
 
 
 def test_few_images_leave_it_undecided(tmp_path: Path) -> None:
