@@ -8,7 +8,6 @@ from bcadv.report.document import (
     FIGURES,
     Block,
     Bullets,
-    Cell,
     Code,
     Picture,
     Pictures,
@@ -72,7 +71,7 @@ def _picture(picture: Picture) -> list[str]:
 
 
 def _table(table: Table) -> list[str]:
-    rows = [[name, *(_cell(cell) for cell in cells)] for name, cells in table.rows]
+    rows = [[name, *(" ".join(cell).strip() for cell in cells)] for name, cells in table.rows]
     rule = ["---", *["---:"] * (len(table.head) - 1)]
     return [
         _strong(table.title),
@@ -81,10 +80,6 @@ def _table(table: Table) -> list[str]:
         f"| {' | '.join(rule)} |",
         *map(_row, rows),
     ]
-
-
-def _cell(cell: Cell) -> str:
-    return f"{cell.value} {cell.small}".strip()
 
 
 def _row(cells: Sequence[str]) -> str:
