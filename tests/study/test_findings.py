@@ -12,6 +12,7 @@ import pytest
 
 from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.results.schema import Defence, Finding
+from bcadv.study.differences import differences
 from bcadv.study.headline import Answer, Conclusion, conclude
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study, build_study
@@ -139,7 +140,9 @@ def test_a_gain_under_one_attack_alone_is_no_gain(found: Conclusion) -> None:
 
 
 def test_missed_cases_are_those_of_the_sensitivity(found: Conclusion, study: Study) -> None:
-    [missed] = [f for f in found.of("missed") if f.about.startswith("undefended")]
+    # Of a defended model it is a part of the verdict.
+    [missed] = found.of("missed")
+    assert missed.about.startswith("undefended")
     condition = missed.facts["condition"]
     rate = study.numbers[missed.about, condition, "sensitivity"]
     assert missed.facts["after"].value == pytest.approx(1000 * 0.1 * (1 - rate.value))
@@ -364,6 +367,39 @@ def test_a_model_that_names_one_class_gains_nothing(tmp_path: Path) -> None:
     assert flaw.about == answer.arm
     # The gain is there in the numbers, and tainted.
     assert fgsm(4).id in answer.defence.taints
+
+
+@pytest.mark.parametrize(
+    ("found_ill", "flaw"), [(4, "no_better_than_one_class"), (20, "one_sided"), (40, "")]
+)
+def test_a_model_that_takes_one_side_is_told_from_a_good_one(
+    tmp_path: Path, found_ill: int, flaw: str
+) -> None:
+    right = [i < 150 + found_ill for i in range(N)]
+    frame = answers({("as_trained", 0.0): right}, [int(i >= 150) for i in range(N)])
+    write_job(tmp_path / "u", frame=frame)
+    found = conclude(build_study(*find_jobs([tmp_path])), 0.1).findings
+    assert [f.id for f in found if f.weight == 85] == [flaw] * bool(flaw)
+
+
+def test_the_smallest_test_set_and_versions_that_differ_are_named(tmp_path: Path) -> None:
+    for seed, n in ((0, 100), (1, 20)):
+        write_job(tmp_path / str(n), n=n, patients=0, run_seed=seed, shape={"torch": f"2.{seed}"})
+    found = conclude(build_study(*find_jobs([tmp_path])), 0.1)
+    [small], [mixed] = found.of("small_test_set"), found.of("mixed_versions")
+    assert (small.facts["images"], small.facts["patients"]) == (20, None)
+    assert (mixed.facts["what"], mixed.facts["values"]) == ("torch", ["2.0", "2.1"])
+
+
+def test_seeds_on_two_sides_make_nothing_certain() -> None:
+    rows = pd.DataFrame(
+        [(None, 0.2, 0.1, 0.3, np.nan), (0, 0.5, 0.4, 0.6, 0.01), (1, -0.1, -0.2, 0.1, 0.4)],
+        columns=["seed", "difference", "low", "high", "p"],
+    ).assign(arm="a", condition=fgsm(1).id)
+    [row] = differences(rows, [fgsm(1)])["a"]
+    assert (row.certain, row.p) == (False, (0.01, 0.4))
+    [row] = differences(rows[:2], [fgsm(1)])["a"]
+    assert row.better
 
 
 @pytest.mark.parametrize(

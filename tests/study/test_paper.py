@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from bcadv.results.condition import CLEAN
 from bcadv.study import paper
+from bcadv.study.calibration import fall
 from bcadv.study.jobs import Job
+from tests.metrics.tables import fgsm
 from tests.results import made
 
 SHAPE = {"model.weights": "densenet121-res224-all", "trainer.max_epochs": 400}
@@ -78,3 +81,20 @@ def test_another_training_than_the_papers_is_named_once() -> None:
     said = paper.unlike_the_papers_training([_job(), other, other])
     assert len(said) == 2
     assert "these models for 12 at most" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ((0.9, 0.5, 0.1), (None, None, 2)),
+        ((0.9, 0.5, 0.01), (1, 2, None)),
+        ((0.9, 0.5, 0.4), (2, None, None)),
+        ((0.1, 0.08, 0.0), (None, 0, None)),  # as low without attack
+    ],
+)
+def test_epsilon_is_where_the_curve_meets_the_papers_interval(
+    values: tuple[float, ...], found: tuple[int | None, int | None, int | None]
+) -> None:
+    conditions = [CLEAN, fgsm(1), fgsm(2)]
+    above, below, inside = (None if i is None else conditions[i] for i in found)
+    assert fall(dict(zip(conditions, values, strict=True))) == (inside, above, below)
