@@ -104,6 +104,7 @@ def test_the_answer_stands_before_everything_else(page: Page, out: Path) -> None
     assert word.lower() == twin["answer"]
     assert rest in shown
     assert twin["tested"] in shown
+    assert shown.count("who are also in training") == 1
     assert first.count('role="img"') == 1
     assert 1 <= first.count('class="evidence"') <= 6
     # Every colour has its word.

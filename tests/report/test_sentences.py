@@ -11,6 +11,7 @@ import pytest
 
 import bcadv.study
 from bcadv.report.page import write_report
+from bcadv.report.sections.data import _audits
 from bcadv.report.words import counted, p_text, percent, say, sentence, strengths, templates
 from bcadv.results.schema import Defence
 from bcadv.study.found import Found
@@ -205,3 +206,14 @@ def test_nothing_undefined_is_said_at_the_edges(tmp_path: Path, jobs: list[dict[
     assert [line for line in said if strange.search(line)] == []
     drawn = list((tmp_path / "out" / "figures").glob("robustness_accuracy*"))
     assert ("are 95 % intervals" in text) == bool(drawn)
+
+
+def test_audits_that_differ_say_what_they_are_of(tmp_path: Path) -> None:
+    for seed, said in enumerate(("It leaks.", "It leaks.", "It does not.")):
+        write_job(tmp_path / str(seed), n=20, run_seed=seed, data={"overlap": {"sentence": said}})
+    jobs, _ = find_jobs([tmp_path])
+    assert _audits(jobs[:2]) == ["It leaks."]
+    assert _audits(jobs) == [
+        "synthetic, split paper, seed 0 and 1: It leaks.",
+        "synthetic, split paper, seed 2: It does not.",
+    ]
