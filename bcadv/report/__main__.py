@@ -21,9 +21,8 @@ from bcadv.console import label, say
 from bcadv.errors import BcadvError
 from bcadv.report.console import console_comparison
 from bcadv.report.options import COMMAND, OUTPUTS
-from bcadv.report.page import write_study
+from bcadv.report.page import write_report
 from bcadv.study.jobs import Job, default_jobs, find_jobs
-from bcadv.study.study import build_study
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,6 @@ class Arguments:
     runs: tuple[Path, ...]
     out: Path
     prevalence: float
-
-
-def parse(arguments: Sequence[str]) -> Arguments:
-    """Reads the command line.
-
-    Raises:
-        BcadvError: an unknown argument, a folder that is not there, a prevalence outside (0, 1).
-    """
-    return arguments_of(COMMAND.parse(arguments)[0])
 
 
 def arguments_of(options: Mapping[str, Any]) -> Arguments:
@@ -93,14 +83,14 @@ def report(arguments: Arguments, console: Console) -> Path:
             f"No finished job in or below {', '.join(map(str, named or [OUTPUTS]))}; run one first "
             "(python -m bcadv.run) or name its folder: runs=DIR."
         )
-    study = build_study(jobs, left_out)
-    written = write_study(
-        study,
+    written = write_report(
+        jobs,
+        left_out,
         arguments.out,
         prevalence=arguments.prevalence,
         command=remake(arguments, jobs),
     )
-    console.print(console_comparison(study))
+    console.print(console_comparison(written.study))
     say(console, written.headline, "bold")
     for sentence in written.failures:
         label(console, "WARNING", "bold yellow", sentence)
@@ -111,7 +101,7 @@ def report(arguments: Arguments, console: Console) -> Path:
 def main(arguments: Sequence[str]) -> int:
     """Runs the command line; returns the exit status."""
     try:
-        report(parse(arguments), Console())
+        report(arguments_of(COMMAND.parse(arguments)[0]), Console())
     except BcadvError as error:
         say(Console(stderr=True), str(error), "bold red")
         return 2

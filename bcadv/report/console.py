@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bcadv.report.table import SYNTHETIC_WARNING
+from bcadv.report.table import warning_of
 from bcadv.results.condition import CLEAN, Series
 from bcadv.study.numbers import UNDEFINED, Key, Number
 from bcadv.study.study import Study
@@ -26,7 +26,7 @@ def console_comparison(study: Study) -> RenderableType:
     perturbation that was tried at several strengths, without intervals.
     """
     numbers = study.numbers
-    warning = [Text(SYNTHETIC_WARNING, "bold red")] if study.synthetic else []
+    warning = [Text(warning_of(study), "bold red")] if study.synthetic else []
     if len(study.arms) <= _MOST_WITH_INTERVAL:
         return Group(*warning, _with_intervals(study, numbers))
     return Group(*warning, *(_without_intervals(study, numbers, of) for of in study.series))

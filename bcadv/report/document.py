@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,8 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
+from bcadv.report.encoded import jpeg, picture
 from bcadv.report.inline import inline_svg
 from bcadv.report.style import not_drawn, svg_of
 
@@ -80,6 +78,12 @@ class Cell(NamedTuple):
     value: str
     small: str = ""
 
+    @classmethod
+    def of(cls, text: str) -> Cell:
+        """A number with its interval, such as ``27.5 [19.4, 37.4]``, the interval small."""
+        value, _, interval = text.partition(" ")
+        return cls(value, interval)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -89,14 +93,12 @@ class Table:
         title: what it shows.
         head: of every column, that of the rows' names first.
         rows: name -> cells.
-        notes: what must be known to read it, a sentence each.
         words: whether cells hold words rather than numbers.
     """
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    notes: tuple[str, ...] = ()
     words: bool = False
 
 
@@ -143,15 +145,13 @@ class Album:
             alt: what it shows, for those who do not see it.
             caption: stands below.
         """
-        name = self._unused(name)
-        try:
-            figure = draw()
-            svg = svg_of(figure, name)
-            self.folder.mkdir(parents=True, exist_ok=True)
+
+        def made(name: str) -> Picture:
+            svg = svg_of(draw(), name)
             (self.folder / f"{name}.svg").write_text(svg, encoding="utf-8")
             return Picture(name, alt, caption, svg=inline_svg(svg, prefix=name, alt=alt))
-        except Exception as error:
-            return Picture(name, alt, "", failure=self.fail(name, error))
+
+        return self._kept(name, alt, made)
 
     def photographs(
         self, name: str, panels: Sequence[NDArray[np.float64]], *, alt: str, caption: str
@@ -164,29 +164,28 @@ class Album:
             alt: what they show.
             caption: stands below.
         """
-        name = self._unused(name)
-        try:
-            row = np.concatenate([np.clip(np.moveaxis(p, 0, -1), 0, 1) for p in panels], axis=1)
-            image = Image.fromarray((255 * row).round().astype(np.uint8))
-            self.folder.mkdir(parents=True, exist_ok=True)
+
+        def made(name: str) -> Picture:
+            image = picture(np.concatenate(panels, axis=2))
             image.save(self.folder / f"{name}.png", compress_level=3)
-            stream = io.BytesIO()
             # 4:4:4, for noise in colour is what some of these pictures are about.
-            image.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-            data = base64.b64encode(stream.getvalue()).decode("ascii")
-            return Picture(name, alt, caption, uri=f"data:image/jpeg;base64,{data}")
-        except Exception as error:
-            return Picture(name, alt, "", failure=self.fail(name, error))
+            return Picture(name, alt, caption, uri=jpeg(image, _JPEG_QUALITY, subsampling=0))
+
+        return self._kept(name, alt, made)
 
     def fail(self, name: str, error: Exception) -> str:
         """Notes that a figure, or all of a section, could not be drawn; returns the sentence."""
         self.failures.append(not_drawn(name, error))
         return self.failures[-1]
 
-    def _unused(self, name: str) -> str:
-        """The name, no longer than file systems take, and unlike those before."""
+    def _kept(self, name: str, alt: str, make: Callable[[str], Picture]) -> Picture:
+        """What is made under the name, no longer than file systems take and unlike those before."""
         name = name[:_LONGEST_NAME]
         numbered = (f"{name}_{number}" for number in count(2))
-        found = name if name not in self.names else next(n for n in numbered if n not in self.names)
-        self.names.append(found)
-        return found
+        name = name if name not in self.names else next(n for n in numbered if n not in self.names)
+        self.names.append(name)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return make(name)
+        except Exception as error:
+            return Picture(name, alt, "", failure=self.fail(name, error))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from operator import attrgetter
 
 from bcadv.report.document import Album, Cell, Table
 from bcadv.report.figures import MOST_LINES
-from bcadv.report.words import decimals, with_interval
-from bcadv.results.condition import CLEAN, Condition, Series
+from bcadv.results.condition import Condition, Series
 from bcadv.study.arms import Arm, undefended
 from bcadv.study.facts import Facts
 from bcadv.study.headline import Conclusion
@@ -88,8 +88,6 @@ class Draft:
         conditions: Sequence[Condition],
         cell: Callable[[Arm, Condition], Cell | None],
         *,
-        arms: Iterable[Arm] | None = None,
-        notes: Sequence[str] = (),
         more: Sequence[tuple[str, Callable[[Arm], Cell]]] = (),
     ) -> list[Table]:
         """Tables with a row per strength and a column per model, a few models to a table.
@@ -97,16 +95,15 @@ class Draft:
         Args:
             title: of the tables.
             conditions: a row each.
-            cell: what stands where; ``None`` where nothing was measured.
-            arms: a column each; by default all. Those without any cell are left out.
-            notes: below the last table.
+            cell: what stands where; ``None`` where nothing was measured. A model without any cell
+                has no column.
             more: further rows, with their names.
         """
-        every = self.study.arms if arms is None else tuple(arms)
-        cells = {arm.name: [cell(arm, condition) for condition in conditions] for arm in every}
-        measured = [arm for arm in every if any(found is not None for found in cells[arm.name])]
+        arms = self.study.arms
+        cells = {arm.name: [cell(arm, condition) for condition in conditions] for arm in arms}
+        measured = [arm for arm in arms if any(cells[arm.name])]
         kept = [i for i in range(len(conditions)) if any(cells[a.name][i] for a in measured)]
-        if len(conditions) > 1 and not any(i for i in kept):
+        if len(conditions) > 1 and not any(kept):
             return []  # clean alone stands in another table
         result = []
         for part in chunks(measured, COLUMNS):
@@ -117,25 +114,17 @@ class Draft:
             rows += [(name, tuple(of(arm) for arm in part)) for name, of in more]
             head = ("strength", *(arm.name for arm in part))
             result.append(Table(title, head, tuple(rows)))
-        if result:
-            last = result[-1]
-            result[-1] = Table(last.title, last.head, last.rows, tuple(notes))
         return result
 
     def rates(self, metric: str) -> Callable[[Arm, Condition], Cell | None]:
         """Cells of one metric, for `tables`."""
-        write = with_interval if metric in IN_PER_CENT else decimals
+        write = attrgetter("rate" if metric in IN_PER_CENT else "decimals")
 
         def cell(arm: Arm, condition: Condition) -> Cell | None:
             number = self.facts.number(arm, condition, metric)
-            return None if number is None else Cell(*write(number))
+            return None if number is None else Cell.of(write(number))
 
         return cell
-
-    def rows(self) -> Iterator[tuple[str, list[Condition]]]:
-        """Everything that was tried, with clean first: a name and its conditions."""
-        for series in self.study.series:
-            yield series.label, [CLEAN, *series.conditions]
 
 
 def row_name(condition: Condition) -> str:

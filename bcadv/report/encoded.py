@@ -66,10 +66,20 @@ def uris(shots: Sequence[Shot], factors: Sequence[float]) -> Uris:
 
 
 def _uri(pixels: NDArray[Any], side: int, how: Image.Resampling) -> str:
-    grey_levels = np.clip(np.moveaxis(pixels, 0, -1) * 255, 0, 255).round().astype(np.uint8)
-    picture = Image.fromarray(grey_levels)
-    scale = min(1.0, side / max(picture.size))
-    picture = picture.resize([max(1, round(scale * n)) for n in picture.size], how)
+    whole = picture(pixels)
+    scale = min(1.0, side / max(whole.size))
+    small = whole.resize([max(1, round(scale * n)) for n in whole.size], how)
+    return jpeg(small, _QUALITY, optimize=True)
+
+
+def picture(pixels: NDArray[Any]) -> Image.Image:
+    """Pixels, (3, H, W) in [0, 1], as a picture; what lies outside is cut off."""
+    grey_levels = np.clip(np.moveaxis(pixels, 0, -1) * 255, 0, 255)
+    return Image.fromarray(grey_levels.round().astype(np.uint8))
+
+
+def jpeg(image: Image.Image, quality: int, **options: Any) -> str:
+    """The picture as a data URI."""
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=_QUALITY, optimize=True)
+    image.save(stream, "JPEG", quality=quality, **options)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

@@ -38,18 +38,14 @@ WIDTH = 3.75
 """Inches; 360 pixels of a page."""
 
 MOST_LINES = 4
-_MOST_BANDS = 3
+MOST_BANDS = 3
 """Bands of more lines than this cover each other; beyond, intervals are drawn as bars."""
 
 _SMALL = 8.5
 """Points of the smallest letters: 11.3 pixels of a page."""
 
 _LONGEST = 44
-
-
-def of_all_seeds(measures: pd.DataFrame) -> pd.DataFrame:
-    """The rows of all seeds together; of a single seed they repeat its own."""
-    return measures[measures["seed"].isna()]
+_VALUES = ("value", "low", "high")
 
 
 def curve(
@@ -74,18 +70,16 @@ def curve(
     rows = rows[rows["condition"].isin([CLEAN.id, *(c.id for c in series.conditions)])]
     rows = rows[rows["arm"].isin([arm.name for arm in arms])]
     sizes = sorted(rows["strength"].unique())
-    few = len(arms) <= _MOST_BANDS
+    few = len(arms) <= MOST_BANDS
     scale = 100 if metric in IN_PER_CENT else 1
     for i, (arm, look) in enumerate(zip(arms, cycle(LINES), strict=False)):
         of_arm = rows[rows["arm"] == arm.name].sort_values("strength")
         shift = 0 if few else 0.09 * (i - (len(arms) - 1) / 2)
         if few and len(arm.seeds) > 1:
             for _, single in of_arm[of_arm["seed"].notna()].groupby("seed", sort=True):
-                x, y = _points(single, sizes, scale, "value")
+                x, y, *_ = _points(single, sizes, scale)
                 axes.plot(x, y, color=look["color"], linewidth=0.6, alpha=0.7)
-        together = of_all_seeds(of_arm)
-        x, y = _points(together, sizes, scale, "value")
-        low, high = (_points(together, sizes, scale, end)[1] for end in ("low", "high"))
+        x, y, low, high = _points(of_arm[of_arm["seed"].isna()], sizes, scale)
         name = brief(arm.name, _LONGEST)
         axes.plot(x + shift, y, label=name, markersize=4.5, linewidth=1.6, **look)
         if few:
@@ -105,12 +99,12 @@ def curve(
     return figure
 
 
-def _points(
-    rows: pd.DataFrame, sizes: Sequence[float], scale: float, column: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _points(rows: pd.DataFrame, sizes: Sequence[float], scale: float) -> list[np.ndarray]:
+    """Places on the axis, values, and both ends of their intervals."""
     # Evenly spaced sizes: on a linear axis 1/4, 1/2 and 1 would lie on top of each other.
     x = np.array([sizes.index(size) for size in rows["strength"]], dtype=float)
-    return x, scale * rows[column].to_numpy(dtype=float, na_value=np.nan)
+    columns = (rows[name].to_numpy(dtype=float, na_value=np.nan) for name in _VALUES)
+    return [x, *(scale * column for column in columns)]
 
 
 def _finish(axes: Axes, per_cent: bool, label: str) -> None:

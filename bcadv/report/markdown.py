@@ -8,7 +8,6 @@ from bcadv.report.document import (
     FIGURES,
     Block,
     Bullets,
-    Cell,
     Code,
     Picture,
     Pictures,
@@ -20,6 +19,7 @@ from bcadv.report.draft import Draft
 from bcadv.report.escape import code_block, markdown_text
 from bcadv.report.sections.data import line
 from bcadv.report.summary import answer_text, headline
+from bcadv.report.table import warning_of
 from bcadv.report.words import sentence
 
 
@@ -28,7 +28,7 @@ def markdown(draft: Draft, made: Sequence[Section]) -> str:
     conclusion = draft.conclusion
     lines = [f"# {markdown_text(headline(conclusion))}", ""]
     if draft.study.synthetic:
-        lines += [_strong("SYNTHETIC TISSUE: these numbers say nothing about medicine."), ""]
+        lines += [_strong(warning_of(draft.study)), ""]
     lines += [markdown_text(f"Tested: {line(draft)}"), ""]
     lines += [
         f"- {_strong(f'{answer.arm}: {answer.word}')}. {markdown_text(answer_text(answer))}."
@@ -71,7 +71,7 @@ def _picture(picture: Picture) -> list[str]:
 
 
 def _table(table: Table) -> list[str]:
-    rows = [[name, *(_cell(cell) for cell in cells)] for name, cells in table.rows]
+    rows = [[name, *(" ".join(cell).strip() for cell in cells)] for name, cells in table.rows]
     rule = ["---", *["---:"] * (len(table.head) - 1)]
     return [
         _strong(table.title),
@@ -79,13 +79,7 @@ def _table(table: Table) -> list[str]:
         _row(table.head),
         f"| {' | '.join(rule)} |",
         *map(_row, rows),
-        "",
-        *(f"- {markdown_text(note)}" for note in table.notes),
     ]
-
-
-def _cell(cell: Cell) -> str:
-    return f"{cell.value} {cell.small}".strip()
 
 
 def _row(cells: Sequence[str]) -> str:

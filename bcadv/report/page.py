@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -19,7 +20,8 @@ from bcadv.report.sections import sections
 from bcadv.report.sections.data import line
 from bcadv.report.sections.pictures import reference_first
 from bcadv.report.slider import Slider, slider
-from bcadv.report.summary import answer, brief_text, headline, summary, text
+from bcadv.report.summary import answer, brief_text, headline, summary
+from bcadv.report.table import warning_of
 from bcadv.report.words import sentence, templates
 from bcadv.results.files import PAGE, SUMMARY
 from bcadv.study.fall import consequence
@@ -37,11 +39,13 @@ class Written(NamedTuple):
 
     Attributes:
         page: its path.
+        study: that it is on.
         headline: the answer in a sentence or two.
         failures: a sentence for each figure that could not be drawn; the page has them too.
     """
 
     page: Path
+    study: Study
     headline: str
     failures: tuple[str, ...]
 
@@ -55,30 +59,11 @@ def write_report(
     command: str,
     tables: bool = True,
 ) -> Written:
-    """As `write_study`, for jobs: one or more.
-
-    Args:
-        jobs: to report on.
-        left_out: a sentence for each result file that could not be used.
-        folder: made if need be.
-        prevalence: as in `write_study`.
-        command: as in `write_study`.
-        tables: as in `write_study`.
-
-    Raises:
-        BcadvError: if there are no jobs or the folder cannot be written.
-    """
-    study = build_study(jobs, left_out)
-    return write_study(study, folder, prevalence=prevalence, command=command, tables=tables)
-
-
-def write_study(
-    study: Study, folder: Path, *, prevalence: float, command: str, tables: bool = True
-) -> Written:
     """Writes ``report.html``, ``summary.json`` and ``figures/``.
 
     Args:
-        study: to report on.
+        jobs: to report on, one or more.
+        left_out: a sentence for each result file that could not be used.
         folder: made if need be.
         prevalence: share of patients with the disease that consequences are stated at, in (0, 1).
         command: what to type to make this report again.
@@ -88,13 +73,15 @@ def write_study(
         Where the page is, what it says, and which figures it lacks.
 
     Raises:
-        BcadvError: if the folder cannot be written.
+        BcadvError: if there are no jobs or the folder cannot be written.
     """
+    study = build_study(jobs, left_out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         draft = Draft(conclude(study, prevalence), Album(folder / FIGURES), command)
         # What a program reads comes first: it needs no picture.
-        (folder / SUMMARY).write_text(text(summary(draft)), encoding="utf-8")
+        twin = json.dumps(summary(draft), indent=1, ensure_ascii=False, allow_nan=False)
+        (folder / SUMMARY).write_text(f"{twin}\n", encoding="utf-8")
         figure = _first_figure(draft)
         made = sections(draft)
         if tables:
@@ -106,7 +93,7 @@ def write_study(
             f"The report cannot be written to {folder} ({error.strerror or error}); "
             "name another folder: out=DIR."
         ) from error
-    return Written(folder / PAGE, headline(draft.conclusion), tuple(draft.album.failures))
+    return Written(folder / PAGE, study, headline(draft.conclusion), tuple(draft.album.failures))
 
 
 def _write_frames(made: Sequence[Section], folder: Path) -> None:
@@ -171,7 +158,7 @@ def html(draft: Draft, figure: Picture | None, made: Sequence[Section]) -> str:
             for found in conclusion.foremost
             if found not in leaks
         ],
-        synthetic="some" if draft.study.partly_real else draft.study.synthetic,
+        warning=warning_of(draft.study),
         leaks=[(sentence(found), found.section) for found in leaks],
         slider=_slider(draft),
         sections=made,

@@ -93,19 +93,19 @@ class Slider:
     Attributes:
         label: of the attack, e.g. ``FGSM``.
         frames: by rising strength, the clean one first.
-        classes: of the images, those that count as the disease first.
         absent: classes without an image.
         model: that is pictured, e.g. ``undefended, seed 0``.
         several: whether other attacks were tried too.
+        seeds: of the models that the consequences are the mean of.
         synthetic: whether the images are made up.
     """
 
     label: str
     frames: tuple[Frame, ...]
-    classes: tuple[str, ...]
     absent: tuple[str, ...]
     model: str
     several: bool
+    seeds: int
     synthetic: bool
 
 
@@ -157,10 +157,10 @@ def slider(
     return Slider(
         label=shown(shots[-1].condition.label),
         frames=tuple(frames),
-        classes=tuple(names[c] for c in target),
         absent=tuple(name for c, name in enumerate(names) if c not in target),
         model=shown(f"{lead.defence.label}, seed {lead.seed}"),
         several=len(attacks) > 1,
+        seeds=len({job.seed for job in jobs}),
         synthetic=lead.synthetic,
     )
 

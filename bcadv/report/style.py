@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from typing import Any, TypeVar
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -22,19 +22,10 @@ from bcadv.errors import BcadvError
 from bcadv.report.fonts import fallback_families, lacking
 from bcadv.text import brief, shown
 
-_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)
-"""The palette of Okabe & Ito (2008), told apart by readers with any colour vision."""
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+"""Of the palette of Okabe & Ito (2008), told apart by readers with any colour vision."""
 
 RUST = "#A34700"
 """A vermillion dark enough to write in, or to write on in white."""
@@ -44,13 +35,8 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": VERMILLION, "marker": "s", "linestyle": "--"},
     {"color": GREEN, "marker": "^", "linestyle": "-."},
     {"color": PURPLE, "marker": "D", "linestyle": ":"},
-    {"color": ORANGE, "marker": "v", "linestyle": "-"},
-    {"color": SKY, "marker": "P", "linestyle": "--"},
-    {"color": BLACK, "marker": "X", "linestyle": "-."},
 )
 """One look per line, in this order; colour, marker and dashes each tell them apart."""
-
-SYNTHETIC_MARK = "SYNTHETIC TISSUE"
 
 _LONGEST_REASON = 300
 
@@ -120,7 +106,7 @@ def new_figure(
         figure.text(
             0.99,
             1 - 0.07 / height,
-            SYNTHETIC_MARK,
+            "SYNTHETIC TISSUE",
             ha="right",
             va="top",
             color="white",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -96,7 +95,7 @@ def _model(answer: Answer) -> Mapping[str, Any]:
         "fooled": answer.fooled,
         "defence": answer.helps,
         "sentence": answer_text(answer),
-        "clean": None if facts["clean"] is None else _number(facts["clean"]),
+        "clean": _number(facts["clean"]),
         **{
             name: None if point is None else {**_condition(point[0]), **_number(point[1])}
             for name, point in points.items()
@@ -114,8 +113,3 @@ def _number(number: Number) -> dict[str, Any]:
     names = ("value", "low", "high", "k", "n", "n_patients")
     values = {name: getattr(number, name) for name in names}
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
-
-
-def text(content: Mapping[str, Any]) -> str:
-    """The file's text."""
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -11,8 +11,11 @@ from rich.text import Text
 from bcadv.metrics.patients import RECOGNITION
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Measure, Result, Row
+from bcadv.study.facts import unknown_patients
 from bcadv.study.naming import variant_name
 from bcadv.study.numbers import UNDEFINED
+from bcadv.study.prose import plural
+from bcadv.study.study import Study
 from bcadv.text import shown
 
 _HEADINGS = ("image", "strength", "accuracy", "sens.", "spec.", "AUROC", "ECE", "fooled")
@@ -24,6 +27,12 @@ _VARIANT_LEGEND = (
     "BN: BatchNorm statistics as trained, or re-estimated on clean or on noisy training images."
 )
 SYNTHETIC_WARNING = "SYNTHETIC TISSUE: these numbers say nothing about medicine."
+
+
+def warning_of(study: Study) -> str:
+    """The same of a study; nothing where no image is made up."""
+    partly = "PARTLY " if study.partly_real else ""
+    return f"{partly}{SYNTHETIC_WARNING}" if study.synthetic else ""
 
 
 def percent(entry: Measure) -> str:
@@ -58,11 +67,11 @@ def notes(result: Result) -> list[str]:
     data = result.data
     groups = by_variant(result)
     first = result.clean_rows()[0]
-    known = first.n_patients
-    of_patients = "patients unknown" if known is None else f"{known} patients"
+    noun = "known patient" if unknown_patients(result, "test") else "patient"
+    of = "patients unknown" if first.n_patients is None else plural(first.n_patients, noun)
     sentences = [
-        f"{first.n} test images, {of_patients}; {data.source}, split {data.split}; "
-        f"positive: {result.task.positive_name}.",
+        f"{plural(first.n, 'test image')}, {of}; {data.source}, split {data.split}; "
+        f"positive: {result.task.positive_name or 'none'}.",
     ]
     if data.overlap.get("sentence"):
         sentences.append(str(data.overlap["sentence"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,7 +15,7 @@ from bcadv.study.differences import Difference
 from bcadv.study.fall import Count
 from bcadv.study.found import Found
 from bcadv.study.naming import variant_name
-from bcadv.study.numbers import UNDEFINED, Number, amounts
+from bcadv.study.numbers import UNDEFINED, amounts
 from bcadv.study.prose import listed, plural
 
 
@@ -26,7 +26,7 @@ def percent(share: float) -> str:
     value = 100 * share
     # A rounded 0 or 100 would read as none or all.
     near = 0 < value < 1 or 99 < value < 100
-    return f"{value:.1f}" if near else f"{value:.0f}"
+    return f"{min(max(value, 0.1), 99.9):.1f}" if near else f"{value:.0f}"
 
 
 def counted(number: float, of: float) -> str:
@@ -34,16 +34,19 @@ def counted(number: float, of: float) -> str:
     if math.isnan(number):
         return UNDEFINED
     # Five ill of a thousand, rounded to whole patients, would read as certainly none missed.
-    return f"{number:.{0 if of >= 100 else 1 if of >= 10 else 2}f}"
+    text = f"{number:.{0 if of >= 100 else 1 if of >= 10 else 2}f}"
+    return text if float(text) or number < 1e-6 else f"{number:.1g}"
+
+
+def count_text(count: Count) -> str:
+    """A number of patients with its interval: ``8 [3, 12]``."""
+    value, low, high = (counted(number, count.of) for number in count[:3])
+    return value if math.isnan(count.low) else f"{value} [{low}, {high}]"
 
 
 def per_patients(count: Count | None) -> str:
-    """A number of patients with its interval and those it is counted on: ``8 [3, 12] of 100``."""
-    if count is None:
-        return "unknown"
-    value, low, high = (counted(number, count.of) for number in count[:3])
-    ends = "" if math.isnan(count.low) else f" [{low}, {high}]"
-    return f"{value}{ends} of {count.of:g}"
+    """The same with those it is counted on: ``8 [3, 12] of 100``."""
+    return "unknown" if count is None else f"{count_text(count)} of {count.of:g}"
 
 
 def where(rows: Sequence[Difference]) -> str:
@@ -61,10 +64,15 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def strength(condition: Condition) -> str:
-    """``ε=4/255``; in L2 with its norm: strengths of two norms do not compare."""
-    norm = " (L2)" if condition.norm == "2" else ""
-    return f"{condition.symbol}={condition.amount}{norm}"
+def strengths(conditions: Iterable[Condition]) -> str:
+    """``ε=1 and 4/255; ε=0.5 (L2)``: those of two norms do not compare."""
+    of_norm: dict[str | None, list[Condition]] = {}
+    for condition in conditions:
+        of_norm.setdefault(condition.norm, []).append(condition)
+    return "; ".join(
+        f"{found[0].symbol}={amounts(found)}{' (L2)' if norm == '2' else ''}"
+        for norm, found in of_norm.items()
+    )
 
 
 @cache
@@ -84,10 +92,12 @@ def templates() -> jinja2.Environment:
         "plural": plural,
         "listed": lambda values: listed([str(value) for value in values]),
         "where": where,
-        "strength": strength,
+        "strengths": strengths,
+        "strength": lambda condition: strengths([condition]),
         "variant": variant_name,
         "per_patients": per_patients,
         "best": lambda rows: max(rows, key=lambda row: row.value),
+        "conditions": lambda rows: [row.condition for row in rows],
     }
     environment.globals |= {"counted": counted}
     return environment
@@ -108,22 +118,3 @@ def say(name: str, facts: Mapping[str, Any] | None = None, /, **more: Any) -> st
 def sentence(found: Found) -> str:
     """A finding in words."""
     return say(found.id, found.facts, outcome=found.outcome)
-
-
-def with_interval(number: Number | None) -> tuple[str, str]:
-    """A rate in per cent and its interval: ``("27.5", "[19.4, 37.4]")``."""
-    if number is None or math.isnan(number.value):
-        return UNDEFINED, ""
-    return _split(number.rate)
-
-
-def decimals(number: Number | None) -> tuple[str, str]:
-    """A number to three places and its interval."""
-    if number is None or math.isnan(number.value):
-        return UNDEFINED, ""
-    return _split(number.decimals)
-
-
-def _split(text: str) -> tuple[str, str]:
-    value, bracket, interval = text.partition(" [")
-    return value, f"[{interval}" if bracket else ""

@@ -12,7 +12,7 @@ from bcadv.results.condition import CLEAN, Condition, ordered
 from bcadv.results.schema import Defence, Row
 from bcadv.study.answers import Answers, Images, read_answers
 from bcadv.study.jobs import Job
-from bcadv.study.naming import made_unique, names_of
+from bcadv.study.naming import OBJECTIVE, made_unique, names_of
 
 WITH_THE_SEED = ("seed", "data.content")
 """What differs between the seeds of one way of training: the split, and with it the content."""
@@ -29,7 +29,6 @@ class Arm:
 
     Attributes:
         name: short and unique, e.g. ``noise σ=0.1, BN on clean``.
-        experiment: name of the newest job's experiment.
         training: name of the way of training, whatever the BatchNorm statistics.
         defence: what was done to make the models robust.
         variant: BatchNorm statistics: ``as_trained``, ``clean`` or ``noisy``.
@@ -38,7 +37,6 @@ class Arm:
     """
 
     name: str
-    experiment: str
     training: str
     defence: Defence
     variant: str
@@ -75,13 +73,11 @@ class Model:
     """A trained model with all that its jobs measured, the newest job counting.
 
     Attributes:
-        fingerprint: of its training.
         images: that it was tested on.
         jobs: that contribute, the newest last.
         cells: BatchNorm variant -> condition -> cell.
     """
 
-    fingerprint: str
     images: Images
     jobs: list[Job]
     cells: dict[str, dict[Condition, Cell]] = field(default_factory=dict)
@@ -193,9 +189,8 @@ def _models(jobs: Iterable[Job]) -> tuple[list[Model], list[str]]:
             continue
         result = job.result
         rows = {(row.batchnorm, result.condition_of(row)): row for row in result.rows}
-        name = result.training.fingerprint
         # The weights too: one way of training gives others on other machines.
-        key = (name, job.weights, *_key(way_of(job)))
+        key = (result.training.fingerprint, job.weights, *_key(way_of(job)))
         model = models.get(key)
         if model is not None and not model.images.same_as(images):
             left_out += [
@@ -204,7 +199,7 @@ def _models(jobs: Iterable[Job]) -> tuple[list[Model], list[str]]:
             ]
             model = None
         if model is None:
-            model = models[key] = Model(name, images, [])
+            model = models[key] = Model(images, [])
         model.jobs.append(job)
         for (variant, condition), row in rows.items():
             # Strength 0 is the clean image once more, for the checks.
@@ -217,6 +212,8 @@ def _models(jobs: Iterable[Job]) -> tuple[list[Model], list[str]]:
 def way_of(job: Job) -> dict[str, Hashable]:
     """The way of training (and of choosing the epoch): what the seeds of an arm have in common."""
     left_out = {*WITH_THE_SEED, *VERSIONS}
+    if "objective" in job.defence.settings:
+        left_out |= {*OBJECTIVE}
     way = {
         name: value if isinstance(value, Hashable) else json.dumps(value, sort_keys=True)
         for name, value in job.shape.items()
@@ -260,7 +257,6 @@ def _named(ways: Sequence[Mapping[int, Model]]) -> list[Measured]:
         jobs = {id(job): job for model in seeds.values() for job in model.jobs}
         arm = Arm(
             name=name,
-            experiment=newest.experiment,
             # What made the name of the arm unique belongs to the training too.
             training=each.training + name.removeprefix(each.arm),
             defence=newest.defence,

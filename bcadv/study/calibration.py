@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.study.arms import Arm, undefended
-from bcadv.study.paper import ORIGINAL_ATTACKED
+from bcadv.study.paper import ATTACKED
 from bcadv.study.study import Study
 
 METRIC = "sensitivity"
@@ -83,7 +83,7 @@ def fall(
     Returns:
         `Calibration.inside`, `above` and `below`.
     """
-    low, high = ORIGINAL_ATTACKED.interval
+    low, high = ATTACKED.original.interval
     above: Condition | None = None
     for condition, value in values.items():
         if value > high:

@@ -23,7 +23,7 @@ from bcadv.results.condition import Condition
 from bcadv.study.arms import Measured, Model, undefended
 from bcadv.study.found import Found
 from bcadv.study.measures import DESCRIBED, Draw, described, typed
-from bcadv.study.naming import DEFENCE
+from bcadv.study.naming import differing
 
 COLUMNS = (
     "arm",
@@ -62,11 +62,7 @@ def reference_of(measured: Measured, candidates: Sequence[Measured]) -> Measured
 
 def beside_the_defence(one: Measured, other: Measured) -> list[str]:
     """Options other than the defence in which two ways of training differ."""
-    return sorted(
-        name
-        for name in {*one.way, *other.way}
-        if name not in DEFENCE and one.way.get(name) != other.way.get(name)
-    )
+    return differing([one.way, other.way])
 
 
 def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[Found]]:

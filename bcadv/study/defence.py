@@ -56,26 +56,25 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
     if clean is not None and clean.worse:
         facts_of = {"of": arm.name, "difference": clean}
         found.append(Found("clean_cost", "failed", 50, "defence", facts_of, about=arm.name))
-    return [*found, *_one_attack_only(facts, rows, better, arm), *_batchnorm(facts, arm)]
+    return [*found, *_one_attack_only(facts, by_condition, better, arm), *_batchnorm(facts, arm)]
 
 
 def _worst_cases(facts: Facts, arm: Arm, rows: Mapping[Condition, Difference]) -> list[Difference]:
     """What is gained at each strength when each model is under the attack that is worst for it.
 
-    The paired difference is that under the attack worst for the undefended model. It is lowered by
+    Attacks count that both were under: one that the undefended model was spared shows no loss. The
+    paired difference is that under the attack worst for the undefended model. It is lowered by
     what the defended model loses to another attack, as strong, that is worse for it.
     """
     reference = facts.reference_of(arm)
     if reference is None:
         return []
-    own = {_place(c): number.value for pairs in facts.worst(arm).values() for c, number in pairs}
+    own = {_place(c): n.value for pairs in facts.worst(arm, rows).values() for c, n in pairs}
     found = []
-    for pairs in facts.worst(reference).values():
+    for pairs in facts.worst(reference, rows).values():
         for condition, _ in pairs:
-            row, number = rows.get(condition), facts.number(arm, condition)
-            if row is None or number is None:
-                continue
-            lost = number.value - own[_place(condition)]
+            row, number = rows[condition], facts.number(arm, condition)
+            lost = 0.0 if number is None else number.value - own[_place(condition)]
             low, high = row.low - lost, row.high - lost
             certain = row.certain and (low > 0 or high < 0) and (row.value > 0) == (low > 0)
             value = row.value - lost
@@ -127,7 +126,7 @@ def flaws(facts: Facts, arm: Arm) -> list[Found]:
             "metrics",
             {
                 "of": arm.name,
-                "clean": facts.number(arm, CLEAN),
+                "clean": facts.clean(arm),
                 "commonest": commonest_share(arm.jobs),
                 "sensitivity": facts.number(arm, CLEAN, "sensitivity"),
                 "specificity": facts.number(arm, CLEAN, "specificity"),
@@ -139,20 +138,18 @@ def flaws(facts: Facts, arm: Arm) -> list[Found]:
 
 
 def _one_attack_only(
-    facts: Facts, rows: list[Difference], better: list[Difference], arm: Arm
+    facts: Facts, rows: Mapping[Condition, Difference], better: list[Difference], arm: Arm
 ) -> list[Found]:
     """A gain under one attack that another, as strong and in the same norm, takes away."""
     sure = {_place(row.condition) for row in better}
-    lone = [
-        row for row in rows if row.attacked and row.better and _place(row.condition) not in sure
-    ]
+    gains = [row for row in rows.values() if row.attacked and row.better]
+    worst = [rows[c] for pairs in facts.worst(arm, rows).values() for c, _ in pairs]
+    taken = {_place(row.condition): row for row in worst if not row.better}
+    lone = [r for r in gains if _place(r.condition) in taken and _place(r.condition) not in sure]
     if not lone:
         return []
     places = {_place(row.condition) for row in lone}
-    worst = {c for pairs in facts.worst(arm).values() for c, _ in pairs if _place(c) in places}
-    others = [row for row in rows if row.condition in worst and not row.better]
-    if not others:
-        return []
+    others = [row for place, row in taken.items() if place in places]
     return [
         Found(
             "one_attack_only",

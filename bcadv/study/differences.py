@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,6 +24,7 @@ class Difference:
         high: upper end.
         certain: whether the interval leaves 0 out and, of one seed, McNemar's p is below 0.05; of
             several seeds, all of them lie on the same side.
+        p: of McNemar's exact test, seed by seed.
     """
 
     arm: str
@@ -33,6 +33,7 @@ class Difference:
     low: float
     high: float
     certain: bool
+    p: tuple[float, ...]
 
     @property
     def attacked(self) -> bool:
@@ -77,11 +78,11 @@ def differences(
     for key, rows in comparisons.groupby(["arm", "condition"], sort=False):
         arm, condition = str(key[0]), by_id[str(key[1])]
         together = rows[rows["seed"].isna()].iloc[0]
-        each = rows[rows["seed"].notna()]
+        each = rows[rows["seed"].notna()].sort_values("seed")
         value, low, high = (float(together[name]) for name in ("difference", "low", "high"))
-        p = float(together["p"])
-        signs = each["difference"] * value > 0
-        agreed = bool(signs.all()) if math.isnan(p) else p < ALPHA
+        p = tuple(float(of_seed) for of_seed in each["p"])
+        agreed = bool((each["difference"] * value > 0).all()) if len(p) > 1 else p[0] < ALPHA
         certain = (low > 0 or high < 0) and agreed
-        found.setdefault(arm, {})[condition] = Difference(arm, condition, value, low, high, certain)
+        row = Difference(arm, condition, value, low, high, certain, p)
+        found.setdefault(arm, {})[condition] = row
     return {arm: [of[c] for c in ordered(set(of))] for arm, of in found.items()}

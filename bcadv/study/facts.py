@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Result
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference, differences
 from bcadv.study.jobs import Job
@@ -35,16 +36,26 @@ class Facts:
         """A measure of an arm, if it was measured."""
         return self.study.numbers.get((arm.name, key, metric))
 
-    def worst(self, arm: Arm) -> dict[str | None, list[tuple[Condition, Number]]]:
+    def clean(self, arm: Arm) -> Number:
+        """Accuracy of an arm on clean images, which every model is measured on."""
+        return self.study.numbers[arm.name, CLEAN, "accuracy"]
+
+    def worst(
+        self, arm: Arm, among: Container[Condition] | None = None
+    ) -> dict[str | None, list[tuple[Condition, Number]]]:
         """Norm -> at each strength, rising, the attack that leaves the arm the least accuracy.
 
         Strengths of two norms do not compare, so each norm stands for itself.
+
+        Args:
+            arm: the model.
+            among: conditions to look at; by default all.
         """
         found: dict[str | None, dict[float, tuple[Condition, Number]]] = {}
         for attack in self.study.attacks:
             for condition in attack.conditions:
                 number = self.number(arm, condition)
-                if number is None:
+                if number is None or (among is not None and condition not in among):
                     continue
                 of_norm = found.setdefault(condition.norm, {})
                 known = of_norm.get(condition.strength)
@@ -61,9 +72,8 @@ class Facts:
 
     def flaw(self, arm: Arm) -> str:
         """Why what an arm gains is no sign of robustness: the id of a finding, or nothing."""
-        clean = self.number(arm, CLEAN)
         # A model that has learnt nothing has nothing to lose to an attack.
-        if clean is not None and clean.low <= commonest_share(arm.jobs):
+        if self.clean(arm).low <= commonest_share(arm.jobs):
             return "no_better_than_one_class"
         rates = [self.number(arm, CLEAN, name) for name in ("sensitivity", "specificity")]
         values = [rate.value for rate in rates if rate is not None]
@@ -80,6 +90,6 @@ def commonest_share(jobs: Sequence[Job]) -> float:
     return sum(shares) / len(shares)
 
 
-def unknown_patients(job: Job, part: str) -> int:
+def unknown_patients(result: Result, part: str) -> int:
     """Number of images of a part whose patient is unknown."""
-    return int((job.result.data.overlap.get("unknown_patients") or {}).get(part, 0))
+    return int((result.data.overlap.get("unknown_patients") or {}).get(part, 0))

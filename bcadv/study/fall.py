@@ -9,7 +9,7 @@ from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.arms import Arm
 from bcadv.study.facts import Facts
 from bcadv.study.found import Found
-from bcadv.study.numbers import Number, cases
+from bcadv.study.numbers import cases
 
 PER = 1000
 """Patients that consequences are counted on."""
@@ -21,14 +21,10 @@ def fall(facts: Facts, arm: Arm) -> Found:
     Looked at is the worst attack at each strength. A fall is certain where the interval lies below
     that of the clean images; nothing less is called one.
     """
-    clean = facts.number(arm, CLEAN)
-    worst = facts.worst(arm)
-    first: tuple[Condition, Number] | None = None
+    clean, worst = facts.clean(arm), facts.worst(arm)
     tried = [pair for pairs in worst.values() for pair in pairs]
-    if clean is not None:
-        fallen = [pair for pair in tried if pair[1].high < clean.low]
-        # Of the first norm (the maximum norm, if tried) that brings it down, the weakest attack.
-        first = fallen[0] if fallen else None
+    # Of the first norm (the maximum norm, if tried) that brings it down, the weakest attack.
+    first = next((pair for pair in tried if pair[1].high < clean.low), None)
     same = worst[first[0].norm] if first is not None else tried
     lowest = min(same, key=lambda pair: pair[1].value, default=None)
     return Found(
@@ -44,7 +40,6 @@ def fall(facts: Facts, arm: Arm) -> Found:
             "of": arm.name,
         },
         about=arm.name,
-        taints=(),
     )
 
 

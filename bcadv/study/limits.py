@@ -7,7 +7,6 @@ from bcadv.study.arms import VERSIONS
 from bcadv.study.facts import Facts, unknown_patients
 from bcadv.study.found import Found
 from bcadv.study.jobs import Job
-from bcadv.study.numbers import several_seeds
 
 FEW_PATIENTS, VERY_FEW_PATIENTS, FEW_IMAGES = 50, 10, 200
 
@@ -21,8 +20,7 @@ def limits(facts: Facts) -> list[Found]:
         names = [attack.label for attack in study.attacks]
         found.append(Found("weak_attacks", "unknown", 60, "robustness", {"names": names}))
     seeds = max((len(arm.seeds) for arm in study.arms), default=0)
-    several = several_seeds(study.arms)
-    found.append(Found("seeds", "unknown", 25 if several else 40, "method", {"seeds": seeds}))
+    found.append(Found("seeds", "unknown", 25 if seeds > 1 else 40, "method", {"seeds": seeds}))
     tests = sum(len(of) for of in facts.differences.values())
     if tests > 1:
         found.append(Found("many_tests", "unknown", 20, "defence", {"tests": tests}))
@@ -45,17 +43,18 @@ def _leakage(facts: Facts) -> list[Found]:
     leaks = any(
         f.id == "leakage" and f.outcome == "failed" for j in jobs for f in j.result.findings
     )
+    unsure = any(unknown_patients(j.result, p) for j in jobs for p in ("train", "test"))
     outcome: Outcome = "ok"
     if leaks or (known and max(known) > 0):
         outcome = "failed"
-    elif len(known) < len(shares):
+    elif len(known) < len(shares) or unsure:
         outcome = "unknown"
     said = {
         "low": min(known, default=None),
         "high": max(known, default=None),
         "known": len(known),
         "jobs": len(jobs),
-        "at_least": any(unknown_patients(j, p) for j in jobs for p in ("train", "test")),
+        "at_least": unsure,
     }
     weight = {"failed": 90, "unknown": 55, "ok": 0}[outcome]
     return [Found("leakage", outcome, weight, "data", said)]
@@ -101,9 +100,8 @@ def _size(facts: Facts) -> list[Found]:
     small = [job for job in facts.study.jobs if _is_small(job)]
     if not small:
         return []
-    rows = [job.result.clean_rows()[0] for job in small]
-    row = min(rows, key=lambda row: (row.n_patients or row.n, row.n))
-    unknown = max(unknown_patients(job, "test") for job in small)
+    rows = [(job.result.clean_rows()[0], unknown_patients(job.result, "test")) for job in small]
+    row, unknown = min(rows, key=lambda of: (of[0].n_patients or of[0].n, of[0].n))
     very = row.n_patients is not None and row.n_patients + unknown < VERY_FEW_PATIENTS
     said = {"images": row.n, "patients": row.n_patients, "unknown": unknown, "very": very}
     return [Found("small_test_set", "unknown", 82 if very else 65, "data", said)]
@@ -112,5 +110,5 @@ def _size(facts: Facts) -> list[Found]:
 def _is_small(job: Job) -> bool:
     row = job.result.clean_rows()[0]
     known = row.n_patients
-    few = known is not None and known + unknown_patients(job, "test") < FEW_PATIENTS
+    few = known is not None and known + unknown_patients(job.result, "test") < FEW_PATIENTS
     return few or row.n < FEW_IMAGES

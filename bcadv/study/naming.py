@@ -10,8 +10,11 @@ from typing import Any
 
 from bcadv.results.schema import Defence
 
-DEFENCE = ("defence", "injection.perturbation", "injection.probability", "sigma")
+_DEFENCE = ("defence", "injection.perturbation", "injection.probability", "sigma")
 """What the defence's own name says of a way of training."""
+
+OBJECTIVE = ("objective", "objective.options")
+"""What it says too where the objective is the defence; such a way of training is without them."""
 
 _VARIANTS = {
     "as_trained": "BN as trained",
@@ -31,6 +34,15 @@ def variant_name(variant: str | None) -> str:
     if variant is None:
         return "no BatchNorm"
     return _VARIANTS.get(variant, f"BN {variant}")
+
+
+def differing(ways: Sequence[Mapping[str, Hashable]]) -> list[str]:
+    """Options other than the defence in which ways of training differ."""
+    return sorted(
+        name
+        for name in {option for way in ways for option in way} - {*_DEFENCE}
+        if len({way.get(name) for way in ways if name in way or name not in OBJECTIVE}) > 1
+    )
 
 
 def made_unique(names: Sequence[str], more: Sequence[str]) -> list[str]:
@@ -90,7 +102,7 @@ def _what_differs(ways: Sequence[Mapping[str, Hashable]]) -> list[list[str]]:
     Two arms of different defences that also differ in, say, the tested epoch must both say so:
     else the reader takes the difference for that of the defence.
     """
-    options = sorted({option for way in ways for option in way} - {*DEFENCE}, key=_priority)
+    options = sorted(differing(ways), key=_priority)
     chosen: list[str] = []
     whole = _parts(ways, options)
     for option in options:
@@ -115,13 +127,10 @@ def _priority(option: str) -> tuple[int, str]:
 
 
 def _said(way: Mapping[str, Any], chosen: Sequence[str]) -> list[str]:
-    words = []
-    for option in chosen:
-        value = way.get(option)
-        if option not in way:
-            continue
-        if option in _SHORT:
-            words.append(_SHORT[option](value))
-        else:
-            words.append(f"{option.removeprefix('data.')}={value}")
-    return words
+    return [
+        _SHORT[option](way[option])
+        if option in _SHORT
+        else f"{option.removeprefix('data.')}={way[option]}"
+        for option in chosen
+        if option in way
+    ]

@@ -11,14 +11,11 @@ import pandas as pd
 
 from bcadv.metrics.patients import RECOGNITION
 from bcadv.results.condition import Condition, Series, ordered
-from bcadv.study.arms import Arm
 from bcadv.study.jobs import Job
 from bcadv.study.prose import listed
+from bcadv.study.seed import RATES
 
-IN_PER_CENT = (
-    *("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity"),
-    RECOGNITION,
-)
+IN_PER_CENT = (*RATES, RECOGNITION)
 
 UNDEFINED = "–"
 
@@ -106,11 +103,6 @@ def all_series(conditions: Iterable[Condition]) -> list[Series]:
     return [Series(tuple(members)) for members in found.values()]
 
 
-def attacks_of(conditions: Iterable[Condition]) -> list[Series]:
-    """The attacks among them."""
-    return [series for series in all_series(conditions) if series.is_attack]
-
-
 def positive_of(job: Job) -> str:
     """Name of the positive class; ``positive`` where there are several."""
     task = job.result.task
@@ -126,8 +118,3 @@ def cases(jobs: Iterable[Job]) -> str:
     if tumours and positive == ["malignant"]:
         return "cancers"
     return f"cases of {' or '.join(positive)}"
-
-
-def several_seeds(arms: Iterable[Arm]) -> bool:
-    """Whether any arm has more than one seed."""
-    return any(len(arm.seeds) > 1 for arm in arms)

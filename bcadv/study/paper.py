@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bcadv.metrics.intervals import Interval, wilson
 from bcadv.study.jobs import Job
@@ -40,13 +41,20 @@ class Reported:
         return wilson(self.k, self.n)
 
 
-ORIGINAL_CLEAN, DEFENCE_CLEAN = Reported(154, 156), Reported(153, 156)
-"""Table 2: accuracy on the test images, of the original model and of the defence."""
+class Figures(NamedTuple):
+    """Of the original model and of the defence."""
 
-ORIGINAL_MALIGNANT, DEFENCE_MALIGNANT = Reported(90, 91), Reported(88, 91)
+    original: Reported
+    defence: Reported
+
+
+CLEAN = Figures(Reported(154, 156), Reported(153, 156))
+"""Table 2: accuracy on the test images."""
+
+MALIGNANT = Figures(Reported(90, 91), Reported(88, 91))
 """Table 3: accuracy on the malignant test images without attack."""
 
-ORIGINAL_ATTACKED, DEFENCE_ATTACKED = Reported(10, 91), Reported(25, 91)
+ATTACKED = Figures(Reported(10, 91), Reported(25, 91))
 """Table 3: the same under FGSM, at an epsilon that is not stated."""
 
 

@@ -142,21 +142,22 @@ def load_examples(path: Path, classes: int) -> Examples:
     Raises:
         BcadvError: if the file cannot be read or an array is not what it should be.
     """
-    examples = load_arrays(path, EXAMPLE_ARRAYS, {"K": classes})
+    examples = _load(path, EXAMPLE_ARRAYS, classes)
     if not len(examples["image"]):
         raise BcadvError(f"{path} holds no image; run the job again.")
-    for name in ("target", "prediction", "prediction_adversarial"):
-        check_classes(path, examples[name], classes, name)
     return examples
 
 
-def check_classes(path: Path, target: NDArray[Any], classes: int, name: str = "target") -> None:
-    """Raises a `BcadvError` where a class has no name."""
-    if target.size and target.max() >= classes:
-        raise BcadvError(
-            f"The array {name} of {path} has class {target.max()}, the job has {classes} classes "
-            "from 0; run the job again."
-        )
+def _load(path: Path, table: Mapping[str, Array], classes: int) -> Arrays:
+    """The arrays of a file, all of whose classes have a name."""
+    arrays = load_arrays(path, table, {"K": classes})
+    for name in ("target", "prediction", "prediction_adversarial"):
+        if arrays[name].size and arrays[name].max() >= classes:
+            raise BcadvError(
+                f"The array {name} of {path} has class {arrays[name].max()}, the job has {classes} "
+                "classes from 0; run the job again."
+            )
+    return arrays
 
 
 def one_per_class(target: NDArray[Any]) -> list[int]:
@@ -181,9 +182,7 @@ def gallery_triplets(
     Raises:
         BcadvError: if the file cannot be read or an array is not what it should be.
     """
-    kept = load_arrays(path, GALLERY_ARRAYS, {"K": classes})
-    for name in ("target", "prediction", "prediction_adversarial"):
-        check_classes(path, kept[name], classes, name)
+    kept = _load(path, GALLERY_ARRAYS, classes)
     sides: tuple[list[Triplet], list[Triplet]] = ([], [])
     for i in range(len(kept["image"])):
         flipped, name = bool(kept["flipped"][i]), str(kept["condition"][i])

@@ -16,9 +16,7 @@ from bcadv.study.compare import compare, references
 from bcadv.study.found import Found
 from bcadv.study.jobs import Job, told_apart
 from bcadv.study.measures import Draw, incomplete, measure
-from bcadv.study.numbers import Key, Number, all_series, attacks_of, together
-
-__all__ = ["Arm", "Study", "build_study"]
+from bcadv.study.numbers import Key, Number, all_series, together
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Study:
     @cached_property
     def attacks(self) -> list[Series]:
         """The attacks among them."""
-        return attacks_of(self.conditions)
+        return [series for series in self.series if series.is_attack]
 
 
 def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:

@@ -11,10 +11,11 @@ import pandas as pd
 
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import UNDEFENDED, Result
+from bcadv.study.arms import Arm
 from bcadv.study.jobs import Job
 from bcadv.study.measures import DESCRIBED, described
 from bcadv.study.naming import variant_name
-from bcadv.study.study import Arm, Study
+from bcadv.study.study import Study
 from tests.metrics.tables import fgsm
 from tests.report.jobs_on_disk import CLASSES, examples, rewrite, write_job
 from tests.results import made
@@ -49,9 +50,7 @@ def make_study(
             name += f", {variant_name(variant)}" if sigma else ""
             defence = UNDEFENDED if sigma is None else made.noise(sigma)
             of_arm = tuple(job for job in jobs if job.defence == defence)
-            arms.append(
-                Arm(name, "experiment", defence.label, defence, variant, of_arm, tuple(seeds))
-            )
+            arms.append(Arm(name, defence.label, defence, variant, of_arm, tuple(seeds)))
             for seed in [None, *seeds]:
                 for e in eps_px:
                     for metric in METRICS:

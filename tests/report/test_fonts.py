@@ -49,9 +49,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fonts as matplotlib brings them, and nothing said yet."""
     own = str(Path(font_manager.findfont("DejaVu Sans")).parent)
     before = fontManager.ttflist
-    monkeypatch.setattr(
-        fontManager, "ttflist", [entry for entry in before if Path(entry.fname).is_relative_to(own)]
-    )
+    # `findfont` follows links, such as one to an environment; the list does not.
+    brought = [entry for entry in before if Path(entry.fname).resolve().is_relative_to(own)]
+    monkeypatch.setattr(fontManager, "ttflist", brought)
     monkeypatch.setattr(font_manager, "findSystemFonts", list)
     _forget()
     yield

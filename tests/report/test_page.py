@@ -18,10 +18,10 @@ import pytest
 from bcadv.errors import BcadvError
 from bcadv.report.document import Text
 from bcadv.report.escape import markdown_text
-from bcadv.report.page import write_report, write_study
+from bcadv.report.page import write_report
 from bcadv.report.sections import SECTIONS, Row
 from bcadv.study.jobs import Job, find_jobs
-from bcadv.study.study import Study, build_study
+from bcadv.study.study import build_study
 from tests.outside import ACTING, NAMES
 from tests.report.jobs_on_disk import rewrite
 from tests.report.studies import gallery, write_run
@@ -104,6 +104,7 @@ def test_the_answer_stands_before_everything_else(page: Page, out: Path) -> None
     assert word.lower() == twin["answer"]
     assert rest in shown
     assert twin["tested"] in shown
+    assert shown.count("who are also in training") == 1
     assert first.count('role="img"') == 1
     assert 1 <= first.count('class="evidence"') <= 6
     # Every colour has its word.
@@ -226,8 +227,8 @@ def test_made_up_images_are_announced_before_anything_else(tmp_path: Path) -> No
     assert all(name.startswith("synthetic_") for name in photographs)
 
 
-def _named(folder: Path, name: str, file: str) -> Study:
-    """A study of a job whose every name is the same, and whose files have another."""
+def _named(folder: Path, name: str, file: str) -> tuple[list[Job], list[str]]:
+    """A job whose every name is the same, and whose files have another."""
     write_run(folder / "a", synthetic=False, classes=["benign", name])
     (job,), _ = find_jobs([folder])
     arrays = gallery(side=24)
@@ -238,7 +239,7 @@ def _named(folder: Path, name: str, file: str) -> Study:
         run={"name": name, "experiment": name},
         environment={"device": name, "packages": {"torch": name}},
     )
-    return build_study([job], [f"left out: {file}"])
+    return [job], [f"left out: {file}"]
 
 
 def changed(job: Job, *, environment: dict[str, Any], run: dict[str, Any] | None = None) -> Job:
@@ -254,8 +255,9 @@ def changed(job: Job, *, environment: dict[str, Any], run: dict[str, Any] | None
 
 def test_what_comes_from_files_is_text_and_nothing_else(tmp_path: Path) -> None:
     name = " ".join(NAMES[kind] for kind in ("html", "rich", "table", "markdown", "mathtext"))
-    study = _named(tmp_path / "runs", name, name)
-    made = write_study(study, tmp_path / "out", prevalence=0.1, command=name)
+    made = write_report(
+        *_named(tmp_path / "runs", name, name), tmp_path / "out", prevalence=0.1, command=name
+    )
     assert made.failures == ()
     page = Page(made.page.read_text(encoding="utf-8"))
     assert not {"em", "marquee"} & {tag for tag, _ in page.tags}
@@ -273,8 +275,9 @@ def test_what_acts_is_an_escape_everywhere(tmp_path: Path) -> None:
     kinds = ("null", "override", "colour")
     name, escaped = (" ".join(ACTING[kind][i] for kind in kinds) for i in (0, 1))
     file = ACTING["latin-1"][0]
-    study = _named(tmp_path / "runs", name, file)
-    made = write_study(study, tmp_path / "out", prevalence=0.1, command="x")
+    made = write_report(
+        *_named(tmp_path / "runs", name, file), tmp_path / "out", prevalence=0.1, command="x"
+    )
     assert made.failures == ()
     text = made.page.read_text(encoding="utf-8")
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
@@ -378,7 +381,7 @@ def test_versions_that_differ_are_named(runs: Path, tmp_path: Path) -> None:
         changed(job, environment={"device": "cpu", "packages": {"torch": torch}})
         for job, torch in zip(jobs, ("2.6", "2.6", "2.7"), strict=True)
     ]
-    made = write_study(build_study(mixed), tmp_path, prevalence=0.1, command="x")
+    made = write_report(mixed, [], tmp_path, prevalence=0.1, command="x")
     said = Page(made.page.read_text(encoding="utf-8")).said()
     assert "torch mixed: 2.6 (jobs: 2), 2.7 (jobs: 1)" in said
     assert "device cpu" in said

@@ -99,7 +99,8 @@ def test_every_frame_says_what_the_arrays_hold(job: Job) -> None:
         *(f"ε = {eps}/255" for eps in ("0.25", "1", "2", "4", "8")),
     ]
     assert (made.label, made.model) == ("FGSM", "noise σ=0.1, seed 7")
-    assert made.classes == ("malignant", "benign")  # the disease first
+    # The disease first.
+    assert [view.truth for view in made.frames[0].views] == ["malignant", "benign"]
     names = {str(name): n for n, name in enumerate(kept["condition"])}
     for eps, frame in zip((0, 0.25, 1, 2, 4, 8), made.frames, strict=True):
         n = names[fgsm(eps).id]
@@ -149,7 +150,8 @@ def test_the_pictures_stay_small(tmp_path: Path, classes: int, most: int) -> Non
     assert len(made.frames) == 10
     assert len(_page(made).text) < most
     if classes == 8:
-        assert made.classes == ("class 4", "class 5", "class 0", "class 1")
+        shown = [view.truth for view in made.frames[0].views]
+        assert shown == ["class 4", "class 5", "class 0", "class 1"]
         assert made.absent == ("class 2", "class 3", "class 6", "class 7")
         assert "none of class 2, class 3, class 6, class 7" in _page(made).said()
 

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from bcadv.metrics.intervals import paired_difference_interval
+from bcadv.results.schema import Defence
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study, build_study
 from tests.report.jobs_on_disk import answers, write_job
@@ -161,6 +162,30 @@ def test_what_differs_beside_the_noise_is_named(tmp_path: Path) -> None:
     assert ["trainer.max_epochs"] in [
         remark.facts["options"] for remark in study.remarks if remark.id == "more_than_the_defence"
     ]
+
+
+def test_an_objective_that_is_the_defence_is_no_other_difference(tmp_path: Path) -> None:
+    trades = Defence(kind="objective", settings={"objective": "trades"}, label="TRADES β=6")
+    plain = {"objective": "cross_entropy", "objective.options": {}}
+    write_job(tmp_path / "u", n=20, shape=plain)
+    write_job(
+        tmp_path / "t",
+        n=20,
+        defence=trades,
+        shape={"objective": "trades", "objective.options": {"beta": 6}},
+    )
+    study = _study(tmp_path)
+    assert [arm.name for arm in study.arms] == ["undefended", "TRADES β=6, BN as trained"]
+    assert len(study.comparisons)
+    assert not study.remarks
+    # One that is no defence has to be told apart.
+    write_job(tmp_path / "f", n=20, shape=plain | {"objective": "focal"}, fingerprint="f")
+    study = _study(tmp_path)
+    assert {arm.name for arm in study.arms} == {
+        "undefended, objective=cross_entropy",
+        "undefended, objective=focal",
+        "TRADES β=6, BN as trained",
+    }
 
 
 def test_without_an_undefended_model_nothing_is_compared(tmp_path: Path) -> None:

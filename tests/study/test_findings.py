@@ -12,6 +12,7 @@ import pytest
 
 from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.results.schema import Defence, Finding
+from bcadv.study.differences import differences
 from bcadv.study.headline import Answer, Conclusion, conclude
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study, build_study
@@ -106,6 +107,22 @@ def test_a_model_falls_under_the_attack_that_hurts_most(found: Conclusion) -> No
     assert found.first.arm.startswith("undefended")
 
 
+def test_a_fall_is_followed_in_its_own_norm(tmp_path: Path) -> None:
+    right = {CLEAN: 0.95, fgsm(1): 0.5, fgsm(2): 0.4, fgsm(0.5, "2"): 0.1}
+    write_job(tmp_path / "u", frame=table(right), conditions=list(right)[1:])
+    facts = conclude(build_study(*find_jobs([tmp_path])), 0.1).first.fall.facts
+    assert (facts["first"][0], facts["lowest"][0]) == (fgsm(1), fgsm(2))
+
+
+@pytest.mark.parametrize(("left", "word"), [(18, "undecided"), (8, "fooled")])
+def test_a_fall_within_chance_is_none(tmp_path: Path, left: int, word: str) -> None:
+    hits = {("as_trained", 0.0): [True] * 20, ("as_trained", 4.0): [i < left for i in range(20)]}
+    write_job(tmp_path / "u", frame=answers(hits, [i % 2 for i in range(20)]))
+    found = conclude(build_study(*find_jobs([tmp_path])), 0.1)
+    assert found.word == word
+    assert len(found.of("missed")) == (word == "fooled")
+
+
 def test_a_gain_under_one_attack_alone_is_no_gain(found: Conclusion) -> None:
     noise, trained = _answer(found, "noise"), _answer(found, "PGD training")
     assert noise.defence is not None
@@ -123,11 +140,16 @@ def test_a_gain_under_one_attack_alone_is_no_gain(found: Conclusion) -> None:
 
 
 def test_missed_cases_are_those_of_the_sensitivity(found: Conclusion, study: Study) -> None:
-    [missed] = [f for f in found.of("missed") if f.about.startswith("undefended")]
+    # Of a defended model it is a part of the verdict.
+    [missed] = found.of("missed")
+    assert missed.about.startswith("undefended")
     condition = missed.facts["condition"]
     rate = study.numbers[missed.about, condition, "sensitivity"]
     assert missed.facts["after"].value == pytest.approx(1000 * 0.1 * (1 - rate.value))
     assert missed.facts["after"].low > missed.facts["before"].high
+    assert missed.facts["after"][1:3] == pytest.approx(
+        (100 * (1 - rate.high), 100 * (1 - rate.low))
+    )
 
 
 def test_each_attack_in_each_norm_has_its_curve(study: Study) -> None:
@@ -232,6 +254,79 @@ def test_a_gain_is_what_is_left_under_the_worst_attack(tmp_path: Path) -> None:
     assert row.value == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(
+    ("undefended", "defended", "gain"),
+    [
+        # An attack that the undefended model was spared is not held against the other.
+        ({fgsm(2): 0.5}, {fgsm(2): 0.9, pgd(2): 0.1}, 0.4),
+        # Nor does one that the defended model was spared leave nothing to compare.
+        ({fgsm(2): 0.5, pgd(2): 0.1}, {fgsm(2): 0.9}, 0.4),
+    ],
+)
+def test_only_attacks_on_both_are_compared(
+    tmp_path: Path,
+    undefended: Mapping[Condition, float],
+    defended: Mapping[Condition, float],
+    gain: float,
+) -> None:
+    for name, right in (("u", undefended), ("t", defended)):
+        write_job(
+            tmp_path / name,
+            defence=TRAINED if name == "t" else None,
+            frame=table({CLEAN: 0.95, **right}),
+            conditions=list(right),
+            synthetic=False,
+        )
+    judged = _answer(conclude(build_study(*find_jobs([tmp_path])), 0.1), "PGD training").defence
+    assert judged is not None
+    [row] = judged.facts["tried"]
+    assert (row.condition, row.value) == (fgsm(2), pytest.approx(gain))
+    assert judged.facts["reason"] == "gain"
+
+
+def test_a_gain_is_contradicted_where_another_attack_was_tried(tmp_path: Path) -> None:
+    right = {CLEAN: 0.95, fgsm(1): 0.3, fgsm(2): 0.2, pgd(2): 0.1}
+    found = conclude(_study(tmp_path, right, (0, 0.6, 0.6, 0)), 0.1)
+    [lone] = found.of("one_attack_only")
+    assert [row.condition for row in lone.facts["lone"]] == [fgsm(2)]
+    assert [row.condition for row in lone.facts["others"]] == [pgd(2)]
+
+
+def test_accuracy_that_a_defence_costs_without_attack_is_a_finding(tmp_path: Path) -> None:
+    for gain, costs in ((-0.2, 1), (0.04, 0)):
+        study = _study(tmp_path / str(costs), {CLEAN: 0.95, fgsm(2): 0.5}, (gain, 0))
+        assert len(conclude(study, 0.1).of("clean_cost")) == costs
+
+
+def test_a_gain_of_batchnorm_statistics_is_not_one_of_the_weights(tmp_path: Path) -> None:
+    plain = {CLEAN: 0.95, fgsm(2): 0.5, fgsm(4): 0.2}
+    write_job(tmp_path / "u", frame=table(plain), conditions=list(plain)[1:])
+    as_trained, clean = (
+        table({**plain, fgsm(2): 0.9, fgsm(4): left}).assign(batchnorm=variant)
+        for variant, left in (("as_trained", 0.8), ("clean", 0.2))
+    )
+    both = pd.concat([as_trained, clean], ignore_index=True)
+    write_job(tmp_path / "d", sigma=0.1, frame=both, conditions=list(plain)[1:])
+    [found] = conclude(build_study(*find_jobs([tmp_path])), 0.1).of("batchnorm_gain")
+    assert (found.about, found.facts["twin"]) == (
+        "noise σ=0.1, BN as trained",
+        "noise σ=0.1, BN on clean",
+    )
+    assert [row.condition for row in found.facts["lost"]] == [fgsm(4)]
+    assert found.facts["kept"] == 1
+    assert found.taints == (fgsm(4).id,)
+
+
+def test_a_loss_that_another_attack_makes_of_a_gain_is_not_certain(tmp_path: Path) -> None:
+    study = _study(tmp_path, {CLEAN: 0.95, fgsm(2): 0.5, pgd(2): 0.4}, (0, -0.4, 0.2))
+    [answer] = [a for a in conclude(study, 0.1).answers if a.defence is not None]
+    assert answer.defence is not None
+    [row] = answer.defence.facts["tried"]
+    assert row.value == pytest.approx(-0.3)
+    # The images that make the gain do not make the loss.
+    assert not row.certain
+
+
 def test_few_images_leave_it_undecided(tmp_path: Path) -> None:
     for name, defence in (("u", None), ("t", TRAINED)):
         hits = {("as_trained", 0.0): [True] * 20, ("as_trained", 4.0): [i < 6 for i in range(20)]}
@@ -275,21 +370,60 @@ def test_a_model_that_names_one_class_gains_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overlap", "checked", "outcome"),
+    ("found_ill", "flaw"), [(4, "no_better_than_one_class"), (20, "one_sided"), (40, "")]
+)
+def test_a_model_that_takes_one_side_is_told_from_a_good_one(
+    tmp_path: Path, found_ill: int, flaw: str
+) -> None:
+    right = [i < 150 + found_ill for i in range(N)]
+    frame = answers({("as_trained", 0.0): right}, [int(i >= 150) for i in range(N)])
+    write_job(tmp_path / "u", frame=frame)
+    found = conclude(build_study(*find_jobs([tmp_path])), 0.1).findings
+    assert [f.id for f in found if f.weight == 85] == [flaw] * bool(flaw)
+
+
+def test_the_smallest_test_set_and_versions_that_differ_are_named(tmp_path: Path) -> None:
+    for seed, n in ((0, 100), (1, 20)):
+        write_job(tmp_path / str(n), n=n, patients=0, run_seed=seed, shape={"torch": f"2.{seed}"})
+    found = conclude(build_study(*find_jobs([tmp_path])), 0.1)
+    [small], [mixed] = found.of("small_test_set"), found.of("mixed_versions")
+    assert (small.facts["images"], small.facts["patients"]) == (20, None)
+    assert (mixed.facts["what"], mixed.facts["values"]) == ("torch", ["2.0", "2.1"])
+
+
+def test_seeds_on_two_sides_make_nothing_certain() -> None:
+    rows = pd.DataFrame(
+        [(None, 0.2, 0.1, 0.3, np.nan), (0, 0.5, 0.4, 0.6, 0.01), (1, -0.1, -0.2, 0.1, 0.4)],
+        columns=["seed", "difference", "low", "high", "p"],
+    ).assign(arm="a", condition=fgsm(1).id)
+    [row] = differences(rows, [fgsm(1)])["a"]
+    assert (row.certain, row.p) == (False, (0.01, 0.4))
+    [row] = differences(rows[:2], [fgsm(1)])["a"]
+    assert row.better
+
+
+@pytest.mark.parametrize(
+    ("overlap", "unknown", "checked", "outcome"),
     [
-        (0.0, "ok", "ok"),
-        (0.25, "failed", "failed"),
-        (None, "unknown", "unknown"),
-        (0.0, "failed", "failed"),  # the very same image on both sides, its patient on one
+        (0.0, 0, "ok", "ok"),
+        (0.25, 0, "failed", "failed"),
+        (None, 0, "unknown", "unknown"),
+        (0.0, 3, "unknown", "unknown"),
+        (0.0, 0, "failed", "failed"),  # the very same image on both sides, its patient on one
     ],
 )
 def test_leakage_is_a_finding(
-    tmp_path: Path, overlap: float | None, checked: Any, outcome: str
+    tmp_path: Path, overlap: float | None, unknown: int, checked: Any, outcome: str
 ) -> None:
+    audited = {
+        "sentence": "It is so.",
+        "patient_overlap": overlap,
+        "unknown_patients": {"train": unknown, "test": 0},
+    }
     write_job(
         tmp_path / "u",
         synthetic=False,
-        data={"overlap": {"sentence": "It is so.", "patient_overlap": overlap}},
+        data={"overlap": audited},
         findings=[Finding(id="leakage", title="t", outcome=checked, evidence="e")],
     )
     [leakage] = conclude(build_study(*find_jobs([tmp_path])), 0.1).of("leakage")

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from bcadv.results.condition import CLEAN
 from bcadv.study import paper
+from bcadv.study.calibration import fall
 from bcadv.study.jobs import Job
+from tests.metrics.tables import fgsm
 from tests.results import made
 
 SHAPE = {"model.weights": "densenet121-res224-all", "trainer.max_epochs": 400}
@@ -27,12 +30,12 @@ def _job(shape: dict[str, Any] | None = None, **data: Any) -> Job:
 @pytest.mark.parametrize(
     ("reported", "per_cent"),
     [
-        (paper.ORIGINAL_CLEAN, 98.72),
-        (paper.DEFENCE_CLEAN, 98.08),
-        (paper.ORIGINAL_MALIGNANT, 98.90),
-        (paper.DEFENCE_MALIGNANT, 96.70),
-        (paper.ORIGINAL_ATTACKED, 10.99),
-        (paper.DEFENCE_ATTACKED, 27.47),
+        (paper.CLEAN.original, 98.72),
+        (paper.CLEAN.defence, 98.08),
+        (paper.MALIGNANT.original, 98.90),
+        (paper.MALIGNANT.defence, 96.70),
+        (paper.ATTACKED.original, 10.99),
+        (paper.ATTACKED.defence, 27.47),
     ],
 )
 def test_counts_give_the_papers_per_cent(reported: paper.Reported, per_cent: float) -> None:
@@ -43,13 +46,13 @@ def test_counts_give_the_papers_per_cent(reported: paper.Reported, per_cent: flo
 
 def test_intervals_are_wilsons() -> None:
     z = 1.959963984540054
-    for reported in (paper.ORIGINAL_ATTACKED, paper.DEFENCE_ATTACKED):
+    for reported in paper.ATTACKED:
         p, n = reported.value, reported.n
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         reach = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         assert reported.interval == pytest.approx((middle - reach, middle + reach))
-    assert [round(100 * end, 1) for end in paper.ORIGINAL_ATTACKED.interval] == [6.1, 19.1]
-    assert [round(100 * end, 1) for end in paper.DEFENCE_ATTACKED.interval] == [19.4, 37.4]
+    assert [round(100 * end, 1) for end in paper.ATTACKED.original.interval] == [6.1, 19.1]
+    assert [round(100 * end, 1) for end in paper.ATTACKED.defence.interval] == [19.4, 37.4]
 
 
 def test_counts_are_the_papers() -> None:
@@ -78,3 +81,20 @@ def test_another_training_than_the_papers_is_named_once() -> None:
     said = paper.unlike_the_papers_training([_job(), other, other])
     assert len(said) == 2
     assert "these models for 12 at most" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ((0.9, 0.5, 0.1), (None, None, 2)),
+        ((0.9, 0.5, 0.01), (1, 2, None)),
+        ((0.9, 0.5, 0.4), (2, None, None)),
+        ((0.1, 0.08, 0.0), (None, 0, None)),  # as low without attack
+    ],
+)
+def test_epsilon_is_where_the_curve_meets_the_papers_interval(
+    values: tuple[float, ...], found: tuple[int | None, int | None, int | None]
+) -> None:
+    conditions = [CLEAN, fgsm(1), fgsm(2)]
+    above, below, inside = (None if i is None else conditions[i] for i in found)
+    assert fall(dict(zip(conditions, values, strict=True))) == (inside, above, below)

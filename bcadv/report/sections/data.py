@@ -8,6 +8,7 @@ from bcadv.report.document import Block, Bullets, Cell, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say
 from bcadv.results.condition import Series
+from bcadv.study.facts import unknown_patients
 from bcadv.study.jobs import Job, setting_text
 from bcadv.study.numbers import amounts
 from bcadv.study.prose import plural
@@ -24,7 +25,7 @@ def blocks(draft: Draft) -> list[Block]:
     said += _unique(note for job in study.jobs for note in job.result.data.notes)
     skipped = max(len(job.result.data.skipped) for job in study.jobs)
     if skipped:
-        said.append(f"Up to {plural(skipped, 'unreadable image')} were left out.")
+        said.append(f"Left out, as unreadable: up to {plural(skipped, 'image')}.")
     said += [_attack(series) for series in study.series]
     if any(arm.variant != "as_trained" for arm in study.arms):
         said.append(say("batchnorm"))
@@ -41,12 +42,14 @@ def line(draft: Draft) -> str:
     }
     rows = [job.result.clean_rows()[0] for job in study.jobs]
     seeds = sorted({seed for arm in study.arms for seed in arm.seeds})
+    patients = {row.n_patients for row in rows if row.n_patients}
+    unknown = any(unknown_patients(job.result, "test") for job in study.jobs)
     return say(
         "tested",
         models=len(models),
         seeds=seeds,
-        images=_span({row.n for row in rows}),
-        patients=max((row.n_patients or 0 for row in rows), default=0),
+        images=_spanned({row.n for row in rows}, "test image"),
+        patients=patients and _spanned(patients, "known patient" if unknown else "patient"),
         data=_unique(job.result.data.label or job.result.data.source for job in study.jobs),
         attacks=[series.label for series in study.attacks],
     )
@@ -59,6 +62,10 @@ def _unique(sentences: Iterable[str]) -> list[str]:
 def _span(numbers: set[int]) -> str:
     low, high = min(numbers), max(numbers)
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _spanned(numbers: set[int], noun: str) -> str:
+    return f"{_span(numbers)} {noun}{'' if numbers == {1} else 's'}"
 
 
 def _data(job: Job) -> str:
@@ -84,6 +91,8 @@ def _attack(series: Series) -> str:
         settings=[f"{name} {setting_text(v)}" for name, v in settings if v is not None],
         how=[word for word in (first.how or first.kind, first.goal) if word],
         norm=first.norm,
+        symbol=first.symbol,
+        noise=first.kind == "noise",
         amounts=amounts(series.conditions)
         if few
         else f"{tried[0].amount} to {tried[-1].amount} ({len(tried)} strengths)",
@@ -92,22 +101,17 @@ def _attack(series: Series) -> str:
 
 def _audits(jobs: Iterable[Job]) -> list[str]:
     """Each audit once, with the jobs it is about where there are several."""
-    audits: dict[str, list[Job]] = {}
+    audits: dict[tuple[str, str, str], set[int]] = {}
     for job in jobs:
-        sentence = str(job.result.data.overlap.get("sentence") or "No audit was made.")
-        audits.setdefault(sentence, []).append(job)
-    several = len(audits) > 1
-    return [
-        say(
-            "audit",
-            sentence=sentence,
-            jobs=several,
-            source=of[0].result.data.source,
-            split=of[0].result.data.split,
-            seeds=sorted({job.seed for job in of}),
-        )
-        for sentence, of in audits.items()
+        data = job.result.data
+        sentence = str(data.overlap.get("sentence") or "No audit was made.")
+        audits.setdefault((data.source, data.split, sentence), set()).add(job.seed)
+    several = len({sentence for *_, sentence in audits}) > 1
+    found = [
+        say("audit", sentence=said, jobs=several, source=source, split=split, seeds=sorted(seeds))
+        for (source, split, said), seeds in audits.items()
     ]
+    return _unique(found)
 
 
 def _counts(jobs: Iterable[Job]) -> Table:

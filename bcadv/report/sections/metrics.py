@@ -9,6 +9,7 @@ from bcadv.report.draft import Draft
 from bcadv.report.figures import METRICS
 from bcadv.report.sections.robustness import curves
 from bcadv.report.words import say
+from bcadv.results.condition import CLEAN
 
 _DRAWN = ("sensitivity", "specificity", "auroc", "ece")
 
@@ -22,8 +23,9 @@ def blocks(draft: Draft) -> list[Block]:
         made += [Pictures(tuple(drawn))] if drawn else []
     for metric, name in METRICS.items():
         if metric != "accuracy" and _known(draft, metric):
-            for label, conditions in draft.rows():
-                made += draft.tables(f"{name}, {label}", conditions, draft.rates(metric))
+            for series in draft.study.series:
+                conditions = [CLEAN, *series.conditions]
+                made += draft.tables(f"{name}, {series.label}", conditions, draft.rates(metric))
     return made
 
 

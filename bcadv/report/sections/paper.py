@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from bcadv.report.document import Block, Bullets, Cell, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say
-from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.condition import CLEAN
 from bcadv.study import paper
 from bcadv.study.arms import Arm
 from bcadv.study.calibration import METRIC, calibrations, papers_attack
@@ -31,22 +33,17 @@ def blocks(draft: Draft) -> list[Block]:
     if attack is None:
         made.append(Text("FGSM in the maximum norm, the paper's, was not tried."))
     positive = " or ".join(dict.fromkeys(positive_of(job) for job in draft.study.jobs))
-    made += draft.tables(
+    table = draft.tables(
         f"Table 3. The {positive} test images only",
         [CLEAN, *(attack.conditions if attack else ())],
         draft.rates(METRIC),
-        notes=[say("malignant", positive=positive)],
         more=[
-            (
-                "paper, clean",
-                lambda arm: _papers(arm, paper.ORIGINAL_MALIGNANT, paper.DEFENCE_MALIGNANT),
-            ),
-            (
-                "paper, FGSM",
-                lambda arm: _papers(arm, paper.ORIGINAL_ATTACKED, paper.DEFENCE_ATTACKED),
-            ),
+            ("paper, clean", partial(_papers, paper.MALIGNANT)),
+            ("paper, FGSM", partial(_papers, paper.ATTACKED)),
         ],
     )
+    if table:
+        made += [*table, Text(say("malignant", positive=positive))]
     return [*made, *_calibration(draft)]
 
 
@@ -58,48 +55,34 @@ def _counts() -> Table:
 
 def _clean(draft: Draft) -> list[Table]:
     """Table 2: accuracy on the test images as they are, with the seeds and the paper's."""
-    facts = draft.facts
-
-    def counts(arm: Arm) -> Cell:
-        number = facts.number(arm, CLEAN)
-        return Cell("–" if number is None else number.counts)
-
-    more = [("right/images", counts)]
+    more = [("right/images", lambda arm: Cell(draft.facts.clean(arm).counts))]
     if draft.seeds > 1:
-        more.append(("seed by seed", lambda arm: Cell(by_seed(draft, arm, CLEAN))))
-    more.append(("paper", lambda arm: _papers(arm, paper.ORIGINAL_CLEAN, paper.DEFENCE_CLEAN)))
+        more.append(("seed by seed", partial(_by_seed, draft)))
+    more.append(("paper", partial(_papers, paper.CLEAN)))
     title = "Table 2. Accuracy on clean test images"
     return draft.tables(title, [CLEAN], draft.rates("accuracy"), more=more)
 
 
-def by_seed(draft: Draft, arm: Arm, key: Condition, metric: str = "accuracy") -> str:
-    """The values of the seeds in per cent, in their order."""
+def _by_seed(draft: Draft, arm: Arm) -> Cell:
+    """The clean accuracies of the seeds in per cent, in their order."""
     rows = draft.study.measures
-    rows = rows[
-        (rows["arm"] == arm.name)
-        & (rows["metric"] == metric)
-        & (rows["condition"] == key.id)
-        & rows["seed"].notna()
-    ]
-    values = rows.sort_values("seed")["value"].dropna()
-    return " / ".join(f"{100 * value:.1f}" for value in values) or "–"
+    rows = rows[(rows["arm"] == arm.name) & (rows["metric"] == "accuracy") & rows["seed"].notna()]
+    values = rows[rows["condition"] == CLEAN.id].sort_values("seed")["value"]
+    return Cell(" / ".join(f"{100 * value:.1f}" for value in values))
 
 
-def _papers(arm: Arm, original: paper.Reported, defence: paper.Reported) -> Cell:
-    """The paper's figure for an arm, undefended or trained on noise, as it was trained."""
-    reported = _reported(arm, original, defence)
+def _papers(figures: paper.Figures, arm: Arm) -> Cell:
+    reported = _reported(figures, arm)
     if reported is None:
         return Cell("–")
-    value, _, interval = rate(reported.value, *reported.interval).partition(" ")
+    value, interval = Cell.of(rate(reported.value, *reported.interval))
     return Cell(value, f"{interval} {reported.k}/{reported.n}")
 
 
-def _reported(arm: Arm, original: paper.Reported, defence: paper.Reported) -> paper.Reported | None:
-    if arm.variant != "as_trained":
-        return None
-    if arm.defence.none:
-        return original
-    return defence if arm.defence.kind == "noise" else None
+def _reported(figures: paper.Figures, arm: Arm) -> paper.Reported | None:
+    """The paper's figure for an arm, undefended or trained on noise, as it was trained."""
+    kind = arm.defence.kind if arm.variant == "as_trained" else ""
+    return {"none": figures.original, "noise": figures.defence}.get(kind)
 
 
 def _calibration(draft: Draft) -> list[Block]:
@@ -112,8 +95,8 @@ def _calibration(draft: Draft) -> list[Block]:
                 inside=found.inside,
                 above=found.above,
                 below=found.below,
-                interval=paper.ORIGINAL_ATTACKED.interval,
-                at=lambda key, arm=found.arm: draft.facts.study.numbers[arm.name, key, METRIC].rate,
+                interval=paper.ATTACKED.original.interval,
+                at=lambda key, arm=found.arm: draft.study.numbers[arm.name, key, METRIC].rate,
             )
         )
         for found in calibrations(draft.study)
@@ -123,15 +106,13 @@ def _calibration(draft: Draft) -> list[Block]:
 def frames(draft: Draft) -> dict[str, pd.DataFrame]:
     """This study's numbers and the paper's, a row per model and condition of tables 2 and 3."""
     attack = papers_attack(draft.study)
-    wanted = [("accuracy", CLEAN, paper.ORIGINAL_CLEAN, paper.DEFENCE_CLEAN)]
-    wanted.append((METRIC, CLEAN, paper.ORIGINAL_MALIGNANT, paper.DEFENCE_MALIGNANT))
-    for condition in attack.conditions if attack else ():
-        wanted.append((METRIC, condition, paper.ORIGINAL_ATTACKED, paper.DEFENCE_ATTACKED))
+    wanted = [("accuracy", CLEAN, paper.CLEAN), (METRIC, CLEAN, paper.MALIGNANT)]
+    wanted += [(METRIC, key, paper.ATTACKED) for key in (attack.conditions if attack else ())]
     records = []
-    for metric, condition, original, defence in wanted:
+    for metric, condition, figures in wanted:
         for arm in draft.study.arms:
             number = draft.facts.number(arm, condition, metric)
-            reported = _reported(arm, original, defence)
+            reported = _reported(figures, arm)
             if number is None:
                 continue
             record: dict[str, object] = {"arm": arm.name, "metric": metric}

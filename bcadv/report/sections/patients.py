@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import pandas as pd
 
 from bcadv.report.document import Block, Cell, Text
 from bcadv.report.draft import Draft
-from bcadv.report.words import counted, say
-from bcadv.results.condition import Condition
+from bcadv.report.words import count_text, say
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.arms import Arm
-from bcadv.study.fall import PER, Count, consequence
+from bcadv.study.fall import PER, consequence
 from bcadv.study.measures import DESCRIBED, described
 from bcadv.study.numbers import cases
 
@@ -20,31 +21,20 @@ def blocks(draft: Draft) -> list[Block]:
     """Two tables an attack: missed cases, and false alarms."""
     facts, what = draft.facts, cases(draft.study.jobs)
 
-    def cell(number: int, arm: Arm, condition: Condition) -> Cell | None:
-        found = consequence(facts, arm, condition)
-        count = None if found is None else (found.missed, found.alarms)[number]
-        return None if count is None else _cell(count)
+    def cell(field: str, arm: Arm, condition: Condition) -> Cell | None:
+        count = getattr(consequence(facts, arm, condition), field, None)
+        return None if count is None else Cell.of(count_text(count))
 
     made: list[Block] = []
-    attacks = {series.label for series in draft.study.attacks} or {"clean"}
-    for label, conditions in draft.rows():
-        if label in attacks:
-            for number, name in enumerate((f"Missed {what}", "False alarms")):
-                made += draft.tables(
-                    f"{name} per {PER:,} patients, {label}",
-                    conditions,
-                    lambda arm, condition, number=number: cell(number, arm, condition),  # type: ignore[misc]
-                )
+    for series in draft.study.attacks:
+        for field, name in (("missed", f"Missed {what}"), ("alarms", "False alarms")):
+            title = f"{name} per {PER:,} patients, {series.label}"
+            made += draft.tables(title, [CLEAN, *series.conditions], partial(cell, field))
     if not made:
         return []
     ill = PER * facts.prevalence
     said = say("patients", what=what, per=PER, ill=ill, prevalence=facts.prevalence)
     return [Text(said), Text(say("patients_limits")), *made]
-
-
-def _cell(count: Count) -> Cell:
-    value, low, high = (counted(number, count.of) for number in count[:3])
-    return Cell(value, f"[{low}, {high}]")
 
 
 def frames(draft: Draft) -> Mapping[str, pd.DataFrame]:

@@ -41,8 +41,9 @@ class Source(Generic[_T]):
         """For a sentence."""
         job = self.job
         batchnorm = job.pictured if job.result.model.has_batchnorm else None
-        facts = {"training": self.training, "batchnorm": batchnorm, "job": job.name}
-        return say("source", facts, seed=job.seed)
+        return say(
+            "source", training=self.training, batchnorm=batchnorm, job=job.name, seed=job.seed
+        )
 
 
 def blocks(draft: Draft) -> list[Block]:
@@ -119,7 +120,7 @@ def _attacked(draft: Draft) -> list[Block]:
         return [*unread, Text(str(error), strong=True)]
     if len(shots) == 1:
         return [*unread, Text("The example images were not attacked.")]
-    clean, shot = shots[0], shots[1 + (len(shots) - 1) // 2 if len(shots) > 2 else 1]
+    clean, shot = shots[0], shots[1 + (len(shots) - 1) // 2]
     triplets = [
         Triplet(
             name=f"test image no. {int(index[i])}",
@@ -136,7 +137,7 @@ def _attacked(draft: Draft) -> list[Block]:
         for i in range(len(target))
     ]
     made = _strips(draft, found.job, "fig6_attacked", triplets)
-    said = f"A test image of each class under {shot.condition.text}. {found.text}"
+    said = f"Test images, one of a class, under {shot.condition.text}. {found.text}"
     return [*unread, Text(said), Pictures(made)]
 
 
@@ -159,7 +160,8 @@ def _flips(draft: Draft) -> list[Block]:
             # Two of each: more would weigh much and show the same.
             strips = _strips(draft, found.job, f"gallery_{what}_{side}", triplets[:2])
             if strips:
-                made += [Text(f"Images that flip {side}. {found.text}"), Pictures(strips)]
+                said = f"Images that flip {side}{' or never' if side == 'last' else ''}."
+                made += [Text(f"{said} {found.text}"), Pictures(strips)]
     return made
 
 

@@ -6,27 +6,30 @@ from functools import partial
 
 from bcadv.report.document import Block, Picture, Pictures, Text
 from bcadv.report.draft import Draft, slug
-from bcadv.report.figures import METRICS, accuracy_by_sigma, curve, heat_map
+from bcadv.report.figures import METRICS, MOST_BANDS, accuracy_by_sigma, curve, heat_map
 from bcadv.report.words import say
-from bcadv.results.condition import Series
+from bcadv.results.condition import CLEAN, Series
 from bcadv.study.naming import variant_name
 
 
 def blocks(draft: Draft) -> list[Block]:
     """Curves and tables of the accuracy, sigma against epsilon where both were varied."""
     made: list[Block] = []
+    drawn = False
     for series in draft.study.series:
         pictures = tuple(curves(draft, series, "accuracy"))
         made += [Pictures(pictures)] if pictures else []
-        conditions = next(c for label, c in draft.rows() if label == series.label)
+        drawn |= bool(pictures)
+        conditions = [CLEAN, *series.conditions]
         made += draft.tables(f"Accuracy, {series.label}", conditions, draft.rates("accuracy"))
     maps = tuple(_maps(draft))
     made += [Pictures(maps)] if maps else []
     if not draft.study.attacks:
         return [Text("Nothing was attacked, so nothing can be said about robustness."), *made]
-    how = "bands" if all(len(arms) <= 3 for _, arms in draft.groups()) else "upright bars"
-    said = say("curve", seeds=draft.seeds, how=how)
-    return [Text(f"{said} {say('in_percent', seeds=draft.seeds)}"), *made]
+    bands = {len(arms) <= MOST_BANDS for _, arms in draft.groups()}
+    curve_said = say("curve", seeds=draft.seeds, bands=True in bands, bars=False in bands)
+    said = [curve_said] if drawn else []
+    return [Text(" ".join([*said, say("in_percent", seeds=draft.seeds)])), *made]
 
 
 def curves(draft: Draft, series: Series, metric: str) -> list[Picture]:
