@@ -111,3 +111,17 @@ def test_it_stands_in_the_csv_file_clean_and_attacked(tmp_path: Path) -> None:
     assert set(found["condition"]) == {CLEAN.id, *(fgsm(e).id for e in (0.25, 1, 4))}
     worst = result.rows[-1].metrics[RECOGNITION]
     assert found.set_index("condition").loc[fgsm(4).id, "low"] == worst.ci_low
+
+
+@pytest.mark.parametrize(("positive", "defined"), [((), False), ((0, 1, 2), False), ((2,), True)])
+def test_rates_of_one_side_need_two(
+    tmp_path: Path, positive: tuple[int, ...], defined: bool
+) -> None:
+    for seed in (0, 1):
+        frame = predictions(n=60, patients=12, n_classes=3, seed=seed, eps_px=(1,))
+        about = {"classes": ("a", "b", "c"), "positive": positive}
+        write_job(tmp_path / str(seed), frame=frame, run_seed=seed, task=about)
+    rows = _study(tmp_path).measures
+    for metric in ("sensitivity", "specificity"):
+        assert (rows.loc[rows["metric"] == metric, "value"].notna() == defined).all()
+    assert rows.loc[rows["metric"] == "accuracy", "value"].notna().all()
