@@ -36,7 +36,7 @@ def checks(path: Path, plan: Plan, rows: Sequence[Row]) -> list[Finding]:
     Returns:
         For each choice of BatchNorm statistics: the same pixels get the same answer; no attack
         left an image right and where it was; a larger strength never helps beyond chance; the model
-        does not call most images one class.
+        does not call most images of both sides alike.
     """
     conditions = {condition.id: condition for condition in plan.conditions}
     found: list[Finding] = []
@@ -160,7 +160,7 @@ def _one_sided(row: Row) -> Finding:
     )
     return Finding(
         id="one_sided",
-        title="the model does not call most images one class",
+        title="the model does not call most images of both sides alike",
         outcome="failed" if failed else "ok" if known else "unknown",
         evidence=f"clean sensitivity {sensitivity:.1%}, specificity {specificity:.1%}"
         if known

@@ -77,7 +77,7 @@ class Facts:
             return "no_better_than_one_class"
         rates = [self.number(arm, CLEAN, name) for name in ("sensitivity", "specificity")]
         values = [rate.value for rate in rates if rate is not None]
-        # One that calls most images one class looks sturdy on the images of that class.
+        # One that calls most images of both sides alike looks sturdy on the images of that class.
         return "one_sided" if len(values) == 2 and min(values) < 0.5 < max(values) else ""
 
 
