@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from bcadv.config import Config, validate
 from bcadv.run import conf_dir, resolve
+from bcadv.store.models import Entry
 
 TISSUE = (
     "data.patients=10",
@@ -53,3 +55,12 @@ def undrawn() -> Iterator[None]:
     """Jobs end with their numbers: figures and page take ten times as long as a small training."""
     with patch("bcadv.job.render", return_value=""):
         yield
+
+
+def model_of(folder: Path) -> Entry:
+    """The stored model that a job refers to."""
+    reference = json.loads((folder / "model.json").read_text())
+    checkpoint = (folder / reference["checkpoint"]).resolve()
+    assert checkpoint.is_file()
+    assert checkpoint.parent.name == reference["fingerprint"]
+    return Entry(checkpoint.parent)

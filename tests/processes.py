@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -107,6 +108,18 @@ WARM.set_forkserver_preload(
         "mlflow.store.tracking.sqlalchemy_store",
     ]
 )
+
+
+@contextmanager
+def warm() -> Iterator[None]:
+    """Warm processes stand in for new ones, whose imports would take most of the time."""
+    plain = multiprocessing.get_context
+
+    def context(method: str | None = None) -> Any:
+        return WARM if method == "spawn" else plain(method)
+
+    with patch.object(multiprocessing, "get_context", context):
+        yield
 
 
 def fork(cwd: Path, arguments: Sequence[str]) -> Command:

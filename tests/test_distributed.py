@@ -8,14 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +26,9 @@ from bcadv import distributed
 from bcadv.badge import badge, worn
 from bcadv.build import build_injection, build_model
 from bcadv.callbacks.record import History
-from bcadv.config import Config, validate
+from bcadv.config import Config
 from bcadv.data.batches import share
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.errors import BcadvError
 from bcadv.job import run
 from bcadv.launch import together
 from bcadv.models.classifier import Classifier
@@ -47,9 +39,7 @@ from bcadv.store.models import Entry
 from bcadv.trainer import fit
 from bcadv.typing import Batch
 from tests.jobs import tiny_config, undrawn
-from tests.processes import WARM
-
-DEADLINE_S = 300
+from tests.processes import warm
 
 # 47 training, 5 validation and 5 test images: 47 = 16 + 16 + 15 is ragged and odd, and 5 = 4 + 1
 # leaves a process without an image.
@@ -70,19 +60,6 @@ LAYERS = {
 }
 SIZES = (7, 2, 1)
 """Of batches; two processes get 3 and 4, 1 and 1, 0 and 1 images."""
-
-
-@contextmanager
-def warm() -> Iterator[None]:
-    """Warm processes stand in for new ones, whose imports would take most of the time."""
-    plain = multiprocessing.get_context
-
-    def context(method: str | None = None) -> Any:
-        return WARM if method == "spawn" else plain(method)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(multiprocessing, "get_context", context)
-        yield
 
 
 def ragged(folder: Path, *more: str) -> Config:
@@ -446,51 +423,3 @@ def test_the_log_of_the_leader_arrives_once(both: Both) -> None:
 
 def test_the_processes_of_a_job_know_which_it_is(both: Both) -> None:
     assert both.pair.badges == ["[2/3 sigma=0.1]"] * 2
-
-
-@pytest.fixture
-def two_devices(tmp_path: Path) -> Config:
-    return tiny_config(tmp_path, "trainer.devices=2")
-
-
-@pytest.fixture
-def warmed() -> Iterator[None]:
-    with warm():
-        yield
-
-
-@pytest.mark.usefixtures("warmed")
-def test_a_mistake_in_a_process_arrives_as_it_is(two_devices: Config) -> None:
-    with pytest.raises(BcadvError, match="unknown option nonsense"):
-        together(two_devices, validate, {"nonsense": 1})
-
-
-@pytest.mark.usefixtures("warmed")
-def test_a_process_that_is_killed_is_said_so(two_devices: Config) -> None:
-    with pytest.raises(BcadvError, match=r"without a word \(status 3\)"):
-        together(two_devices, os._exit, 3)
-
-
-def test_too_few_processes_are_a_mistake(
-    two_devices: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    config = tiny_config(tmp_path, "trainer.nodes=2")
-    with pytest.raises(BcadvError, match="srun --nodes=2"):
-        run(config, tmp_path / "it")
-    for name, value in {"RANK": "0", "WORLD_SIZE": "3", "LOCAL_RANK": "0"}.items():
-        monkeypatch.setenv(name, value)
-    for other in (two_devices, tiny_config(tmp_path)):
-        with pytest.raises(BcadvError, match="3 processes were started"):
-            run(other, tmp_path / "it")
-
-
-@pytest.mark.long
-def test_ctrl_c_ends_all_processes_and_these_are_new_ones(two_devices: Config) -> None:
-    begun = time.monotonic()
-    # To this process alone, as from a launcher; a terminal would send it to all of them.
-    timer = threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        together(two_devices, time.sleep, DEADLINE_S)
-    assert time.monotonic() - begun < DEADLINE_S
-    assert not multiprocessing.active_children()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import signal
 from pathlib import Path
 
 import mlflow
@@ -22,25 +20,14 @@ from bcadv.models.classifier import Classifier
 from bcadv.report.__main__ import main as report
 from bcadv.results.condition import CLEAN, REPEATED
 from bcadv.results.schema import Row, read_result, write_result
-from bcadv.store.models import Entry, Store
+from bcadv.store.models import Store
 from bcadv.tracking import record, store_uri
-from bcadv.train import load
-from tests.jobs import tiny_config, tiny_overrides, undrawn
-from tests.processes import fork
+from tests.jobs import model_of, tiny_config, undrawn
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("outputs")
-
-
-def model_of(folder: Path) -> Entry:
-    """The stored model that a job refers to."""
-    reference = json.loads((folder / "model.json").read_text())
-    checkpoint = (folder / reference["checkpoint"]).resolve()
-    assert checkpoint.is_file()
-    assert checkpoint.parent.name == reference["fingerprint"]
-    return Entry(checkpoint.parent)
 
 
 @pytest.fixture(scope="module")
@@ -321,70 +308,6 @@ def test_noisy_statistics_and_other_options_run(tmp_path: Path) -> None:
     assert not (tmp_path / "mlflow.db").exists()
 
 
-FOUR = ("+experiment=defense", "trainer.max_epochs=4", "tracking.enabled=false")
-
-
-def epochs(outputs: Path) -> int:
-    files = list(outputs.glob("models/*/history.csv"))
-    return len(pd.read_csv(files[0])) if files else 0
-
-
-def job_folder(outputs: Path) -> Path:
-    [found] = outputs.glob("defense/*")
-    return found
-
-
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs of a job that nobody stopped."""
-    outputs = tmp_path_factory.mktemp("straight")
-    with undrawn():
-        run(tiny_config(outputs, *FOUR), outputs / "defense" / "it")
-    return outputs
-
-
-@pytest.mark.parametrize(
-    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
-)
-def test_a_stopped_job_goes_on_to_the_same_weights(
-    tmp_path: Path, straight: Path, how: signal.Signals
-) -> None:
-    command = tiny_overrides(tmp_path, *FOUR)
-    first = fork(tmp_path, command)
-    first.until(lambda: epochs(tmp_path) >= 2)
-    first.send(how)
-    status = first.wait()
-    if how == signal.SIGINT:
-        assert status == 130
-        assert "resume=true" in first.said
-        assert "Traceback" not in first.said
-    reached = epochs(tmp_path)
-    assert not list(tmp_path.glob("defense/*/results.json")), "it was stopped too late to test"
-
-    second = fork(tmp_path, [*command, "resume=true"])
-    assert second.wait() == 0, second.said
-    assert (job_folder(tmp_path) / "results.json").is_file()
-    assert len(list(tmp_path.glob("defense/*"))) == 1
-    assert reached >= 2
-    one, other = (
-        Classifier(2, growth_rate=8, init_features=8, block_config=(2, 2)) for _ in range(2)
-    )
-    assert load(one, model_of(job_folder(straight)), "last") == 3
-    assert load(other, model_of(job_folder(tmp_path)), "last") == 3
-    for name, value in one.state_dict().items():
-        assert torch.equal(value, other.state_dict()[name]), name
-    for table, read in (("history.csv", pd.read_csv), ("predictions.parquet", pd.read_parquet)):
-        pd.testing.assert_frame_equal(
-            read(job_folder(straight) / table), read(job_folder(tmp_path) / table)
-        )
-
-    written = (job_folder(tmp_path) / "results.json").read_bytes()
-    again = fork(tmp_path, [*command, "resume=true"])
-    assert again.wait() == 0, again.said
-    assert "finished before; used as it is" in again.said
-    assert (job_folder(tmp_path) / "results.json").read_bytes() == written
-
-
 @pytest.mark.usefixtures("undrawn")
 def test_a_model_is_trained_once(tmp_path: Path) -> None:
     quick = ("+experiment=defense", "trainer.max_epochs=1", "tracking.enabled=false")
@@ -404,22 +327,6 @@ def test_a_model_is_trained_once(tmp_path: Path) -> None:
     assert anew.result.training.reused is False
     assert (anew.folder / "model" / "last.ckpt").is_file()
     assert model_of(first.folder).checkpoint("last").stat().st_mtime_ns == before
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_training_that_was_killed_while_saving_goes_on(tmp_path: Path) -> None:
-    """What was written beside the checkpoint never counts."""
-    config = tiny_config(tmp_path, "trainer.max_epochs=1", "tracking.enabled=false")
-    result = run(config, tmp_path / "baseline" / "it")
-    entry = model_of(result.folder)
-    saved = torch.load(entry.checkpoint("last"), weights_only=True)
-    assert "optimizer_states" not in saved  # only a training needs it
-    (entry.folder / "trained.json").unlink()
-    for which in ("last", "best"):
-        entry.checkpoint(which).rename(entry.checkpoint(which).with_suffix(".part"))
-    again = run(config, tmp_path / "baseline" / "again")
-    assert again.result.training.reused is False
-    assert again.result.training.epochs == 1
 
 
 @pytest.mark.shared_data

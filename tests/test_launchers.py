@@ -20,7 +20,7 @@ from bcadv.explain import _EXTRAS, explain
 from bcadv.run import compose_job, conf_dir, settings
 from bcadv.tracking.store import store_uri
 from tests.processes import fork, start
-from tests.test_sweep import (
+from tests.sweeps import (
     OUTPUTS,
     ended,
     epochs,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import signal
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -24,80 +23,23 @@ from bcadv.errors import BcadvError
 from bcadv.keys import job_key
 from bcadv.results.files import FAILED
 from bcadv.run import compose_job, conf_dir, precheck, settings
-from bcadv.store.models import read, save
 from bcadv.sweep import Job, Sweep, judge
-from tests.jobs import TINY, tiny_overrides
-from tests.processes import Command, fork
-
-OUTPUTS = Path("outputs")
-MARK = 123.0
-
-
-def tiny(*more: str) -> list[str]:
-    return tiny_overrides(OUTPUTS, "+experiment=defense", "tracking.enabled=false", *more)
-
+from tests.jobs import TINY
+from tests.processes import fork
+from tests.sweeps import (
+    OUTPUTS,
+    ended,
+    models,
+    results,
+    stamps,
+    the_sweep,
+    tiny,
+    trainings,
+)
 
 # Of an option that is given twice, the first place counts for the order: epsilon varies slowest.
 EPSILONS_BY_SIGMAS = ["-m", *tiny("sigma=0,0.1", "eps_px=1,8")]
-
-
 GRID_RUN = list(product([1, 8], [0, 0.1]))
-
-
-def ended(command: Command) -> str:
-    assert command.wait() == 0, command.log.read_text()
-    return command.said
-
-
-def the_sweep(cwd: Path) -> Path:
-    [found] = (cwd / OUTPUTS / "sweeps").iterdir()
-    return found
-
-
-def results(folder: Path) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((folder / "results.json").read_text())
-    return read
-
-
-def trainings(cwd: Path) -> list[bool]:
-    """Of each job with results, in order: whether it trained its model itself."""
-    jobs = sorted(the_sweep(cwd).glob("*/results.json"), key=lambda path: int(path.parent.name))
-    return [not results(path.parent)["training"]["reused"] for path in jobs]
-
-
-def models(cwd: Path) -> list[Path]:
-    return sorted((cwd / OUTPUTS / "models").glob("[0-9a-f]*"))
-
-
-def half_trained(cwd: Path) -> list[Path]:
-    return [
-        model
-        for model in models(cwd)
-        if (model / "last.ckpt").is_file() and not (model / "trained.json").is_file()
-    ]
-
-
-def mark(model: Path) -> None:
-    """Changes the loss of epoch 0 in a checkpoint: it survives if training goes on from there."""
-    path = model / "last.ckpt"
-    state = read(path)
-    [history] = [held for held in state["callbacks"].values() if "rows" in held]
-    history["rows"][0]["train_loss"] = MARK
-    save(state, path)
-
-
-def epochs(model: Path) -> list[int]:
-    return list(pd.read_csv(model / "history.csv")["epoch"])
-
-
-def is_marked(model: Path) -> bool:
-    return bool(pd.read_csv(model / "history.csv")["train_loss"][0] == MARK)
-
-
-def stamps(folder: Path) -> dict[str, int]:
-    """When each file below a folder was last written."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -348,64 +290,6 @@ def test_nothing_but_wrong_values_is_refused(
     with pytest.raises(BcadvError, match="sigma=abc"):
         precheck(tiny("sigma=abc,-1"), multirun=True)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
-    command = ["-m", *tiny("sigma=0,0.1", "eps_px=8", "trainer.max_epochs=150")]
-    first = fork(tmp_path, command)
-    first.until(lambda: len(models(tmp_path)) == 2 and len(half_trained(tmp_path)) == 1)
-    first.send(how)
-    status = first.wait()
-    assert status == (130 if how == signal.SIGINT else -signal.SIGKILL)
-    assert "Traceback" not in first.said
-    [model] = half_trained(tmp_path)
-    folder = the_sweep(tmp_path)
-    assert not (folder / "1" / "results.json").exists(), "it was stopped too late to test"
-    done = stamps(folder / "0")
-    mark(model)
-
-    said = ended(fork(tmp_path, command))
-    assert "1 of 2 jobs are done" in said
-    assert "2 of 2 jobs are done" in said
-    assert the_sweep(tmp_path) == folder
-    now = stamps(folder / "0")
-    assert now["results.json"] == done["results.json"]
-    assert len(models(tmp_path)) == 2
-    assert epochs(model) == list(range(150))
-    assert is_marked(model)
-    pd.testing.assert_frame_equal(
-        pd.read_csv(folder / "1" / "history.csv"), pd.read_csv(model / "history.csv")
-    )
-
-
-@pytest.mark.long
-def test_who_waits_for_a_model_takes_over_from_the_dead(tmp_path: Path) -> None:
-    first = fork(tmp_path, tiny("sigma=0.1", "eps_px=1", "trainer.max_epochs=60"))
-    first.until(lambda: bool(half_trained(tmp_path)))
-    # Held still with its lock, however fast it is, until the other one waits.
-    first.send(signal.SIGSTOP)
-    second = fork(tmp_path, tiny("sigma=0.1", "eps_px=8", "trainer.max_epochs=60"))
-    second.until(lambda: "waiting for it" in second.said)
-    try:
-        [model] = half_trained(tmp_path)
-        # Held still, so that the checkpoint can be marked in peace.
-        second.send(signal.SIGSTOP)
-        first.send(signal.SIGKILL)
-        assert first.wait() == -signal.SIGKILL
-        assert half_trained(tmp_path) == [model], "it was stopped too late to test"
-        reached = len(epochs(model))
-        mark(model)
-    finally:
-        second.send(signal.SIGCONT)
-    ended(second)
-    assert models(tmp_path) == [model]
-    assert reached < 60
-    assert epochs(model) == list(range(60))
-    assert is_marked(model)
-    [job] = (tmp_path / OUTPUTS / "defense").glob("*/results.json")
-    assert results(job.parent)["training"]["reused"] is False
 
 
 class UnpicklableError(Exception):
