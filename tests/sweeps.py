@@ -13,8 +13,6 @@ from tests.jobs import tiny_overrides
 from tests.processes import Command
 
 OUTPUTS = Path("outputs")
-
-
 MARK = 123.0
 
 
