@@ -7,10 +7,11 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from bcadv.data.records import Record
-from bcadv.data.splits import Split
+from bcadv.data.records import Record, parse_name
+from bcadv.data.splits import FOLDS, Split, read_fold
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,31 @@ def content(records: Iterable[Record], digests: Mapping[str, str]) -> str:
     """
     images = sorted((record.label, digests[record.image_id]) for record in records)
     return hashlib.sha256(json.dumps(images).encode()).hexdigest()
+
+
+def audit_official(folds_dir: Path) -> dict[int, dict[str, tuple[str, ...]]]:
+    """Measures what training and test share in the five lists published with BreakHis.
+
+    The lists are called patient-level. They separate full slide ids (all but one), yet letters
+    behind a case number tell slides of one case apart, and cases do stand on both sides.
+
+    Returns:
+        Per fold, ``shared_slides`` (full ids with letters) and ``shared_cases`` (without).
+
+    Raises:
+        BcadvError: a list is missing or malformed.
+    """
+    overlaps = {}
+    for fold in FOLDS:
+        sides: dict[str, list[str]] = {"train": [], "test": []}
+        for name, part in read_fold(folds_dir, fold).items():
+            sides[part].append(name)
+        train, test = ([parse_name(name) for name in sides[part]] for part in ("train", "test"))
+        overlaps[fold] = {
+            "shared_slides": tuple(sorted({n.slide for n in train} & {n.slide for n in test})),
+            "shared_cases": tuple(sorted({n.patient for n in train} & {n.patient for n in test})),
+        }
+    return overlaps
 
 
 def _known(keys: Iterable[str | None]) -> set[str]:

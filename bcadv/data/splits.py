@@ -81,7 +81,7 @@ def paper(records: Sequence[Record], *, seed: int) -> Split:
         placed[0] += members[:train]
         placed[1] += members[train : train + val]
         placed[2] += members[train + val :]
-    return _checked(records, *placed)
+    return checked(records, *placed)
 
 
 def patient(
@@ -108,7 +108,7 @@ def patient(
     """
     if min(fractions) <= 0 or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise BcadvError(f"fractions={list(fractions)} must be three positive shares that sum to 1")
-    return _checked(records, *_assign(records, range(len(records)), fractions, seed))
+    return checked(records, *_assign(records, range(len(records)), fractions, seed))
 
 
 def official(
@@ -147,7 +147,7 @@ def official(
     train = [i for i, r in enumerate(records) if listed[r.image_id] == "train"]
     test = [i for i, r in enumerate(records) if listed[r.image_id] == "test"]
     train, val = _carve(records, train, seed, val_fraction)
-    return _checked(records, train, val, test)
+    return checked(records, train, val, test)
 
 
 def read_fold(folds_dir: Path, fold: int) -> dict[str, str]:
@@ -209,9 +209,9 @@ def parts(records: Sequence[Record], *, seed: int, val_fraction: float = 0.1) ->
             "choose data.split=patient or data.split=paper"
         )
     if "val" in members:
-        return _checked(records, members["train"], members["val"], members["test"])
+        return checked(records, members["train"], members["val"], members["test"])
     train, val = _carve(records, members["train"], seed, val_fraction)
-    return _checked(records, train, val, members["test"])
+    return checked(records, train, val, members["test"])
 
 
 def limit(
@@ -259,7 +259,7 @@ def limit(
             )
             dropped = set(members[n:])
             cut[part] = [i for i in cut[part] if i not in dropped]
-    return _checked(records, cut["train"], cut["val"], cut["test"])
+    return checked(records, cut["train"], cut["val"], cut["test"])
 
 
 def _lot(seed: int, key: str, draw: int = 0) -> bytes:
@@ -372,7 +372,7 @@ def _place(
     )
 
 
-def _checked(
+def checked(
     records: Sequence[Record], train: Iterable[int], val: Iterable[int], test: Iterable[int]
 ) -> Split:
     """Makes the split and holds it to what every split must satisfy.

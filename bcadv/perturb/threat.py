@@ -11,6 +11,8 @@ from torch import Tensor
 
 from bcadv.errors import BcadvError
 
+GREY_LEVELS = 255.0
+
 
 @dataclass(frozen=True)
 class ThreatModel:
@@ -57,6 +59,20 @@ class ThreatModel:
                 f"ThreatModel: eps is {self.eps:g}, and pixels span [{low:g}, {high:g}] only; give "
                 f"it in the unit of the pixels{hint}."
             )
+
+    @classmethod
+    def from_px(
+        cls, eps_px: float, norm: float = math.inf, bounds: tuple[float, float] = (0.0, 1.0)
+    ) -> ThreatModel:
+        """Builds a threat model whose radius is given in grey levels of 255 (1 is 1/255)."""
+        if not is_number(eps_px):
+            raise BcadvError(f"ThreatModel: eps_px is {eps_px!r}; give a number of grey levels.")
+        return cls(eps_px / GREY_LEVELS, norm, bounds)
+
+    @property
+    def eps_px(self) -> float:
+        """The radius in grey levels of 255, rounded to six digits so that it serves as a key."""
+        return round(self.eps * GREY_LEVELS, 6)
 
     def with_eps(self, eps: float) -> ThreatModel:
         """The same threat model with another radius."""

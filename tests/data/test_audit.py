@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bcadv.data.audit import audit, content
+from bcadv.data.audit import audit, audit_official, content
 from bcadv.data.breakhis import find
 from bcadv.data.cache import build
 from bcadv.data.folder import find as find_folder
 from bcadv.data.records import Record
 from bcadv.data.splits import Split, paper, patient
+from bcadv.errors import BcadvError
 
 
 def record(name: str, group: str | None, slide: str | None = None, label: str = "a") -> Record:
@@ -134,3 +135,16 @@ def test_a_data_set_is_its_images_and_their_classes() -> None:
     assert content(RECORDS[1:], digests) != one
     assert content(RECORDS, digests | {"t0": "another"}) != one
     assert content([record("t0", "p1", label="b"), *RECORDS[1:]], digests) != one
+
+
+@pytest.mark.shared_data
+def test_the_official_lists_overlap_as_known(shared_data: Path) -> None:
+    overlaps = audit_official(shared_data / "breakhis_folds")
+    assert [len(overlaps[fold]["shared_slides"]) for fold in range(1, 6)] == [1, 0, 1, 0, 1]
+    assert [len(overlaps[fold]["shared_cases"]) for fold in range(1, 6)] == [8, 6, 7, 7, 6]
+    assert overlaps[1]["shared_slides"] == ("14-13412",)
+
+
+def test_missing_lists_are_told(tmp_path: Path) -> None:
+    with pytest.raises(BcadvError, match=r"dsfold1\.txt"):
+        audit_official(tmp_path)

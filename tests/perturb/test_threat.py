@@ -175,3 +175,11 @@ def test_direction_survives_gradients_whose_squares_leave_the_number_range(scale
     gradient = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     threat = ThreatModel(1.0, 2)
     torch.testing.assert_close(threat.direction(gradient * scale), threat.direction(gradient))
+
+
+@given(st.decimals(0, 255, places=6).map(float))
+def test_grey_levels_survive_the_round_trip(eps_px: float) -> None:
+    threat = ThreatModel.from_px(eps_px, norm=2)
+    assert threat.eps_px == eps_px
+    assert threat.norm == 2
+    assert threat.eps == pytest.approx(eps_px / 255)

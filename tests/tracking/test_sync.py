@@ -19,6 +19,7 @@ from bcadv.results.files import digests
 from bcadv.results.schema import read_result, write_result
 from bcadv.tracking import record, store_uri, ui
 from bcadv.tracking import tracker as tracker_module
+from bcadv.tracking.__main__ import main as places
 from bcadv.tracking.describe import plain
 from bcadv.tracking.names import epoch_name
 from bcadv.tracking.sync import _checkpoint, main
@@ -219,18 +220,23 @@ def test_new_results_that_a_store_missed_are_uploaded(
     assert run.data.metrics["as_trained/fgsm_linf/accuracy_at_08"] == 0.25
 
 
-@pytest.mark.parametrize(("how", "asked"), [(shutil.move, True), (shutil.copytree, False)])
+@pytest.mark.parametrize(
+    ("how", "asked"),
+    [(shutil.move, "bcadv ui"), (shutil.move, "bcadv.tracking"), (shutil.copytree, "")],
+)
 def test_the_embedded_store_finds_its_files_in_another_place(
     outputs: Path,
     how: Callable[[Path, Path], object],
-    asked: bool,
+    asked: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made.run_job(outputs / "base line" / "it", outputs)
     moved = outputs.with_name(f"{outputs.name} moved")
     how(outputs, moved)
     left = sorted(outputs.rglob("*"))
-    if asked:
+    if asked == "bcadv.tracking":
+        assert places([str(moved)]) == 0
+    elif asked:
         monkeypatch.setattr("os.execve", lambda *_: None)  # the server itself
         ui.run({"outputs": moved, "port": stores.free_port()}, [])
     else:
