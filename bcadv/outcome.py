@@ -135,8 +135,9 @@ def result_of(
             key=origin.key,
             sweep=origin.sweep,
             job=origin.job,
-            started=started.isoformat(timespec="seconds"),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            started=started.isoformat(timespec="milliseconds"),
+            # The newest job is told by this time, and a small one takes less than a second.
+            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
             seed=config.seed,
             git_commit=hardware.git_commit(),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,13 @@ def executed(place: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 def results_of(place: Path, number: int) -> Result:
     return read_result(sweep_of(place) / str(number))[0]
+
+
+@pytest.mark.long
+def test_the_newest_of_jobs_that_end_in_one_second_is_known(place: Path) -> None:
+    for number in range(3):
+        finished = results_of(place, number).run.finished
+        assert datetime.fromisoformat(finished).isoformat(timespec="milliseconds") == finished
 
 
 @pytest.mark.long
