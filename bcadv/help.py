@@ -26,7 +26,8 @@ from bcadv.explain import owners
 from bcadv.mistakes import as_typed
 from bcadv.models.catalog import NETWORKS
 from bcadv.overrides import ADDED, groups
-from bcadv.perturb.catalog import ATTACKS, Attack
+from bcadv.perturb.catalog import ATTACKS
+from bcadv.perturb.row import Attack
 from bcadv.text import shorten, shown
 
 _COLUMN = 34

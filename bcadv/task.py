@@ -7,7 +7,7 @@ changes this file and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,10 @@ from bcadv.typing import Batch, Logits
 
 _SURE = -30.0
 """Log odds against the true class beyond which its probability cannot be told from 1."""
+
+
+Aim: TypeAlias = Literal["any", "hide", "invent", "class"]
+"""What an adversary wants: any wrong answer, a disease hidden, a disease invented, or one class."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,70 @@ class Task:
         true = logits.gather(1, target[:, None])
         others = logits.scatter(1, target[:, None], -torch.inf)
         return others.logsumexp(1) - true[:, 0]
+
+    def wanted(self, target: Tensor, classes: int, aim: Aim = "any") -> Tensor:
+        """Which answers an adversary wants of each image.
+
+        Args:
+            target: the true classes; with ``class`` those that the adversary wants, shape (batch,).
+            classes: how many the model knows.
+            aim: ``any`` answer but the true one; to ``hide`` the disease: any negative class for a
+                positive image; to ``invent`` it: any positive class for a negative image; or the
+                one ``class`` that the target names.
+
+        Returns:
+            bool, shape (batch, classes). Where the aim does not concern an image (there is no
+            disease to hide in a negative one), any answer will do.
+
+        Raises:
+            BcadvError: no class, or every class, counts as the disease that is to be hidden or
+                invented.
+        """
+        own = torch.zeros(len(target), classes, dtype=torch.bool, device=target.device)
+        own.scatter_(1, target[:, None], True)
+        if aim in ("any", "class"):
+            return own if aim == "class" else ~own
+        sick = torch.zeros(classes, dtype=torch.bool, device=target.device)
+        sick[[number for number in self.positive if number < classes]] = True
+        if not 0 < int(sick.sum()) < classes:
+            raise BcadvError(
+                f"An attack that is to {aim} a disease needs one: {int(sick.sum())} of {classes} "
+                "classes count as positive; say which with Task(positive=(1,)), or data.positive."
+            )
+        concerned = sick[target] if aim == "hide" else ~sick[target]
+        answers = ~sick if aim == "hide" else sick
+        return answers | ~concerned[:, None]
+
+    def lead(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """Lead of the best wanted class over the best other one, float64, shape (batch,).
+
+        Above 0 the adversary has what it wants. Where every class is wanted the lead is infinite.
+
+        Args:
+            logits: shape (batch, classes).
+            wanted: bool, same shape.
+        """
+        logits = logits.double()
+        ours = logits.masked_fill(~wanted, -torch.inf).amax(1)
+        theirs = logits.masked_fill(wanted, -torch.inf).amax(1)
+        return torch.where(wanted.all(1), torch.inf, ours - theirs)
+
+    def odds(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """Log odds of the wanted classes together against all others, float64, shape (batch,).
+
+        Where every class is wanted they are 0, and so is their gradient.
+
+        Args:
+            logits: shape (batch, classes).
+            wanted: bool, same shape.
+        """
+        logits = logits.double()
+        everything = wanted.all(1)
+        # No row may be without any class, or its gradient is no number.
+        apart = wanted ^ (everything[:, None] & (torch.arange(wanted.shape[1]) == 0).to(wanted))
+        ours = logits.masked_fill(~apart, -torch.inf).logsumexp(1)
+        theirs = logits.masked_fill(apart, -torch.inf).logsumexp(1)
+        return torch.where(everything, 0.0, ours - theirs)
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross entropy of each image, float64, shape (batch,).

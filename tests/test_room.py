@@ -20,8 +20,10 @@ from bcadv.data.catalog import SOURCES, Source
 from bcadv.defend.catalog import OBJECTIVES, Objective
 from bcadv.errors import BcadvError
 from bcadv.models.catalog import NETWORKS, Network
-from bcadv.perturb import attacks, catalog
-from bcadv.perturb.catalog import ATTACKS, Attack, Option
+from bcadv.perturb import attacks
+from bcadv.perturb import row as row_module
+from bcadv.perturb.catalog import ATTACKS
+from bcadv.perturb.row import Attack, Option
 from bcadv.results.files import PREDICTIONS
 from bcadv.store.fingerprint import describe, fingerprint
 from tests.conftest import REPOSITORY
@@ -138,7 +140,7 @@ def guide(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Attack:
     # The folder of attacks goes on here.
     monkeypatch.setattr(attacks, "__path__", [*attacks.__path__, str(folder / "attacks")])
     monkeypatch.delitem(sys.modules, f"{attacks.__name__}.{place}", raising=False)
-    made: Attack = eval(row, dict(vars(catalog)))
+    made: Attack = eval(row, dict(vars(row_module)))
     return made
 
 
@@ -155,6 +157,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         label="Dots/{every}",
         words="Moves some pixels.",
         access="white box",
+        family="gradient",
         how="every {every}nd value",
         norms=("inf",),
         options=(Option("every", 2, "whole number", "How few.", low=1),),

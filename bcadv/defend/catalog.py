@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bcadv.perturb.catalog import Option, Value, checked
+from bcadv.perturb.row import Option, Value, checked
 
 if TYPE_CHECKING:
     from bcadv.task import LossOf

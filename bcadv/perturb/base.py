@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, final
 
 import torch
@@ -25,11 +25,17 @@ class Sweep:
             Whoever needs both saves a forward pass.
         gradients: how many gradients each image cost, int64, shape (batch,); ``None`` where the
             perturbation takes none.
+        queries: how many forward passes each image cost, those before a gradient included, same
+            shape; ``None`` where they were not counted.
+        distance: of the nearest adversarial image that was found, in the norm of the threat,
+            float64, shape (batch,): inf where none was; ``None`` where none was looked for.
     """
 
     images: list[Tensor]
     clean_logits: Tensor | None = None
     gradients: Tensor | None = None
+    queries: Tensor | None = None
+    distance: Tensor | None = None
 
 
 class CheckedPerturbation(ABC):
@@ -176,7 +182,9 @@ class CheckedPerturbation(ABC):
                 for variant, result in zip(variants, results, strict=True):
                     variant._check_result(result, origin, index)
             clean = found.clean_logits
-            return Sweep(results, None if clean is None else clean.detach(), found.gradients)
+            return replace(
+                found, images=results, clean_logits=None if clean is None else clean.detach()
+            )
 
     def _check_input(self, image: Tensor, target: Tensor, index: Tensor | None) -> None:
         where = f"{self.name}: "

@@ -6,49 +6,39 @@ An attack is a short class on top: how many steps of which size, from where.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Self, TypeAlias
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from bcadv.errors import BcadvError, ConstraintViolated
-from bcadv.perturb.base import CheckedPerturbation
+from bcadv.errors import BcadvError
+from bcadv.perturb.attack import AdversarialAttack
+from bcadv.perturb.search import Search
 from bcadv.perturb.threat import ThreatModel, per_image
-from bcadv.task import Task
 
 ImageLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(logits, target) -> the loss of each image, shape (batch,)."""
 
 
-_ROUNDING = 1e3
-"""By so many roundings of its largest logit an answer may differ from batch to batch."""
-
-
 @dataclass(frozen=True)
-class GradientAttack(CheckedPerturbation):
-    """What gradient attacks share: the gradient, one step along it, and the final check.
+class GradientAttack(AdversarialAttack):
+    """What gradient attacks share: the gradient, and the loop along it.
 
     A step goes from a point along the direction of steepest ascent and back into the threat
     model; attacks differ in how many steps they take, of which size and from where.
 
     Attributes:
-        threat: how far an image may be moved.
-        targeted: ``False`` raises the loss of ``target``, the true class; ``True`` lowers it, so
-            that ``target`` is the class the adversary wants.
-        loss: loss of each image, shape (batch,), from logits and target; ``None`` is the task's
-            own. It is summed, not averaged, so that an image's gradient does not depend on the
-            batch it came in.
-        task: what the model's outputs mean.
+        loss: loss of each image, shape (batch,), from logits and target; ``None`` is the attack's
+            own. It is raised, or lowered if the attack is targeted, and summed, not averaged, so
+            that an image's gradient does not depend on the batch it came in.
 
     Raises:
-        BcadvError: the loss is not callable.
+        BcadvError: the loss is not callable, or stands beside an aim that it cannot express.
     """
 
-    threat: ThreatModel
-    targeted: bool = field(default=False, kw_only=True)
     loss: ImageLoss | None = field(default=None, kw_only=True)
-    task: Task = field(default_factory=Task, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.loss is not None and not callable(self.loss):
@@ -56,24 +46,12 @@ class GradientAttack(CheckedPerturbation):
                 f"{self.name}: loss is {self.loss!r}; give a function (logits, target) -> the loss "
                 "of each image, shape (batch,), or None for the task's own."
             )
-        if not isinstance(self.threat, ThreatModel):
+        super().__post_init__()
+        if self.loss is not None and self.aim != "any":
             raise BcadvError(
-                f"{self.name}: threat is {self.threat!r}; give ThreatModel(eps=8 / 255)."
+                f"{self.name}: a loss of your own knows the true class alone, and aim={self.aim!r} "
+                "asks for more; leave one of them out."
             )
-
-    @property
-    def strength(self) -> float:
-        """The radius eps."""
-        return self.threat.eps
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The box of the threat model."""
-        return self.threat.bounds
-
-    def with_strength(self, strength: float) -> Self:
-        """The same attack with another radius eps."""
-        return replace(self, threat=self.threat.with_eps(strength))
 
     def _gradient(self, model: nn.Module, point: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient of what the adversary wants to grow, and the logits met on the way."""
@@ -84,7 +62,7 @@ class GradientAttack(CheckedPerturbation):
                 f"{self.name}: the model's logits carry no gradient back to the image, so a "
                 "gradient attack cannot work; remove no_grad and detach from the model's forward."
             )
-        losses = (self.loss or self._own_loss)(logits, target)
+        losses = self._objective(logits, target)
         if not isinstance(losses, Tensor) or losses.shape != target.shape:
             shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise BcadvError(
@@ -99,61 +77,87 @@ class GradientAttack(CheckedPerturbation):
                 f"{self.name}: the gradient of image {image} of the batch is not finite (its "
                 f"loss is {losses[image].item():g}); check the model's weights and the loss."
             )
-        return (-gradient if self.targeted else gradient), logits.detach()
+        return gradient, logits.detach()
 
-    def _own_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        return self.task.loss(logits, target)
+    def _objective(self, logits: Tensor, target: Tensor) -> Tensor:
+        """What the adversary wants to grow, of each image, shape (batch,)."""
+        if self.loss is None:
+            return self._own_objective(logits, target)
+        losses = self.loss(logits, target)
+        return -losses if self.targeted else losses
 
-    def _reached(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Whether the adversary has what it wants, shape (batch,).
+    def _own_objective(self, logits: Tensor, target: Tensor) -> Tensor:
+        """That of the attack itself: the log odds of what is wanted, whose gradient never vanishes.
 
-        By more than rounding: the same pixels in another batch must not be right again.
+        They have the direction of cross entropy's, see `Task.log_odds`.
         """
-        wrong = self.task.wrong(logits, target)
-        rounding = _ROUNDING * torch.finfo(logits.dtype).eps * logits.abs().amax(1).double()
-        clear = self._gain(logits, target) > rounding
-        return (~wrong if self.targeted else wrong) & clear
+        return self.task.odds(logits, self.wanted(logits, target))
 
-    def _gain(self, logits: Tensor, target: Tensor) -> Tensor:
-        """How close it is to that; larger is closer, shape (batch,)."""
-        margin = self.task.margin(logits, target)
-        return -margin if self.targeted else margin
+    def gradient_at(self, search: Search, rows: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient at points of some images, and the logits met on the way; both are counted.
+
+        Args:
+            search: what is known of the batch.
+            rows: numbers of the images, shape (rows,).
+            point: shape (rows, ...).
+        """
+        one = torch.ones_like(rows)
+        search.gradients.index_add_(0, rows, one)
+        search.queries.index_add_(0, rows, one)
+        return self._gradient(search.model, point, search.target[rows])
+
+    def _improve(self, search: Search) -> None:
+        everyone = torch.arange(len(search.image), device=search.image.device)
+        gradient, logits = self.gradient_at(search, everyone, search.image)
+        search.begin(logits)
+        guess = search.linear_guess(logits, gradient)
+        search.narrow(partial(self._attempt, search), guess)
+
+    def _attempt(self, search: Search, rows: Tensor, probe: Tensor) -> None:
+        """A whole attack on some images, each at a radius of its own.
+
+        Args:
+            search: what is known of the batch; to be offered every point that may break an image,
+                and told where the attack failed: `_climb` does both.
+            rows: numbers of the images, shape (rows,).
+            probe: number of the radius of each, shape (rows,).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has neither _attempt nor _improve")
 
     def _climb(
         self,
-        model: nn.Module,
+        search: Search,
+        rows: Tensor,
         start: Tensor,
-        origin: Tensor,
-        target: Tensor,
         *,
-        eps: Tensor,
+        probe: Tensor,
         lengths: Sequence[float],
-    ) -> Climb:
+    ) -> Tensor:
         """The one loop: steps along the gradient, each image until it is broken.
 
         Args:
-            model: in eval mode.
-            start: where the steps begin, inside the threat model, shape (batch, ...).
-            origin: the unperturbed images, same shape.
-            target: classes, shape (batch,).
-            eps: radius of each image, shape (batch,).
+            search: what is known of the batch; is offered every point, and of the images that hold
+                out the one that came closest.
+            rows: numbers of the images, shape (rows,).
+            start: where the steps begin, inside the threat model, shape (rows, ...).
+            probe: number of the radius of each image, shape (rows,).
             lengths: of the steps, as shares of the radius; at most so many are taken.
 
         Returns:
-            Per image the first point that reached the goal, else the one closest to it.
+            Which images were broken, bool, shape (rows,).
         """
+        origin, eps = search.image[rows], search.radii[probe]
         best, gain = start.clone(), torch.full((len(start),), -torch.inf, dtype=torch.float64)
         gain = gain.to(start.device)
         done = torch.zeros(len(start), dtype=torch.bool, device=start.device)
-        gradients = torch.zeros(len(start), dtype=torch.int64, device=start.device)
         left = torch.arange(len(start), device=start.device)
         point = start
 
         def look(logits: Tensor) -> Tensor:
             """Keeps what is better than before; returns which of those left go on."""
-            reached = self._reached(logits, target[left])
-            now = self._gain(logits, target[left])
-            better = (now > gain[left]) | reached
+            reached = search.offer(rows[left], point, logits)
+            now = self.lead(logits, search.target[rows[left]])
+            better = now > gain[left]
             best[left[better]], gain[left[better]] = point[better], now[better]
             done[left[reached]] = True
             return ~reached
@@ -161,48 +165,16 @@ class GradientAttack(CheckedPerturbation):
         for length in lengths:
             if not len(left):
                 break
-            gradient, logits = self._gradient(model, point, target[left])
-            gradients[left] += 1
+            gradient, logits = self.gradient_at(search, rows[left], point)
             on = look(logits)
             direction = self.threat.direction(gradient[on])
             point, left = point[on], left[on]
             moved = point + direction * per_image((length * eps[left]).to(point), point)
             point = self.threat.project(moved, origin[left], eps[left])
         if len(left):
-            with torch.no_grad():
-                look(self.task.check(model(point), target[left], self.name))
-        return Climb(best, done, gain, gradients)
-
-    def _verify(self, result: Tensor, origin: Tensor, index: Tensor) -> None:
-        inside = self.threat.contains(result, origin)
-        if bool(inside.all()):
-            return
-        worst = int((~inside).nonzero()[0])
-        size = self.threat.size(result - origin)[worst].item()
-        low, high = self.bounds
-        raise ConstraintViolated(
-            f"{self.name} moved image {int(index[worst])} by {size:.8g} in the "
-            f"{self.threat.norm:g}-norm, eps is {self.threat.eps:.8g}; its pixels span "
-            f"[{result[worst].min().item():.8g}, {result[worst].max().item():.8g}], "
-            f"allowed is [{low:g}, {high:g}]."
-        )
-
-
-@dataclass(frozen=True)
-class Climb:
-    """What the loop found.
-
-    Attributes:
-        image: per image the best point met, shape (batch, ...).
-        reached: whether it is what the adversary wants, shape (batch,).
-        gain: how close it comes to that, larger is closer, shape (batch,).
-        gradients: how many were taken, shape (batch,).
-    """
-
-    image: Tensor
-    reached: Tensor
-    gain: Tensor
-    gradients: Tensor
+            look(search.logits(rows[left], point))
+        search.failed(rows[~done], probe[~done], best[~done], gain[~done])
+        return done
 
 
 def step(

@@ -12,6 +12,11 @@ from torch import Tensor
 from bcadv.errors import BcadvError
 
 GREY_LEVELS = 255.0
+NORMS = (0, 1, 2, math.inf)
+
+_HALVINGS = 40
+"""Halvings of the threshold in the projection onto an L1 ball: 24 bits of a float32, and as many
+more as 2e5 values add up to."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,15 @@ class ThreatModel:
 
     Attributes:
         eps: radius of the ball, in the unit of the pixels (``8 / 255`` is eight grey levels).
-        norm: ``math.inf`` for the largest change of any pixel, ``2`` for the Euclidean length.
+        norm: ``math.inf`` for the largest change of any value, ``2`` for the Euclidean length,
+            ``1`` for the sum of all changes, ``0`` for the number of values that change at all (a
+            value is one channel of one pixel; eps is then a number of them).
         bounds: lowest and highest value a pixel may take.
 
     Raises:
         BcadvError: eps is negative, not finite, or in the maximum norm larger than the box is
-            wide; the norm is neither 2 nor infinity, or the bounds are not finite and ordered.
+            wide; the norm is none of 0, 1, 2 and infinity, or the bounds are not finite and
+            ordered.
     """
 
     eps: float
@@ -41,10 +49,10 @@ class ThreatModel:
                 f"ThreatModel: eps is {self.eps!r}; give a finite number >= 0 in the unit of the "
                 "pixels (8 grey levels are 8/255)."
             )
-        if not is_number(self.norm) or self.norm not in (2, math.inf):
+        if not is_number(self.norm) or self.norm not in NORMS:
             raise BcadvError(
-                f"ThreatModel: norm is {self.norm!r}; give 2 or infinity (math.inf in Python, "
-                ".inf in YAML)."
+                f"ThreatModel: norm is {self.norm!r}; give 0, 1, 2 or infinity (math.inf in "
+                "Python, .inf in YAML)."
             )
         # A config file hands over lists and integers; equal threat models must compare equal.
         object.__setattr__(self, "eps", float(self.eps))
@@ -90,14 +98,31 @@ class ThreatModel:
         flat = delta.flatten(1)
         if self.norm == math.inf:
             return flat.abs().amax(1)
-        size: Tensor = torch.linalg.vector_norm(flat, dim=1)
+        if self.norm == 0:
+            return (flat != 0).sum(1).to(delta.dtype)
+        size: Tensor = torch.linalg.vector_norm(flat, ord=self.norm, dim=1)
         return size
 
-    def project(self, image: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
-        """Moves each image into the ball around its origin and then into the box.
+    def largest(self, image: Tensor) -> float:
+        """The radius of a ball that holds the whole box, whatever image it is around.
 
-        The box comes last and cannot undo the ball: it moves a pixel only towards an origin that
-        lies in the box itself. Images that are inside already come back bit for bit.
+        Args:
+            image: shape (batch, ...); only its shape counts.
+        """
+        low, high = self.bounds
+        values = float(image[0].numel())
+        if self.norm == 0:
+            return values
+        return (high - low) * (1.0 if self.norm == math.inf else values ** (1 / self.norm))
+
+    def project(self, image: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
+        """Moves each image into the ball around its origin and into the box.
+
+        In the maximum and the Euclidean norm first into the ball and then into the box, which
+        cannot undo the ball: it moves a pixel only towards an origin that lies in the box itself.
+        In L1 and L0 to the nearest point (in Euclidean length) of both together, for there the
+        nearest point of the ball alone lies far outside of the box (Croce and Hein, "Mind the box",
+        ICML 2021). Images that are inside already come back bit for bit.
 
         Args:
             image: shape (batch, ...).
@@ -110,6 +135,16 @@ class ThreatModel:
         radius = self.eps if eps is None else per_image(eps.to(image), image)
         if self.norm == math.inf:
             inside = image.clamp(min=origin - radius, max=origin + radius)
+        elif self.norm < 2:
+            boxed = image.clamp(*self.bounds)
+            shrink = self._sparse if self.norm == 0 else self._soft
+            limit = torch.as_tensor(radius, dtype=image.dtype, device=image.device)
+            limit = limit.reshape(-1).expand(len(image))
+            outside = (self.size(boxed - origin) > limit).nonzero()[:, 0]
+            if not len(outside):
+                return boxed
+            moved = shrink(image[outside], origin[outside], limit[outside])
+            return boxed.index_copy(0, outside, moved)
         else:
             delta = image - origin
             size = per_image(self.size(delta), image)
@@ -119,16 +154,47 @@ class ThreatModel:
             inside = torch.where(within, image, origin + delta * factor)
         return inside.clamp(*self.bounds)
 
+    def _soft(self, image: Tensor, origin: Tensor, eps: Tensor) -> Tensor:
+        """Nearest points of L1 ball and box: the change, less a threshold, cut by the box."""
+        low, high = self.bounds
+        delta = image - origin
+        room = torch.where(delta > 0, high - origin, origin - low)
+        change = delta.abs()
+        # What is left of the change falls with the threshold, so the threshold is halved down to.
+        below = torch.zeros_like(eps)
+        above = change.flatten(1).amax(1)
+        for _ in range(_HALVINGS):
+            middle = (below + above) / 2
+            left = (change - per_image(middle, image)).clamp_(min=0).minimum(room)
+            over = left.flatten(1).sum(1) > eps
+            below, above = torch.where(over, middle, below), torch.where(over, above, middle)
+        left = (change - per_image(above, image)).clamp_(min=0).minimum(room)
+        return (origin + torch.copysign(left, delta)).clamp(low, high)
+
+    def _sparse(self, image: Tensor, origin: Tensor, eps: Tensor) -> Tensor:
+        """Nearest points of L0 ball and box: the values that gain most by moving."""
+        boxed = image.clamp(*self.bounds)
+        gain = ((image - origin).square() - (image - boxed).square()).flatten(1)
+        order = gain.argsort(dim=1, descending=True, stable=True)
+        rank = torch.empty_like(order).scatter_(
+            1, order, torch.arange(gain.shape[1], device=gain.device).expand_as(order)
+        )
+        kept = (rank < eps.floor()[:, None]).reshape(image.shape)
+        return torch.where(kept, boxed, origin)
+
     def slack(self, image: Tensor) -> float:
         """How much `contains` forgives: what rounding alone can add to a size.
 
         A pixel is rounded by at most one machine epsilon of the largest pixel value. Over ``n``
-        pixels that is the slack itself in the maximum norm and ``sqrt(n)`` times as much in the
-        Euclidean norm; summing adds 1e-5 of eps. For 3 x 224 x 224 float32 images in [0, 1]:
-        about 1.2e-7 in the maximum norm and 4.6e-5 in the Euclidean one, plus 1e-5 eps.
+        pixels that is the slack itself in the maximum norm, ``sqrt(n)`` times as much in the
+        Euclidean norm and ``n`` times in L1; summing adds 1e-5 of eps. For 3 x 224 x 224 float32
+        images in [0, 1]: about 1.2e-7 in the maximum norm and 4.6e-5 in the Euclidean one, plus
+        1e-5 eps. Values that change are counted, so in L0 nothing is forgiven.
         """
+        if self.norm == 0:
+            return 0.0
         pixel = torch.finfo(image.dtype).eps * max(abs(end) for end in self.bounds)
-        spread = 1.0 if self.norm == math.inf else math.sqrt(image[0].numel())
+        spread = 1.0 if self.norm == math.inf else image[0].numel() ** (1 / self.norm)
         return pixel * spread + 1e-5 * self.eps
 
     def contains(self, image: Tensor, origin: Tensor) -> Tensor:
@@ -156,8 +222,9 @@ class ThreatModel:
         """Steepest ascent under the norm: the unit step that raises a linear loss most.
 
         The sign of the gradient for the maximum norm (Goodfellow et al. 2015, section 4), the
-        gradient over its length for the Euclidean one (Miyato et al. 2017). A zero pixel gradient
-        has sign zero; an image whose gradient vanishes has direction zero.
+        gradient over its length for the Euclidean one (Miyato et al. 2017), and for L1 and L0 all
+        in the one value whose gradient is largest. A zero pixel gradient has sign zero; an image
+        whose gradient vanishes has direction zero.
 
         Args:
             gradient: shape (batch, ...).
@@ -167,6 +234,11 @@ class ThreatModel:
         """
         if self.norm == math.inf:
             return gradient.sign()
+        if self.norm < 2:
+            flat = gradient.flatten(1)
+            place = flat.abs().max(1, keepdim=True).indices
+            one = torch.zeros_like(flat).scatter_(1, place, flat.gather(1, place).sign())
+            return one.reshape(gradient.shape)
         # A confident model's gradient can be so small that its squares underflow (1e-23 in
         # float32); dividing by the largest entry first keeps the direction.
         peak = gradient.flatten(1).abs().amax(1)
@@ -177,7 +249,8 @@ class ThreatModel:
     def dual(self, gradient: Tensor) -> Tensor:
         """How much a step of length 1 along `direction` raises a linear loss, per image.
 
-        That is the dual norm of the gradient: L1 for the maximum norm, L2 for itself.
+        That is the dual norm of the gradient: L1 for the maximum norm, L2 for itself, the maximum
+        norm for L1. One value of L0 moves by as much as the box is wide.
 
         Args:
             gradient: shape (batch, ...).
@@ -186,13 +259,20 @@ class ThreatModel:
             Shape (batch,).
         """
         flat = gradient.flatten(1)
-        return flat.abs().sum(1) if self.norm == math.inf else flat.norm(dim=1)
+        if self.norm == math.inf:
+            return flat.abs().sum(1)
+        if self.norm == 2:
+            length: Tensor = flat.norm(dim=1)
+            return length
+        width = self.bounds[1] - self.bounds[0] if self.norm == 0 else 1.0
+        return flat.abs().amax(1) * width
 
     def inside(self, origin: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """A random direction for each image, so long that radius 1 is the ball's edge.
 
-        Uniform over the cube in the maximum norm; in the Euclidean one uniform over the ball, which
-        in so many dimensions is nearly all edge.
+        Uniform over the cube in the maximum norm; in the Euclidean norm and in L1 uniform over the
+        ball, which in so many dimensions is nearly all edge. In L0 there is no direction to be
+        scaled, and the norm is refused.
 
         Args:
             origin: shape (batch, ...); gives shape, type and device.
@@ -201,15 +281,22 @@ class ThreatModel:
         Returns:
             Same shape as `origin`.
         """
+        if self.norm == 0:
+            raise ValueError("a random direction cannot be scaled to a number of values")
         found = torch.empty_like(origin)
         unit = torch.empty(origin.shape[1:], dtype=torch.float32)
         for row, generator in zip(found, generators, strict=True):
             if self.norm == math.inf:
                 unit.uniform_(-1, 1, generator=generator)
-            else:
+            elif self.norm == 2:
                 unit.normal_(generator=generator)
                 share = torch.rand((), generator=generator) ** (1 / unit.numel())
                 unit.mul_(share / unit.norm())
+            else:
+                unit.exponential_(generator=generator)
+                share = torch.rand((), generator=generator) ** (1 / unit.numel())
+                unit.mul_(share / unit.sum())
+                unit.mul_(torch.randint(0, 2, unit.shape, generator=generator) * 2.0 - 1.0)
             row.copy_(unit)
         return found
 

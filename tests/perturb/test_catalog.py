@@ -46,7 +46,7 @@ def test_a_rows_options_are_the_fields_of_its_class(name: str) -> None:
     assert row.name == name
     made_up = made(name, row.norms[0])
     fields = {field.name: field.default for field in dataclasses.fields(made_up)}  # type: ignore[arg-type]
-    common = {"threat", "targeted", "loss", "task", "seed"}
+    common = {"threat", "targeted", "aim", "loss", "task", "seed"}
     options = {option.name: option.default for option in row.options}
     assert options == {key: value for key, value in fields.items() if key not in common}
     assert made_up.name == name

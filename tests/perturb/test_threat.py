@@ -36,7 +36,7 @@ def points(
         ({"eps": math.inf}, "inf"),
         ({"eps": "8/255"}, "8/255"),
         ({"eps": True}, "True"),
-        ({"eps": 0.1, "norm": 1}, "norm is 1"),
+        ({"eps": 0.1, "norm": 3}, "norm is 3"),
         ({"eps": 0.1, "norm": "inf"}, ".inf in YAML"),
         ({"eps": 0.1, "bounds": (1.0, 0.0)}, r"\(1.0, 0.0\)"),
         ({"eps": 0.1, "bounds": (0.5, 0.5)}, "lower one first"),

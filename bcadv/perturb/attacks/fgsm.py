@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bcadv.perturb.base import Sweep
 from bcadv.perturb.loop import GradientAttack, step
+from bcadv.perturb.search import Search
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,24 @@ class FGSM(GradientAttack):
         """The row of the catalog."""
         return "fgsm"
 
-    def _perturb(
-        self, model: nn.Module, image: Tensor, target: Tensor, *, index: Tensor, draw: int
-    ) -> Tensor:
-        sweep = self._sweep(model, image, target, [self.strength], index=index, draw=draw)
-        return sweep.images[0]
+    def _own_objective(self, logits: Tensor, target: Tensor) -> Tensor:
+        if self.aim != "any":
+            return super()._own_objective(logits, target)
+        loss = self.task.loss(logits, target)
+        return -loss if self.targeted else loss
+
+    def _improve(self, search: Search) -> None:
+        """In an ensemble: the step at each radius, from the smallest up, while an image stands."""
+        rows = search.standing
+        gradient, logits = self.gradient_at(search, rows, search.image[rows])
+        if search.clean_logits is None:
+            search.begin(logits)
+        direction = self.threat.direction(gradient)
+        for number, eps in enumerate(search.radii.tolist()):
+            left = search.high[rows] > number
+            origin = search.image[rows[left]]
+            point = step(self.threat.with_eps(eps), origin, origin, direction[left], eps)
+            search.offer(rows[left], point, search.logits(rows[left], point))
 
     def _sweep(
         self,
@@ -47,9 +61,11 @@ class FGSM(GradientAttack):
         index: Tensor,
         draw: int,
     ) -> Sweep:
+        # What the method is known for is the step itself, broken or not, at each radius its own.
         gradient, logits = self._gradient(model, image, target)
         direction = self.threat.direction(gradient)
         images = [
             step(self.threat.with_eps(eps), image, image, direction, eps) for eps in strengths
         ]
-        return Sweep(images, logits, torch.ones_like(target))
+        one = torch.ones_like(target)
+        return Sweep(images, logits, gradients=one, queries=one)

@@ -1,0 +1,146 @@
+"""What a row of the catalog of attacks says; imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+Norm = Literal["inf", "2", "1", "0"]
+Value = bool | int | float | str | None
+Access = Literal["white box", "black box, scores", "black box, decisions", "transfer"]
+Family = Literal["gradient", "minimal norm", "black box", "worst case"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting of an attack, ``attack.<attack>.<name>``, or of a training objective.
+
+    Attributes:
+        name: the field of its class.
+        default: its default there.
+        kind: of value.
+        description: what it does, for a person.
+        low: smallest value allowed.
+        high: largest value allowed.
+        optional: whether ``null`` is allowed.
+        choices: that there are, of a choice.
+    """
+
+    name: str
+    default: Value
+    kind: Literal["whole number", "number", "true or false", "choice"]
+    description: str
+    low: float = -math.inf
+    high: float = math.inf
+    optional: bool = False
+    choices: tuple[str, ...] = ()
+
+    def checked(self, value: object, place: str) -> Value:
+        """A value of the right kind and range.
+
+        Raises:
+            ValueError: it is neither; says what is.
+        """
+        if value is None and self.optional:
+            return None
+        if self.kind == "true or false":
+            if isinstance(value, bool):
+                return value
+        elif self.kind == "choice":
+            if isinstance(value, str) and value in self.choices:
+                return value
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            whole = self.kind == "number" or value == int(value) if math.isfinite(value) else False
+            if whole and self.low <= value <= self.high:
+                return value if self.kind == "number" else int(value)
+        ends = [f"from {self.low:g}"] if self.low > -math.inf else []
+        ends += [f"to {self.high:g}"] if self.high < math.inf else []
+        what = {"true or false": self.kind, "choice": f"one of {', '.join(self.choices)}"}.get(
+            self.kind, " ".join(["a", self.kind, *ends])
+        )
+        null = ", or null" if self.optional else ""
+        raise ValueError(f"{place}={str(value)[:60]} cannot be used: give {what}{null}")
+
+
+def checked(
+    options: Sequence[Option], given: Mapping[str, Any], place: str, owner: str
+) -> dict[str, Value]:
+    """Every option with its value: the one given, or the default.
+
+    Args:
+        options: that there are.
+        given: name -> value.
+        place: where they stand on the command line.
+        owner: of the options, for a sentence.
+
+    Raises:
+        ValueError: an unknown option, or a value that cannot be used.
+    """
+    known = {option.name: option for option in options}
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = (
+                f"did you mean {place}.{near[0]}?"
+                if near
+                else f"{owner} has {', '.join(known) or 'no options'}"
+            )
+            raise ValueError(f"unknown option {place}.{name}: {hint}")
+    return {
+        name: option.checked(given.get(name, option.default), f"{place}.{name}")
+        for name, option in known.items()
+    }
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A row of the catalog.
+
+    Attributes:
+        name: in files and on the command line.
+        place: of its class, ``module:class``.
+        label: what people call it; may name options, as in ``PGD-{steps}``.
+        words: what it does, in one line.
+        access: what it knows of the model.
+        family: of attacks; one of minimal norm serves every radius with one run.
+        how: what it does, for a sentence; may name options.
+        norms: that it exists in.
+        steps: along how many gradients in a row it goes, unless its option ``steps`` says so.
+        options: its settings.
+    """
+
+    name: str
+    place: str
+    label: str
+    words: str
+    access: Access
+    family: Family
+    how: str
+    norms: tuple[Norm, ...]
+    steps: int | None = None
+    options: tuple[Option, ...] = ()
+
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Value]:
+        """Every option with its value: the one given, or the default.
+
+        Raises:
+            ValueError: an unknown option, or a value that cannot be used.
+        """
+        return checked(self.options, given, f"attack.{self.name}", self.name)
+
+    def label_of(self, norm: Norm, settings: Mapping[str, Value]) -> str:
+        """What people call it with these settings, without its strength."""
+        label = self.label.format(**settings)
+        return label if norm == "inf" else f"{label}, L{norm}"
+
+    def how_of(self, settings: Mapping[str, Value]) -> str:
+        """What it knows and does, for a sentence."""
+        return f"{self.access}, {self.how.format(**settings)}"
+
+    def steps_of(self, settings: Mapping[str, Value]) -> int | None:
+        """Along how many gradients in a row it goes; an attack that uses none has none."""
+        steps = settings.get("steps", self.steps)
+        return None if steps is None else int(steps)

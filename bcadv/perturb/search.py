@@ -1,0 +1,200 @@
+"""What is known of a batch while it is attacked at several radii: found once, it counts for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from bcadv.perturb.base import Sweep
+from bcadv.perturb.threat import per_image
+
+if TYPE_CHECKING:
+    from bcadv.perturb.attack import AdversarialAttack
+
+Try: TypeAlias = Callable[[Tensor, Tensor], None]
+"""(rows, number of the radius of each): attacks these images and offers the search the points."""
+
+
+class Search:
+    """The smallest of some radii at which each image breaks, and what breaks it there.
+
+    An adversarial image lies in every larger ball too, so the nearest one found serves all radii
+    from its own on. What is known only grows: an image once broken at a radius stays so.
+
+    Args:
+        attack: says what is wanted, and in which set of images.
+        model: in eval mode; images -> logits.
+        image: inside the box, shape (batch, ...).
+        target: classes, int64, shape (batch,).
+        index: number of each image, what is random about it depends on, int64, shape (batch,).
+        draw: number of the draw.
+        strengths: radii, in the unit of the norm; those that are 0 leave an image as it is.
+
+    Attributes:
+        radii: those above 0, rising, float64, shape (radii,).
+        high: number of the smallest radius at which each image is broken, as many as there are
+            radii where it stands at all of them, shape (batch,).
+        found: what breaks it there, shape (batch, ...); the image itself where nothing does.
+        distance: of what was found from the image, inf where nothing was, float64, shape (batch,).
+        near: what came closest to breaking it, shape (batch, ...).
+        by: which member of an ensemble broke each image first at each radius, -1: none,
+            shape (batch, radii).
+        gradients: backward passes of each image, int64, shape (batch,).
+        queries: forward passes of each image, those before a backward pass included, same shape.
+        broken_after: `queries` of each image when it broke at each radius, -1: it did not,
+            shape (batch, radii).
+        member: number of the member at work.
+    """
+
+    def __init__(
+        self,
+        attack: AdversarialAttack,
+        model: nn.Module,
+        image: Tensor,
+        target: Tensor,
+        index: Tensor,
+        draw: int,
+        strengths: Sequence[float],
+    ) -> None:
+        self.attack, self.model = attack, model
+        self.image, self.target, self.draw = image, target, draw
+        self.index = index.to(image.device)
+        radii = torch.tensor(sorted({eps for eps in strengths if eps > 0}), dtype=torch.float64)
+        self.radii = radii.to(image.device)
+        n, none = len(image), torch.full((len(image),), torch.inf, dtype=torch.float64)
+        self.high = torch.full((n,), len(radii), dtype=torch.int64, device=image.device)
+        self.found, self.near = image.clone(), image.clone()
+        self.distance = none.to(image.device)
+        self._near_at = torch.full_like(self.high, -1)
+        self._near_lead = -self.distance
+        self.by = torch.full((n, len(radii)), -1, dtype=torch.int64, device=image.device)
+        self.broken_after = self.by.clone()
+        self.gradients, self.queries = torch.zeros_like(self.high), torch.zeros_like(self.high)
+        self.clean_logits: Tensor | None = None
+        self.member = 0
+
+    @property
+    def standing(self) -> Tensor:
+        """Numbers of the images that stand at the smallest radius, or at a larger one."""
+        return (self.high > 0).nonzero()[:, 0]
+
+    def logits(self, rows: Tensor, point: Tensor) -> Tensor:
+        """The model's answers to points of some images, without a graph; counted as queries.
+
+        Args:
+            rows: numbers of the images, shape (rows,).
+            point: shape (rows, ...).
+        """
+        self.queries.index_add_(0, rows, torch.ones_like(rows))
+        with torch.no_grad():
+            return self.attack.task.check(
+                self.model(point), self.target[rows], self.attack.name
+            ).detach()
+
+    def answer_clean(self) -> None:
+        """Asks the model for its answers to the clean images; see `begin`."""
+        everyone = torch.arange(len(self.image), device=self.image.device)
+        self.begin(self.logits(everyone, self.image))
+
+    def begin(self, logits: Tensor) -> None:
+        """Takes the answers to the clean images: those wrong already need no attack."""
+        self.clean_logits = logits
+        everyone = torch.arange(len(self.image), device=self.image.device)
+        self.offer(everyone, self.image, logits)
+
+    def offer(self, rows: Tensor, point: Tensor, logits: Tensor) -> Tensor:
+        """Takes points that lie in the box, keeps what is better than before.
+
+        Args:
+            rows: numbers of the images, each at most once, shape (rows,).
+            point: of each, shape (rows, ...).
+            logits: the model's answers to them.
+
+        Returns:
+            Which of the points reach the aim, whatever their distance, shape (rows,).
+        """
+        reached = self.attack.reached(logits, self.target[rows])
+        size = self.attack.threat.size(point - self.image[rows]).double()
+        nearer = reached & (size < self.distance[rows])
+        if not bool(nearer.any()):
+            return reached
+        at, new = rows[nearer], size[nearer]
+        self.found[at], self.distance[at] = point[nearer].to(self.found), new
+        number = self._number(new)
+        fresh = torch.arange(len(self.radii), device=rows.device)[None] >= number[:, None]
+        fresh &= self.by[at] < 0
+        self.by[at] = torch.where(fresh, self.member, self.by[at])
+        self.broken_after[at] = torch.where(fresh, self.queries[at][:, None], self.broken_after[at])
+        self.high[at] = torch.minimum(self.high[at], number)
+        return reached
+
+    def _number(self, size: Tensor) -> Tensor:
+        """Number of the smallest radius whose ball holds points of this distance."""
+        # A point on the edge of a ball is held to be in it, whichever way its distance is rounded.
+        slack = self.attack.threat.with_eps(0.0).slack(self.image)
+        relative = 1e-5 if slack else 0.0
+        return torch.bucketize((size - slack) / (1 + relative), self.radii)
+
+    def failed(self, rows: Tensor, number: Tensor, point: Tensor, lead: Tensor) -> None:
+        """Takes what came closest where a whole attack failed.
+
+        Args:
+            rows: numbers of the images, shape (rows,).
+            number: of the radius that it failed at, shape (rows,).
+            point: inside that radius, shape (rows, ...).
+            lead: see `AdversarialAttack.lead`, shape (rows,).
+        """
+        better = (number > self._near_at[rows]) | (
+            (number == self._near_at[rows]) & (lead > self._near_lead[rows])
+        )
+        at = rows[better]
+        self.near[at], self._near_at[at] = point[better].to(self.near), number[better]
+        self._near_lead[at] = lead[better]
+
+    def narrow(self, attempt: Try, guess: Tensor) -> None:
+        """Narrows down the smallest radius at which each image breaks.
+
+        An image counts as standing at a radius if the attempt failed there or at a larger one.
+
+        Args:
+            attempt: a whole attack on some images, each at a radius of its own.
+            guess: number of the radius to begin at for each image, shape (batch,).
+        """
+        low = torch.full_like(self.high, -1)
+        while len(rows := (low + 1 < self.high).nonzero()[:, 0]):
+            # Beyond the guess neighbours come next, for it is seldom far off.
+            probe = guess[rows].clamp(low[rows] + 1, self.high[rows] - 1)
+            attempt(rows, probe)
+            stood = self.high[rows] > probe
+            low[rows[stood]] = probe[stood]
+
+    def linear_guess(self, logits: Tensor, gradient: Tensor) -> Tensor:
+        """Number of the radius at which each image would break if the model were linear.
+
+        Args:
+            logits: of the clean images.
+            gradient: of the lead, or of a loss with its direction, at the clean images.
+        """
+        need = -self.attack.lead(logits, self.target) / self.attack.threat.dual(gradient).double()
+        # A model is no linear one: it breaks a little earlier than its slope at the image says.
+        return torch.bucketize(need.nan_to_num(torch.inf), self.radii).clamp(
+            max=max(0, len(self.radii) - 1)
+        )
+
+    def image_at(self, eps: float) -> Tensor:
+        """The best image of each ball: what breaks it, else what came closest, cut to the ball."""
+        if eps == 0:
+            return self.image.clone()
+        inside = self.high <= torch.bucketize(eps, self.radii)
+        standing = self.attack.threat.with_eps(eps).project(self.near, self.image)
+        return torch.where(per_image(inside, self.image), self.found, standing)
+
+    def sweep(self, strengths: Sequence[float]) -> Sweep:
+        """What the perturbation returns."""
+        images = [self.image_at(eps) for eps in strengths]
+        return Sweep(
+            images, self.clean_logits, self.gradients, queries=self.queries, distance=self.distance
+        )
