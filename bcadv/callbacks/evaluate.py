@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bcadv.perturb.accept import Saved, saved
 from bcadv.perturb.base import CheckedPerturbation, Sweep
+from bcadv.perturb.keep import Keeper, kept
 from bcadv.perturb.threat import ThreatModel
 from bcadv.results.condition import CLEAN, REPEATED, Condition
 from bcadv.task import Task
@@ -81,12 +82,16 @@ class Answers:
 class Sink(Protocol):
     """Where the answers go."""
 
-    def has(self, batch: int) -> bool:
-        """Whether a batch has been answered before, by a process that was killed since."""
+    def has(self, batch: int, piece: int) -> bool:
+        """Whether a batch met a trial before, in a process that was killed since."""
         ...
 
-    def write(self, batch: int, answers: Sequence[Answers]) -> None:
-        """Keeps the answers of a batch under all conditions."""
+    def write(self, batch: int, piece: int, answers: Sequence[Answers]) -> None:
+        """Keeps the answers of a batch under the conditions of a trial."""
+        ...
+
+    def keeper(self, batch: int, piece: int) -> Keeper | None:
+        """Keeps what the attack of a trial knows while it is at a batch."""
         ...
 
 
@@ -95,6 +100,10 @@ class Watcher(Protocol):
 
     def begun(self, batch: int, trial: Trial | None) -> None:
         """A batch is about to be perturbed by a trial; ``None``: to be answered as it is."""
+        ...
+
+    def standing(self, images: int, of: int, member: str) -> None:
+        """So many images of the batch stand yet, after what this attack has tried."""
         ...
 
     def ended(self, batch: int, *, measured: bool) -> None:
@@ -130,7 +139,6 @@ class RobustnessEvaluation(pl.Callback):
     ) -> None:
         self.task, self.trials, self.sink = task, tuple(trials), sink
         self.repeat, self.watcher = repeat, watcher
-        self._batch = 0
 
     def on_test_batch_end(
         self,
@@ -142,44 +150,55 @@ class RobustnessEvaluation(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Attacks the batch whose clean logits the test step returned, or skipped."""
-        self._batch = batch_idx
-        measured = not self.sink.has(batch_idx)
-        if measured:
-            self.sink.write(batch_idx, list(self.measure(pl_module, batch, outputs)))
+        missing = [n for n in range(self.pieces) if not self.sink.has(batch_idx, n)]
+        for piece in missing:
+            trial = self.trials[piece] if self.trials else None
+            if self.watcher is not None:
+                self.watcher.begun(batch_idx, trial)
+            with kept(self.sink.keeper(batch_idx, piece), self.watcher):
+                answers = list(self.measure(pl_module, batch, trial, outputs))
+            self.sink.write(batch_idx, piece, answers)
         if self.watcher is not None:
-            self.watcher.ended(batch_idx, measured=measured)
+            self.watcher.ended(batch_idx, measured=bool(missing))
+
+    @property
+    def pieces(self) -> int:
+        """In how many pieces the answers to a batch are handed on: one per trial."""
+        return max(1, len(self.trials))
 
     def measure(
-        self, model: pl.LightningModule, batch: Batch, clean_logits: Logits | None = None
+        self,
+        model: pl.LightningModule,
+        batch: Batch,
+        trial: Trial | None,
+        clean_logits: Logits | None = None,
     ) -> Iterator[Answers]:
-        """Perturbs one batch by every trial.
+        """Perturbs one batch by a trial.
 
         Args:
             model: maps images to logits.
             batch: images in [0, 1].
+            trial: of `trials`, the first of which also answers the clean images; ``None`` where
+                there is none.
             clean_logits: of the clean images, where they are known; a gradient attack computes
                 them on its way, so that passing ``None`` costs nothing beside one.
 
         Yields:
             The answers under each condition, clean first.
         """
-        for trial in self.trials:
-            if self.watcher is not None:
-                self.watcher.begun(self._batch, trial)
-            sweep = _attacked(trial, model, batch)
-            if clean_logits is None:
-                clean_logits = sweep.clean_logits
-            # One trial's images at a time: those of all would be as many batches in memory.
-            images = list(zip(trial.conditions, sweep.images, strict=True))
-            if trial is self.trials[0]:
-                yield from self._clean(model, batch, clean_logits)
-            for number, (condition, image) in enumerate(images):
-                # Strength 0 too is answered anew: equal pixels must get equal answers.
-                yield self._answers(model, batch, condition, image, cost=_cost(sweep, number))
-        if not self.trials:
-            if self.watcher is not None:
-                self.watcher.begun(self._batch, None)
+        if trial is None:
             yield from self._clean(model, batch, clean_logits)
+            return
+        # One trial's images at a time: those of all would be as many batches in memory.
+        sweep = _attacked(trial, model, batch)
+        if trial is self.trials[0]:
+            known = sweep.clean_logits if clean_logits is None else clean_logits
+            yield from self._clean(model, batch, known)
+        for number, (condition, image) in enumerate(
+            zip(trial.conditions, sweep.images, strict=True)
+        ):
+            # Strength 0 too is answered anew: equal pixels must get equal answers.
+            yield self._answers(model, batch, condition, image, cost=_cost(sweep, number))
 
     def _clean(
         self, model: pl.LightningModule, batch: Batch, logits: Logits | None

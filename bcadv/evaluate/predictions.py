@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,14 +67,18 @@ class PredictionParts:
         key: names all that the answers depend on; parts of another key are not used.
         rank: number of this process.
         size: number of processes.
+        pieces: files that the answers to a batch are written in, one after the other.
     """
 
-    def __init__(self, folder: Path, key: str, rank: int = 0, size: int = 1) -> None:
+    def __init__(
+        self, folder: Path, key: str, rank: int = 0, size: int = 1, pieces: int = 1
+    ) -> None:
         self.folder, self.key, self.rank, self.size = folder, key, rank, size
+        self.pieces = pieces
 
     def begin(self) -> None:
         """Makes the folder, and removes what another evaluation left there; for one process."""
-        wanted = {"key": self.key, "processes": self.size}
+        wanted = {"key": self.key, "processes": self.size, "pieces": self.pieces}
         try:
             found = json.loads((self.folder / KEY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -89,11 +93,12 @@ class PredictionParts:
 
     def answered(self, variant: str, batch: int) -> bool:
         """Whether this process's part of a batch is there, whole or not."""
-        return self._part(variant, batch, self.rank).is_file()
+        pieces = range(self.pieces)
+        return all(self.place(variant, batch, self.rank, piece).is_file() for piece in pieces)
 
-    def has(self, variant: str, batch: int) -> bool:
-        """Whether this process's part of a batch is there, whole and unharmed."""
-        path = self._part(variant, batch, self.rank)
+    def has(self, variant: str, batch: int, piece: int = 0) -> bool:
+        """Whether a piece of this process's part of a batch is there, whole and unharmed."""
+        path = self.place(variant, batch, self.rank, piece)
         if not path.is_file():
             return False
         try:
@@ -103,10 +108,11 @@ class PredictionParts:
             return False
         return True
 
-    def write(self, variant: str, batch: int, answers: Sequence[Answered]) -> None:
-        """Keeps the answers of a batch under all conditions, whole or not at all."""
+    def write(self, variant: str, batch: int, answers: Sequence[Answered], piece: int = 0) -> None:
+        """Keeps a piece of the answers of a batch, whole or not at all."""
         table = pa.concat_tables([_table(answer) for answer in answers])
-        with beside(self._part(variant, batch, self.rank)) as place:
+        path = self.place(variant, batch, self.rank, piece)
+        with beside(path) as place:
             pq.write_table(table, place, write_page_checksum=True)
 
     def finish(
@@ -180,37 +186,37 @@ class PredictionParts:
         """One file per condition, in one pass over the parts."""
         writers: dict[str, pa.RecordBatchStreamWriter] = {}
         with ExitStack() as stack:
-            for batch in range(batches):
-                for rank in range(self.size):
-                    path = self._part(variant, batch, rank)
-                    try:
-                        table = _read(path)
-                    except (OSError, ValueError, pa.ArrowException) as error:
-                        raise BcadvError(
-                            f"{path} is missing or damaged: run again, which does it anew."
-                        ) from error
-                    codes = table.column("condition").to_pylist()
-                    start = 0
-                    for name, run in groupby(codes):
-                        length = len(list(run))
-                        piece = table.slice(start, length).drop_columns(["condition"])
-                        start += length
-                        if name not in writers:
-                            if name not in conditions:
-                                raise BcadvError(
-                                    f"{path} is about {name}: remove it and run again."
-                                )
-                            writers[name] = stack.enter_context(
-                                pa.ipc.new_stream(spill / f"{name}.arrow", piece.schema)
-                            )
-                        writers[name].write_table(piece)
+            for batch, rank, number in product(
+                range(batches), range(self.size), range(self.pieces)
+            ):
+                path = self.place(variant, batch, rank, number)
+                try:
+                    table = _read(path)
+                except (OSError, ValueError, pa.ArrowException) as error:
+                    raise BcadvError(
+                        f"{path} is missing or damaged: run again, which does it anew."
+                    ) from error
+                codes = table.column("condition").to_pylist()
+                start = 0
+                for name, run in groupby(codes):
+                    length = len(list(run))
+                    piece = table.slice(start, length).drop_columns(["condition"])
+                    start += length
+                    if name not in writers:
+                        if name not in conditions:
+                            raise BcadvError(f"{path} is about {name}: remove it and run again.")
+                        writers[name] = stack.enter_context(
+                            pa.ipc.new_stream(spill / f"{name}.arrow", piece.schema)
+                        )
+                    writers[name].write_table(piece)
 
     def remove(self) -> None:
         """Removes the parts, when the table and the numbers are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _part(self, variant: str, batch: int, rank: int) -> Path:
-        return self.folder / f"{variant}-{batch:07d}-{rank}.parquet"
+    def place(self, variant: str, batch: int, rank: int, piece: int = 0) -> Path:
+        """The file of a piece of a process's answers to a batch."""
+        return self.folder / f"{variant}-{batch:07d}-{rank}-{piece}.parquet"
 
 
 def _table(answer: Answered) -> pa.Table:

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from bcadv.perturb.base import Sweep
+from bcadv.perturb.keep import Pace
 from bcadv.perturb.threat import per_image
 
 if TYPE_CHECKING:
     from bcadv.perturb.attack import AdversarialAttack
+
+_STATE = (
+    "high",
+    "found",
+    "distance",
+    "near",
+    "_near_at",
+    "_near_lead",
+    "by",
+    "broken_after",
+    "gradients",
+    "queries",
+    "clean_logits",
+    "member",
+    "_low",
+    "_guess",
+)
+"""What a search has to keep, so that another one of the same images goes on where it was."""
 
 Try: TypeAlias = Callable[[Tensor, Tensor], None]
 """(rows, number of the radius of each): attacks these images and offers the search the points."""
@@ -74,7 +93,11 @@ class Search:
         self.broken_after = self.by.clone()
         self.gradients, self.queries = torch.zeros_like(self.high), torch.zeros_like(self.high)
         self.clean_logits: Tensor | None = None
-        self.member = 0
+        self.member, self.member_name = 0, attack.name
+        self._low: Tensor | None = None
+        self._guess: Tensor | None = None
+        self._pace = Pace()
+        self._restore(self._pace.load())
 
     @property
     def standing(self) -> Tensor:
@@ -165,7 +188,9 @@ class Search:
                 largest at which it stands. After other attacks most images are settled: one that
                 holds out there needs no second attempt.
         """
-        low = torch.full_like(self.high, -1)
+        if self._low is None:
+            self._low, self._guess = torch.full_like(self.high, -1), guess
+        low, guess = self._low, self._guess
         while len(rows := (low + 1 < self.high).nonzero()[:, 0]):
             # Beyond the guess neighbours come next, for it is seldom far off.
             near = self.high[rows] - 1 if guess is None else guess[rows]
@@ -173,6 +198,20 @@ class Search:
             attempt(rows, probe)
             stood = self.high[rows] > probe
             low[rows[stood]] = probe[stood]
+            self.keep()
+        self._low = self._guess = None
+
+    def keep(self) -> None:
+        """Between two steps, each all or nothing: says how far it is, and saves what is known."""
+        if self._pace.watcher is not None:
+            self._pace.watcher.standing(len(self.standing), len(self.image), self.member_name)
+        if self._pace.due:
+            self._pace.save({name: getattr(self, name) for name in _STATE})
+
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        for name, value in (state or {}).items():
+            on_device = isinstance(value, Tensor)
+            setattr(self, name, value.to(self.image.device) if on_device else value)
 
     def linear_guess(self, logits: Tensor, gradient: Tensor) -> Tensor:
         """Number of the radius at which each image would break if the model were linear.

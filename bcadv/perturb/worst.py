@@ -100,7 +100,8 @@ class WorstCase(AdversarialAttack):
         draw: int,
     ) -> Sweep:
         search = Search(self, model, image, target, index, draw, strengths)
-        search.answer_clean()
+        if search.clean_logits is None:
+            search.answer_clean()
         members = self._run(search)
         found = search.sweep(strengths)
         return replace(found, by=search.by_strength(strengths), members=members)
@@ -116,8 +117,10 @@ class WorstCase(AdversarialAttack):
         names = ["clean"]
         for number, member in enumerate(team, start=1):
             names.append(_label(member))
-            if len(search.standing):
-                search.member = number
+            # A search that was stopped goes on with the member that was at work.
+            if number >= search.member and len(search.standing):
+                search.member, search.member_name = number, names[-1]
+                search.keep()
                 member.improve(search)
         return tuple(names)
 
