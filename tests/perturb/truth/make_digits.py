@@ -1,4 +1,4 @@
-"""Trains the networks of ``digits.npz`` and solves their exact distances, in two minutes.
+"""Trains the networks of ``digits.npz`` and solves their exact distances (two minutes on one core).
 
     python -m tests.perturb.truth.make_digits
 
