@@ -43,7 +43,7 @@ class Corruption(CheckedPerturbation):
     channels: ClassVar[tuple[int, ...]] = (1, 3)
     """Numbers of colour channels that it can be used on."""
 
-    severity: int
+    severity: float
     seed: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class Corruption(CheckedPerturbation):
             )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise BcadvError(f"{self.name}: seed is {self.seed!r}; give a whole number.")
-        object.__setattr__(self, "severity", int(self.severity))
+        object.__setattr__(self, "severity", float(self.severity))
 
     @property
     def name(self) -> str:
@@ -65,7 +65,7 @@ class Corruption(CheckedPerturbation):
     @property
     def strength(self) -> float:
         """The severity."""
-        return float(self.severity)
+        return self.severity
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -78,7 +78,7 @@ class Corruption(CheckedPerturbation):
 
     def of_severity(self, *values: float) -> float:
         """The one of five values that belongs to the severity."""
-        return values[self.severity - 1]
+        return values[int(self.severity) - 1]
 
     @abstractmethod
     def _corrupted(self, image: Tensor, random: torch.Generator) -> Tensor:
@@ -116,7 +116,7 @@ class Corruption(CheckedPerturbation):
         if not bool(allowed.all()):
             worst = int((~allowed).nonzero()[0])
             raise ConstraintViolated(
-                f"{self.name} of severity {self.severity} left image {int(index[worst])} with "
+                f"{self.name} of severity {self.severity:g} left image {int(index[worst])} with "
                 f"pixels in [{lowest[worst].item():.8g}, {highest[worst].item():.8g}], allowed "
                 f"is [{low:g}, {high:g}]."
             )

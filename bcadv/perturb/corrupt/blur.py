@@ -26,7 +26,8 @@ def smoothed(image: Tensor, sigma: float) -> Tensor:
     reach = min(max(1, math.ceil(_TRUNCATE * sigma)), *(side - 1 for side in image.shape[-2:]))
     if reach < 1:
         return image.clone()
-    return gaussian_blur(image, [2 * reach + 1] * 2, [sigma] * 2)
+    made: Tensor = gaussian_blur(image, [2 * reach + 1] * 2, [sigma] * 2)
+    return made
 
 
 class GaussianBlur(Corruption):
