@@ -22,7 +22,7 @@ class InjectionConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How the test images are attacked and corrupted; `attacks` and `corruptions` say with what."""
+    """How test images are attacked and corrupted; `attacks` and `corruptions` say with what."""
 
     norm: Annotated[tuple[NormName, ...], BeforeValidator(as_list)] = Field(
         default=("inf",), min_length=1, description="Give inf, 2, 1, 0, or a list of them."
