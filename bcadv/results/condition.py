@@ -120,9 +120,7 @@ class Condition(Model):
 
     @property
     def amount(self) -> str:
-        """The strength with its unit: ``4/255``, ``0.5`` for pixels in [0, 1], ``12 values``, or
-        ``severity 3``.
-        """
+        """The strength with its unit: ``4/255``, ``0.5``, ``12 values``, or ``severity 3``."""
         if self.unit == "severity":
             return f"severity {self.strength:g}"
         of = {"grey level": "/255", "value": " value" if self.strength == 1 else " values"}

@@ -26,7 +26,9 @@ Key: TypeAlias = tuple[str, Condition, str]
 
 
 def amounts(conditions: Sequence[Condition]) -> str:
-    """Strengths of one series with their unit: ``1, 2 and 4/255``, ``0.5 and 1``, ``3 values``."""
+    """Strengths of one series with their unit: ``1 and 4/255``, ``3 values``, ``severity 1``."""
+    if conditions[0].unit == "severity":
+        return f"severity {listed([f'{condition.strength:g}' for condition in conditions])}"
     unit = {"grey level": "/255", "value": " values"}.get(str(conditions[0].unit), "")
     return listed([f"{condition.strength:g}" for condition in conditions]) + unit
 
