@@ -21,10 +21,13 @@ from scipy.stats import t
 
 from bcadv.errors import BcadvError
 from bcadv.metrics.clinical import Floats, Integers, Mask
-from bcadv.metrics.intervals import LEVEL, MIN_CLUSTERS, Interval
+from bcadv.metrics.intervals import LEVEL, Interval
 from bcadv.metrics.patients import KIND, recognition_interval
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import CorruptionError, Measure
+
+LEAST_PATIENTS = 10
+"""With fewer patients a ratio of errors has no interval."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def relative(one: ByPatient, other: ByPatient) -> tuple[float, float, float]:
         other: of another model on the same patients in the same order.
 
     Returns:
-        The ratio and its ends. The ends are nan with fewer than `intervals.MIN_CLUSTERS` patients,
+        The ratio and its ends. The ends are nan with fewer than `LEAST_PATIENTS` patients,
         or where no patient differs from another; all are nan where the other model makes no error.
     """
     above, below = one.values, other.values
@@ -101,7 +104,7 @@ def relative(one: ByPatient, other: ByPatient) -> tuple[float, float, float]:
     patients = 1 / float(np.square(one.weights).sum())
     influence = ((one.errors - ratios * other.errors) / below).mean(axis=1)
     variance = patients / (patients - 1) * float(np.square(influence).sum()) if patients > 1 else 0
-    if patients < MIN_CLUSTERS or value == 0 or variance == 0:
+    if patients < LEAST_PATIENTS or value == 0 or variance == 0:
         return value, math.nan, math.nan
     reach = float(t.ppf((1 + LEVEL) / 2, patients - 1)) * math.sqrt(variance) / value
     return value, value * math.exp(-reach), value * math.exp(reach)

@@ -44,8 +44,8 @@ def corruption_errors(arms: Sequence[Measured], comparisons: pd.DataFrame) -> pd
     Returns:
         Columns arm, corruption (its series, or `ALL`), label, severities (as text), corruptions
         (how many the mean is over), value (see `bcadv.metrics.corruption`; the mean over the
-        seeds), low, high, reference (name of the undefended arm; ``None`` without one that had
-        the same corruptions), relative (to it), relative_low, relative_high.
+        seeds), low, high, reference (name of the undefended arm; ``None`` without one that
+        was measured under all of it), relative (to it), relative_low, relative_high.
     """
     by_name = {each.arm.name: each for each in arms}
     rows: list[tuple[Any, ...]] = []
@@ -112,8 +112,6 @@ def _beside(
     if not seeds:
         return None
     reference = arms[str(rows["reference"].iloc[0])]
-    if [each.name for each in corruptions_of(reference, seeds)] != [s.name for s in series]:
-        return None  # means over other corruptions do not compare
     return (
         reference.arm.name,
         _errors(measured, series, seeds, measured),

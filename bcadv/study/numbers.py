@@ -71,6 +71,14 @@ def rate(value: float, low: float, high: float) -> str:
     return f"{100 * value:.1f}{ends}"
 
 
+def ratio(value: float, low: float, high: float) -> str:
+    """A ratio with its interval, e.g. ``0.84 [0.71, 0.99]``."""
+    if math.isnan(value):
+        return UNDEFINED
+    ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{value:.2f}{ends}"
+
+
 def together(measures: pd.DataFrame, known: Iterable[Condition]) -> dict[Key, Number]:
     """The measures of all seeds together.
 
