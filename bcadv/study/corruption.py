@@ -104,14 +104,14 @@ def _beside(
     """The undefended arm, and the errors of both on the seeds that they share."""
     if comparisons.empty:
         return None
-    tried = {condition.id for each in series for condition in each.conditions}
-    rows = comparisons[comparisons["arm"] == measured.arm.name]
-    rows = rows[rows["seed"].notna() & rows["condition"].isin(tried)]
-    found = rows.groupby("seed")["condition"].nunique()
-    seeds = [int(seed) for seed in found[found == len(tried)].index]
-    if not seeds:
+    rows = comparisons[comparisons["arm"] == measured.arm.name].dropna(subset=["seed"])
+    if rows.empty:
         return None
     reference = arms[str(rows["reference"].iloc[0])]
+    tried = {condition for each in series for condition in each.conditions}
+    seeds = [s for s in map(int, rows["seed"].unique()) if tried <= set(reference.cells(s))]
+    if not seeds:
+        return None
     return (
         reference.arm.name,
         _errors(measured, series, seeds, measured),
