@@ -22,7 +22,8 @@ comparable. (Not so the steps of a curve that numbers its strengths, because no 
 them apart.)
 
 A strength is in the unit of its condition: grey levels of 255 in the maximum norm, of a corruption
-its severity, else pixels in [0, 1]. It is written such that the alphabetical order of names is the order of strengths.
+its severity, else pixels in [0, 1]. It is written such that the alphabetical order of names is the
+order of strengths.
 """
 
 from __future__ import annotations
