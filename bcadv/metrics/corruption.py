@@ -30,7 +30,7 @@ LEAST_PATIENTS = 10
 """With fewer patients a ratio of errors has no interval."""
 
 _NONE = 1e-9
-"""A standard error below is that of rounding."""
+"""Errors, and standard errors, below are those of rounding."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def relative(one: ByPatient, other: ByPatient) -> tuple[float, float, float]:
     value = float((one.values / other.values).mean())
     above, below = (of.values - of.errors for of in (one, other))
     count, effective = len(one.weights), 1 / float(np.square(one.weights).sum())
-    if effective < LEAST_PATIENTS or not (below > 0).all() or not (above.sum(axis=1) > 0).all():
+    if effective < LEAST_PATIENTS or not (below > _NONE).all() or above.max(axis=1).min() < _NONE:
         return value, math.nan, math.nan
     without = np.log((above / below).mean(axis=1))
     error = math.sqrt((count - 1) * float(without.var()))

@@ -21,7 +21,7 @@ def blocks(draft: Draft) -> list[Block]:
     """The mean corruption errors, a curve per corruption, and a table per model."""
     errors = draft.study.corruption_errors
     if errors.empty:
-        return []
+        return [Text("No model was measured under corruptions; corruptions=all does so.")]
     related = bool(errors["relative"].notna().any())
     of_arms = errors[errors["corruption"] != ALL].groupby("arm")[["corruption", "severities"]]
     differ = len({tuple(map(tuple, of.to_numpy())) for _, of in of_arms}) > 1
