@@ -142,9 +142,9 @@ def test_page_summary_and_console_tell_the_mean(folder: Path, study: Study, tmp_
     assert (tmp_path / "tables" / "corruptions.csv").is_file()
     console = Console(width=100, record=True)
     console.print(console_comparison(study))
-    told = console.export_text()
-    assert f"Mean corruption error (%), undefended: {100 * row['value']:.1f}" in told
-    assert "JPEG" not in told
+    text = console.export_text()
+    assert f"Mean corruption error (%), undefended: {100 * row['value']:.1f}" in text
+    assert "JPEG" not in text
 
 
 def test_the_tracker_has_the_mean_each_corruption_and_curves_over_severity(
