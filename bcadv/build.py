@@ -1,4 +1,4 @@
-"""Configuration -> model, noise and attacks."""
+"""Configuration -> model, noise, attacks and corruptions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.models.weights import fetch_weights, load_state_dict
 from bcadv.perturb import catalog
 from bcadv.perturb.base import CheckedPerturbation
+from bcadv.perturb.corrupt import catalog as corruptions
 from bcadv.perturb.noise import GaussianNoise
 from bcadv.perturb.threat import ThreatModel
 from bcadv.plan import Plan
@@ -116,6 +117,8 @@ def _perturbation(config: Config, condition: Condition, task: Task) -> CheckedPe
     seed = config.seed + 1
     if condition.kind == "noise":
         return build_noise(config, seed)
+    if condition.kind == "corruption":
+        return corruptions.build(condition.name, seed=seed)
     threat = ThreatModel(eps=0.0, norm=float(condition.norm or "inf"))
     goal = condition.goal or "untargeted"
     return catalog.build(

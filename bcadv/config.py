@@ -26,6 +26,7 @@ from bcadv.defend.catalog import OBJECTIVES
 from bcadv.errors import BcadvError
 from bcadv.mistakes import sentences
 from bcadv.perturb.catalog import ATTACKS
+from bcadv.perturb.corrupt.catalog import ALL, CORRUPTIONS, spelt_out
 from bcadv.section import Acceptance, CountsOrNone, LengthsOrNone, Section, Strengths, as_list
 from bcadv.sections import (
     EvaluationConfig,
@@ -244,6 +245,12 @@ class Config(Section):
         default_factory=dict, description="Give options of an attack: attack.pgd.steps=40."
     )
     """Options of the attacks."""
+    corruptions: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
+        default=(), description="Give names of corruptions, a list of them, all, or []."
+    )
+    """What befalls the test images without intent, at evaluation.severities; all: the whole set,
+    stain shift where the images are known to be stained tissue.
+    """
     eps_px: Strengths = Field(description="Give grey levels from 0 to 255, for example [0,1,2,4].")
     """Strengths of attacks in the maximum norm, in grey levels of 255."""
     eps_l2: LengthsOrNone = Field(
@@ -314,14 +321,21 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Config:
-        named = ("attacks", "eps_px", "eps_l2", "eps_l1", "eps_l0", "aim", "accept", "batchnorm")
+        grids = ("eps_px", "eps_l2", "eps_l1", "eps_l0")
+        named = ("attacks", "corruptions", *grids, "aim", "accept", "batchnorm")
         lists = {name: getattr(self, name) for name in named}
-        for name, values in (lists | {"evaluation.norm": self.evaluation.norm}).items():
+        lists |= {f"evaluation.{n}": getattr(self.evaluation, n) for n in ("norm", "severities")}
+        for name, values in lists.items():
             twice = [value for value in values or () if values.count(value) > 1]
             if twice:
                 shown = f"{twice[0]:g}" if isinstance(twice[0], float) else twice[0]
                 raise ValueError(f"{name} names {shown} twice: leave one out")
         self._agree_on_attacks()
+        for name in self.corruptions:
+            _known("corruption", {ALL: None, **CORRUPTIONS}, name)
+        # Spelt out, so that what means the same is the same, whatever the catalog gains.
+        stained = SOURCES[self.data.source].stained
+        self.__dict__["corruptions"] = spelt_out(self.corruptions, stained=stained)
         _known("objective", OBJECTIVES, self.objective)
         for name, given in self.objective_options.items():
             OBJECTIVES[_known("objective", OBJECTIVES, name)].settings(given)

@@ -27,6 +27,7 @@ from bcadv.mistakes import as_typed
 from bcadv.models.catalog import NETWORKS
 from bcadv.overrides import ADDED, groups
 from bcadv.perturb.catalog import ATTACKS
+from bcadv.perturb.corrupt.catalog import CORRUPTIONS
 from bcadv.perturb.row import Attack
 from bcadv.text import shorten, shown
 
@@ -84,6 +85,9 @@ def text(conf: Path, chosen: Mapping[str, str], values: Mapping[Any, Any]) -> st
     fields = fields_of(Config)
     alone = [name for name, field in fields.items() if not _is_section(name, field)]
     lines += ["", _about(Config), *_options("", alone, Config, values)]
+    lines += ["", "What corruptions= can name:"]
+    for row in CORRUPTIONS.values():
+        lines += aligned(row.name, f"{row.words} After {row.source}.", _COLUMN)
     for name, field in fields.items():
         given = values.get(name) or {}
         if name in _CATALOGS:

@@ -17,7 +17,11 @@ def opening(config: Config) -> str:
     epochs = config.trainer.max_epochs
     images = SOURCES[config.data.source].words
     under = f" under noise σ={config.sigma:g}" if config.trains_on_noise else ""
-    tests = ", ".join(_tested(series) for series in plan_of(config).series)
+    plan = plan_of(config)
+    tests = ", ".join(_tested(series) for series in plan.series if not series.is_corruption)
+    if plan.corruptions:
+        count, worst = len(plan.corruptions), plan.corruptions[0].conditions[-1].amount
+        tests += f", and {count} corruption{'' if count == 1 else 's'} up to {worst}"
     return (
         f"{config.experiment}: train {config.model.architecture} for {epochs} "
         f"epoch{'' if epochs == 1 else 's'}{under}, seed {config.seed}; then test it clean and "

@@ -16,6 +16,7 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.defend.catalog import OBJECTIVES
 from bcadv.evaluate.checks import checks, data_findings
 from bcadv.evaluate.predictions import read_frames
+from bcadv.metrics.corruption import corruption_errors
 from bcadv.metrics.effort import efforts
 from bcadv.metrics.robustness import summarise
 from bcadv.models.batchnorm import has_batchnorm
@@ -189,6 +190,11 @@ def result_of(
         conditions=plan.conditions,
         rows=tuple(rows),
         efforts=tuple(found),
+        corruption_errors=tuple(
+            corruption_errors(read_frames(folder / PREDICTIONS), plan.conditions)
+        )
+        if plan.corruptions
+        else (),
         findings=tuple(findings),
         files=digests(folder),
         environment=hardware.environment(gpu),

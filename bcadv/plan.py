@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bcadv.config import Config
 from bcadv.perturb.catalog import ATTACKS
+from bcadv.perturb.corrupt.catalog import CORRUPTIONS
 from bcadv.results.condition import CLEAN, REPEATED, Condition, Goal, Norm, Series, Unit
 
 GREY_LEVELS_RMS = (0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
@@ -46,6 +47,11 @@ class Plan:
         """The series that are attacks."""
         return tuple(series for series in self.series if series.is_attack)
 
+    @property
+    def corruptions(self) -> tuple[Series, ...]:
+        """The series that are corruptions."""
+        return tuple(series for series in self.series if series.is_corruption)
+
 
 def plan_of(config: Config) -> Plan:
     """The plan that a configuration asks for."""
@@ -59,6 +65,7 @@ def plan_of(config: Config) -> Plan:
     ]
     if config.evaluation.noise:
         series.append(Series((noise(config),)))
+    series += [_corruption(name, config.evaluation.severities) for name in config.corruptions]
     return Plan(tuple(series))
 
 
@@ -86,6 +93,23 @@ def _attack(config: Config, name: str, norm: Norm, aim: str, acceptance: str) ->
                 steps=row.steps_of(settings),
             )
             for strength in sorted(grid_of(config, norm))
+        )
+    )
+
+
+def _corruption(name: str, severities: Sequence[int]) -> Series:
+    row = CORRUPTIONS[name]
+    return Series(
+        tuple(
+            Condition(
+                kind="corruption",
+                name=name,
+                strength=severity,
+                unit="severity",
+                label=row.label,
+                how=row.source,
+            )
+            for severity in sorted(severities)
         )
     )
 

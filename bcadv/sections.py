@@ -22,7 +22,7 @@ class InjectionConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How the test images are attacked; with what is said by `attacks`."""
+    """How test images are attacked and corrupted; `attacks` and `corruptions` say with what."""
 
     norm: Annotated[tuple[NormName, ...], BeforeValidator(as_list)] = Field(
         default=("inf",), min_length=1, description="Give inf, 2, 1, 0, or a list of them."
@@ -33,6 +33,12 @@ class EvaluationConfig(Section):
     """
     noise: bool = Field(default=False, description="Give true or false.")
     """Whether test images with Gaussian noise of sigma are judged too."""
+    severities: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=5)], ...], BeforeValidator(as_list)
+    ] = Field(
+        default=(1, 2, 3, 4, 5), min_length=1, description="Give 1 to 5, or a list such as [1,3,5]."
+    )
+    """How bad each corruption is, from 1 (hardly) to 5 (very)."""
     batch_size: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
     """Images of an evaluation batch."""
     n_boot: int = Field(default=1000, ge=100, le=100_000, description="Give 100 to 100000 draws.")

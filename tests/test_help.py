@@ -14,6 +14,7 @@ from bcadv.defend.catalog import OBJECTIVES
 from bcadv.help import words_of, words_of_file
 from bcadv.models.catalog import NETWORKS
 from bcadv.perturb.catalog import ATTACKS
+from bcadv.perturb.corrupt.catalog import CORRUPTIONS
 from bcadv.run import conf_dir, main
 
 Help = Callable[..., str]
@@ -66,7 +67,7 @@ def test_every_option_stands_in_the_help_which_fits_a_terminal(shown: Help) -> N
     names += [f"attack.{row.name}.{one.name}" for row in ATTACKS.values() for one in row.options]
     assert len(names) > 60
     assert [name for name in names if f"\n  {name}=" not in said] == []
-    for rows in (ATTACKS, OBJECTIVES):
+    for rows in (ATTACKS, CORRUPTIONS, OBJECTIVES):
         assert all(f"\n  {name} " in said for name in rows)
 
 

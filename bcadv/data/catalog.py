@@ -26,6 +26,7 @@ class Source:
         splits: the ways it can be split.
         synthetic: whether the images are painted, so that nothing medical follows from them.
         tumours: whether a positive class is a cancer.
+        stained: whether they show tissue stained with haematoxylin and eosin.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Source:
     splits: tuple[str, ...] = ("paper", "patient")
     synthetic: bool = False
     tumours: bool = False
+    stained: bool = False
 
     @property
     def settings(self) -> type[DataConfig]:
@@ -52,6 +54,7 @@ _ROWS = (
         label="breakhis",
         splits=("paper", "patient", "official"),
         tumours=True,
+        stained=True,
     ),
     Source(
         name="folder",
@@ -67,6 +70,7 @@ _ROWS = (
         label="synthetic",
         synthetic=True,
         tumours=True,
+        stained=True,
     ),
 )
 

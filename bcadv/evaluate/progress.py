@@ -9,6 +9,7 @@ from torch import nn
 
 from bcadv.callbacks.evaluate import Trial
 from bcadv.progress import Meter
+from bcadv.results.condition import span
 
 
 class EvaluationProgress:
@@ -113,4 +114,4 @@ def _words(trial: Trial) -> str:
     if len(tried) < 2:
         return trial.conditions[-1].text
     first, last = tried[0], tried[-1]
-    return f"{first.label} {first.amount} to {last.amount} ({len(tried)} strengths)"
+    return f"{first.label} {span(first, last)} ({len(tried)} strengths)"

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from bcadv.report.table import warning_of
 from bcadv.results.condition import CLEAN, Series
-from bcadv.study.numbers import UNDEFINED, Key, Number
+from bcadv.study.corruption import ALL
+from bcadv.study.numbers import UNDEFINED, Key, Number, rate
+from bcadv.study.prose import listed, plural
 from bcadv.study.study import Study
 from bcadv.text import shown
 
@@ -23,13 +25,15 @@ def console_comparison(study: Study) -> RenderableType:
     """Accuracy of every arm, clean and under everything tried.
 
     Up to three arms are columns and have 95 % intervals. More are rows of a table for each
-    perturbation that was tried at several strengths, without intervals.
+    perturbation that was tried at several strengths, without intervals. Of corruptions the mean
+    error is told.
     """
     numbers = study.numbers
     warning = [Text(warning_of(study), "bold red")] if study.synthetic else []
     if len(study.arms) <= _MOST_WITH_INTERVAL:
-        return Group(*warning, _with_intervals(study, numbers))
-    return Group(*warning, *(_without_intervals(study, numbers, of) for of in study.series))
+        return Group(*warning, _with_intervals(study, numbers), *map(Text, _corruption(study)))
+    tables = [_without_intervals(study, numbers, of) for of in study.sized]
+    return Group(*warning, *tables, *map(Text, _corruption(study)))
 
 
 def _with_intervals(study: Study, numbers: Mapping[Key, Number]) -> Table:
@@ -37,6 +41,8 @@ def _with_intervals(study: Study, numbers: Mapping[Key, Number]) -> Table:
     for arm in study.arms:
         table.add_column(Text(shown(arm.name)), justify="right", overflow="fold")
     for condition in study.conditions:
+        if condition.kind == "corruption":
+            continue
         found = (numbers.get((arm.name, condition, "accuracy")) for arm in study.arms)
         cells = (UNDEFINED if number is None else number.rate for number in found)
         table.add_row(Text(shown(condition.text)), *map(Text, cells))
@@ -55,6 +61,22 @@ def _without_intervals(study: Study, numbers: Mapping[Key, Number], series: Seri
         table.add_row(Text(shown(arm.name)), *map(Text, cells))
     table.caption = Text("Intervals stand in the report.", justify="left")
     return table
+
+
+def _corruption(study: Study) -> list[str]:
+    """The mean corruption error of each arm, a line each."""
+    errors = study.corruption_errors
+    if errors.empty:
+        return []
+    rows = errors[errors["corruption"] == ALL]
+    columns = ("arm", "value", "low", "high", "corruptions", "severities")
+    return [
+        f"Mean corruption error (%), {shown(arm)}: {rate(value, low, high)} "
+        f"({plural(count, 'corruption')}, severity {listed(severities.split())})."
+        for arm, value, low, high, count, severities in zip(
+            *(rows[name].tolist() for name in columns), strict=True
+        )
+    ]
 
 
 def _whole(number: Number) -> str:

@@ -129,7 +129,7 @@ class Draft:
 
 def row_name(condition: Condition) -> str:
     """Of a row: its strength."""
-    said = f"{condition.symbol} = {condition.amount}".replace(" ", "\N{NO-BREAK SPACE}")
+    said = condition.equation.replace(" ", "\N{NO-BREAK SPACE}")
     return "clean" if condition.clean else said
 
 

@@ -57,7 +57,8 @@ def summary(draft: Draft) -> dict[str, Any]:
         ``headline``, ``answer`` (a word), ``tested``, ``synthetic``, ``prevalence``, ``models``
         (name, answer, fall with its numbers, verdict on the defence), ``findings`` (the gravest
         first: id, outcome, about, sentence, section, taints), ``numbers`` (a row per model,
-        condition and metric, all seeds together; shares in [0, 1]).
+        condition and metric, all seeds together; shares in [0, 1]), ``corruption_errors`` (a row
+        per model and corruption, and one of all, see `bcadv.study.corruption`).
     """
     conclusion, study = draft.conclusion, draft.study
     return {
@@ -82,6 +83,10 @@ def summary(draft: Draft) -> dict[str, Any]:
         "numbers": [
             {"model": name, **_condition(condition), "metric": metric, **_number(number)}
             for (name, condition, metric), number in study.numbers.items()
+        ],
+        "corruption_errors": [
+            {str(name): _known(value) for name, value in row.items()}
+            for row in study.corruption_errors.to_dict("records")
         ],
     }
 
@@ -112,4 +117,8 @@ def _condition(condition: Condition) -> dict[str, Any]:
 def _number(number: Number) -> dict[str, Any]:
     names = ("value", "low", "high", "k", "n", "n_patients")
     values = {name: getattr(number, name) for name in names}
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+    return {name: _known(value) for name, value in values.items()}
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -13,7 +13,7 @@ from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Measure, Result, Row
 from bcadv.study.facts import unknown_patients
 from bcadv.study.naming import variant_name
-from bcadv.study.numbers import UNDEFINED
+from bcadv.study.numbers import UNDEFINED, amounts
 from bcadv.study.prose import plural
 from bcadv.study.study import Study
 from bcadv.text import shown
@@ -53,11 +53,14 @@ def decimal(entry: Measure) -> str:
 
 
 def by_variant(result: Result) -> dict[str, list[tuple[Condition, Row]]]:
-    """Rows of each BatchNorm variant, clean first; strength 0, which checks read, is left out."""
+    """Rows of each BatchNorm variant, clean first.
+
+    Strength 0, which checks read, is left out, and so are corruptions: `notes` tells their mean.
+    """
     rows: dict[str, list[tuple[Condition, Row]]] = {}
     for row in result.rows:
         condition = result.condition_of(row)
-        if condition == CLEAN or condition.strength > 0:
+        if condition == CLEAN or (condition.strength > 0 and condition.kind != "corruption"):
             rows.setdefault(row.batchnorm, []).append((condition, row))
     return rows
 
@@ -76,6 +79,7 @@ def notes(result: Result) -> list[str]:
     if data.overlap.get("sentence"):
         sentences.append(str(data.overlap["sentence"]))
     sentences += _recognition(result, groups)
+    sentences += _corruption(result)
     sentences.append(_LEGEND)
     if len(groups) > 1:
         sentences.append(_VARIANT_LEGEND)
@@ -116,6 +120,23 @@ def _recognition(
             "It is the mean over patients of the share of their images that are right: clean, and "
             "under the attack that leaves least."
         )
+    return said
+
+
+def _corruption(result: Result) -> list[str]:
+    """The mean corruption error, per variant."""
+    said = []
+    for error in result.corruption_errors:
+        if error.corruption is not None:
+            continue
+        several = len(result.model.batchnorm) > 1
+        named = f", {variant_name(error.batchnorm)}" if several else ""
+        tried = [result.by_id[name] for name in error.conditions]
+        count = plural(len({condition.series for condition in tried}), "corruption")
+        # A job has the same severities of all.
+        grades = amounts([c for c in tried if c.series == tried[0].series])
+        rate = percent_with_interval(error.error)
+        said.append(f"Mean corruption error{named}: {rate} ({count}, {grades}).")
     return said
 
 

@@ -15,9 +15,10 @@ from bcadv.results.base import Model
 
 Kind: TypeAlias = Literal["clean", "attack", "noise", "corruption", "certified"]
 Norm: TypeAlias = Literal["inf", "2", "1", "0"]
-Unit: TypeAlias = Literal["grey level", "pixel range", "value"]
+Unit: TypeAlias = Literal["grey level", "pixel range", "value", "severity"]
 """``grey level``: 1/255 of the pixel range. ``pixel range``: pixels in [0, 1]. ``value``: number of
-values, each one channel of one pixel, that change at all."""
+values, each one channel of one pixel, that change at all. ``severity``: of a corruption, a whole
+number from 1 to 5 that says how bad it is and measures nothing."""
 Goal: TypeAlias = Literal["untargeted", "hide", "invent", "targeted"]
 Acceptance: TypeAlias = Annotated[str, Field(pattern=r"^(float|8bit|jpeg\((100|[1-9]?\d)\))$")]
 Setting: TypeAlias = bool | int | float | str | None
@@ -37,7 +38,8 @@ class Condition(Model):
 
     Attributes:
         kind: of perturbation.
-        name: of the attack's row in the catalog, or of the noise; ``clean`` for none.
+        name: of the row in the catalog of attacks or of corruptions, or of the noise; ``clean`` for
+            none.
         norm: that the strength is measured in; ``None`` for what has none.
         strength: how much, in `unit`; 0 for clean.
         unit: of the strength; ``None`` for clean.
@@ -48,7 +50,8 @@ class Condition(Model):
             as a JPEG of this quality.
         settings: other options of the perturbation.
         label: what people call it without its strength, e.g. ``PGD, 40 steps, L2``.
-        how: of an attack, what it knows and does, as words for a sentence.
+        how: of an attack, what it knows and does, as words for a sentence; of a corruption, who
+            defined it.
         steps: of an attack, along how many gradients in a row it goes; ``None`` where it has none.
         id: names the condition in every file, e.g. ``pgd_linf_4_3fa2b1``; made from the rest.
     """
@@ -75,6 +78,8 @@ class Condition(Model):
         self.__dict__["id"] = made
         if (self.kind == "clean") != (self.unit is None):
             raise ValueError(f"the condition {made} needs a unit, and clean images have none")
+        if (self.kind == "corruption") != (self.unit == "severity"):
+            raise ValueError(f"{made}: a corruption has a severity, and nothing else has one")
         return self
 
     @property
@@ -103,19 +108,28 @@ class Condition(Model):
 
     @property
     def size(self) -> float:
-        """The strength with pixels in [0, 1]."""
+        """The strength with pixels in [0, 1]; of a corruption its severity."""
         return self.strength / 255 if self.unit == "grey level" else self.strength
 
     @property
     def symbol(self) -> str:
-        """Greek letter of the strength."""
+        """Greek letter of the strength; a severity has none."""
+        if self.unit == "severity":
+            return "severity"
         return "σ" if self.kind == "noise" else "ε"
 
     @property
     def amount(self) -> str:
-        """The strength with its unit: ``4/255``, ``0.5`` for pixels in [0, 1], ``12 values``."""
+        """The strength with its unit: ``4/255``, ``0.5``, ``12 values``, or ``severity 3``."""
+        if self.unit == "severity":
+            return f"severity {self.strength:g}"
         of = {"grey level": "/255", "value": " value" if self.strength == 1 else " values"}
         return f"{self.strength:g}{of.get(str(self.unit), '')}"
+
+    @property
+    def equation(self) -> str:
+        """The strength by its letter: ``ε = 4/255``, or ``severity 3``."""
+        return self.amount if self.unit == "severity" else f"{self.symbol} = {self.amount}"
 
     @property
     def text(self) -> str:
@@ -125,6 +139,8 @@ class Condition(Model):
     @property
     def axis(self) -> str:
         """Label of an axis of strengths."""
+        if self.unit == "severity":
+            return "severity (0: clean)"
         if self.unit == "grey level":
             return f"{self.symbol} in grey levels of 255 (0: clean)"
         if self.unit == "value":
@@ -148,6 +164,11 @@ def ordered(conditions: Sequence[Condition] | set[Condition]) -> list[Condition]
     """Clean first, then kind by kind and series by series, each by rising strength."""
     kinds = ("clean", "attack", "noise", "corruption", "certified")
     return sorted(conditions, key=lambda c: (kinds.index(c.kind), c.series, c.strength))
+
+
+def span(first: Condition, last: Condition) -> str:
+    """Strengths from one to another: ``1/255 to 8/255``, ``severity 1 to 5``."""
+    return f"{first.amount} to {last.amount.removeprefix('severity ')}"
 
 
 @dataclass(frozen=True)
@@ -177,10 +198,15 @@ class Series:
 
     @property
     def is_attack(self) -> bool:
-        """Whether it means harm; noise does not."""
+        """Whether it means harm; neither noise nor a corruption does."""
         return self.first.kind == "attack"
 
     @property
+    def is_corruption(self) -> bool:
+        """Whether its strengths are severities, which compare with those of no other series."""
+        return self.first.kind == "corruption"
+
+    @property
     def sizes(self) -> tuple[float, ...]:
-        """The strengths with pixels in [0, 1]."""
+        """The strengths with pixels in [0, 1]; of a corruption its severities."""
         return tuple(condition.size for condition in self.conditions)

@@ -109,6 +109,24 @@ class Effort(Model):
     broken_by: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
 
 
+class CorruptionError(Model):
+    """What a model gets wrong under a corruption, or under all of them.
+
+    Attributes:
+        batchnorm: ``as_trained``, ``clean`` or ``noisy``.
+        corruption: its series; ``None``: the mean over all corruptions (mCE, not normalised).
+        label: what people call it.
+        conditions: ids of what the mean is over: the severities.
+        error: 1 minus the accuracy, the mean over the severities; of all, the mean of that.
+    """
+
+    batchnorm: str
+    corruption: str | None
+    label: str
+    conditions: tuple[str, ...] = Field(min_length=1)
+    error: Measure
+
+
 REQUIRED = ("accuracy", "robust_accuracy", "sensitivity", "specificity", "auroc", "ece")
 """Metrics that every row has, if only to say why one is undefined."""
 
@@ -299,6 +317,7 @@ class Result(Model):
         conditions: everything that the model was measured under, clean first.
         rows: numbers, one row per choice of BatchNorm statistics and condition.
         efforts: what each attack achieved and cost, under each choice of statistics.
+        corruption_errors: of each corruption and of all; empty where nothing was corrupted.
         findings: what the checks found.
         files: name -> SHA-256 of the files beside it that the numbers rest on.
     """
@@ -313,6 +332,7 @@ class Result(Model):
     conditions: tuple[Condition, ...]
     rows: tuple[Row, ...] = Field(min_length=1)
     efforts: tuple[Effort, ...] = ()
+    corruption_errors: tuple[CorruptionError, ...] = ()
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, str] = Field(default_factory=dict)
     environment: Mapping[str, Any] = Field(default_factory=dict)
@@ -325,6 +345,9 @@ class Result(Model):
         strange = [row.condition for row in self.rows if row.condition not in known]
         if strange:
             raise ValueError(f"a row is about {strange[0]}, which is no condition")
+        lost = [i for of in self.corruption_errors for i in of.conditions if i not in known]
+        if lost:
+            raise ValueError(f"a corruption error is about {lost[0]}, which is no condition")
         keys = [(row.batchnorm, row.condition) for row in self.rows]
         if len(set(keys)) < len(keys):
             raise ValueError("a row stands twice")

@@ -80,6 +80,7 @@ NOT_TRAINING = frozenset(
         # What is done to the model afterwards.
         "attacks",
         "attack",
+        "corruptions",
         "eps_px",
         "eps_l2",
         "eps_l1",

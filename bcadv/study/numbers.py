@@ -26,7 +26,9 @@ Key: TypeAlias = tuple[str, Condition, str]
 
 
 def amounts(conditions: Sequence[Condition]) -> str:
-    """Strengths of one series with their unit: ``1, 2 and 4/255``, ``0.5 and 1``, ``3 values``."""
+    """Strengths of one series with their unit: ``1 and 4/255``, ``3 values``, ``severity 1``."""
+    if conditions[0].unit == "severity":
+        return f"severity {listed([f'{condition.strength:g}' for condition in conditions])}"
     unit = {"grey level": "/255", "value": " values"}.get(str(conditions[0].unit), "")
     return listed([f"{condition.strength:g}" for condition in conditions]) + unit
 
@@ -67,6 +69,14 @@ def rate(value: float, low: float, high: float) -> str:
         return UNDEFINED
     ends = "" if math.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
     return f"{100 * value:.1f}{ends}"
+
+
+def ratio(value: float, low: float, high: float) -> str:
+    """A ratio with its interval, e.g. ``0.84 [0.71, 0.99]``."""
+    if math.isnan(value):
+        return UNDEFINED
+    ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{value:.2f}{ends}"
 
 
 def together(measures: pd.DataFrame, known: Iterable[Condition]) -> dict[Key, Number]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
@@ -13,6 +13,7 @@ from bcadv.metrics.pooled import Clusters, clusters
 from bcadv.results.condition import Condition, Series, ordered
 from bcadv.study.arms import Arm, Model, measured_arms
 from bcadv.study.compare import compare, references
+from bcadv.study.corruption import corruption_errors
 from bcadv.study.found import Found
 from bcadv.study.jobs import Job, told_apart
 from bcadv.study.measures import Draw, incomplete, measure
@@ -39,6 +40,7 @@ class Study:
         jobs: those that were, the newest last.
         remarks: on what could not be compared, and why.
         partly_real: whether some images are made up and some are not.
+        corruption_errors: a row per arm and corruption, see `bcadv.study.corruption`.
     """
 
     arms: tuple[Arm, ...]
@@ -51,6 +53,7 @@ class Study:
     conditions: tuple[Condition, ...] = ()
     remarks: tuple[Found, ...] = ()
     partly_real: bool = False
+    corruption_errors: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def numbers(self) -> dict[Key, Number]:
@@ -61,6 +64,16 @@ class Study:
     def series(self) -> list[Series]:
         """Everything that was tried, attacks first."""
         return all_series(self.conditions)
+
+    @cached_property
+    def sized(self) -> list[Series]:
+        """Attacks and noise: what has a strength that can be measured. A severity cannot."""
+        return [series for series in self.series if not series.is_corruption]
+
+    @cached_property
+    def corruptions(self) -> list[Series]:
+        """The corruptions."""
+        return [series for series in self.series if series.is_corruption]
 
     @cached_property
     def attacks(self) -> list[Series]:
@@ -96,6 +109,7 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
         conditions=tuple(ordered({c for each in arms for c in each.conditions()})),
         remarks=(*incomplete(arms), *remarks),
         partly_real=len(made_up) > 1,
+        corruption_errors=corruption_errors(arms, comparisons),
     )
 
 

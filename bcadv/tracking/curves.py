@@ -10,6 +10,7 @@ from bcadv.results.schema import Result, Row
 from bcadv.tracking.names import (
     MAIN,
     clean_name,
+    corruption_name,
     curve_group,
     epoch_name,
     main_name,
@@ -58,6 +59,7 @@ def result_points(result: Result) -> Iterator[Point]:
     # MLflow's page of a run lists metrics in the order in which they came.
     for name, value in main_points(result).items():
         yield Point(name, value, 0)
+    yield from _corruption_points(result)
     clean: dict[str, dict[str, float]] = {}
     curves: dict[tuple[str, str], list[tuple[Condition, Row]]] = {}
     for row in result.rows:
@@ -71,7 +73,7 @@ def result_points(result: Result) -> Iterator[Point]:
     for (batchnorm, _), rows in curves.items():
         conditions = [condition for condition, _ in rows]
         step = steps(conditions)
-        group = f"{batchnorm}/{curve_group(conditions[0], _scale(_strengths(conditions)))}"
+        group = f"{batchnorm}/{curve_group(conditions[0], _scale(conditions))}"
         if all(condition.strength > 0 for condition in conditions):
             for name, value in clean.get(batchnorm, {}).items():
                 yield Point(f"{group}/{name}", value, 0)
@@ -80,6 +82,16 @@ def result_points(result: Result) -> Iterator[Point]:
                 yield Point(f"{group}/{name}", value, step[condition.strength])
                 if name in SORTABLE:
                     yield Point(point_name(batchnorm, condition, name), value, 0)
+
+
+def _corruption_points(result: Result) -> Iterator[Point]:
+    """Corruption errors; the mean of the first choice of BatchNorm statistics without a prefix."""
+    for of in result.corruption_errors:
+        if of.error.value is None:
+            continue
+        if of.corruption is None and of.batchnorm == result.model.batchnorm[0]:
+            yield Point(corruption_name(None, None), of.error.value, 0)
+        yield Point(corruption_name(of.batchnorm, of.corruption), of.error.value, 0)
 
 
 def main_points(result: Result) -> dict[str, float]:
@@ -106,11 +118,10 @@ def main_points(result: Result) -> dict[str, float]:
 def steps(conditions: Sequence[Condition]) -> dict[float, int]:
     """The step of each strength of a series, and of 0.
 
-    1000 steps per unit, or so many times ten more that no two points meet. Where a store could not
-    hold such a number, the strengths are numbered.
+    1000 steps per unit, or so many times ten more that no two points meet; of a severity, a whole
+    number, one. Where a store could not hold such a number, the strengths are numbered.
     """
-    strengths = _strengths(conditions)
-    scale = _scale(strengths)
+    strengths, scale = _strengths(conditions), _scale(conditions)
     if scale is None:
         return {strength: number for number, strength in enumerate(strengths)}
     return {strength: round(scale * strength) for strength in strengths}
@@ -120,9 +131,11 @@ def _strengths(conditions: Sequence[Condition]) -> list[float]:
     return sorted({condition.strength for condition in conditions} | {0.0})
 
 
-def _scale(strengths: Sequence[float]) -> int | None:
+def _scale(conditions: Sequence[Condition]) -> int | None:
     """Steps per unit; none where no number that a store can hold keeps the points apart."""
-    scale = STEPS_PER_UNIT
+    if conditions[0].unit == "severity":
+        return 1
+    scale, strengths = STEPS_PER_UNIT, _strengths(conditions)
     while scale * max(1, *strengths) <= LARGEST_STEP:
         if len({round(scale * strength) for strength in strengths}) == len(strengths):
             return scale
@@ -138,10 +151,10 @@ def curve_tags(result: Result) -> dict[str, str]:
             series.setdefault(condition.series, []).append(condition)
     said = {}
     for conditions in series.values():
-        scale, label = _scale(_strengths(conditions)), conditions[0].label
-        what = "place in the order of" if scale is None else f"{scale} x"
+        scale, label = _scale(conditions), conditions[0].label
+        what = {None: "place in the order of ", 1: ""}.get(scale, f"{scale} x ")
         said[f"step.{curve_group(conditions[0], scale)}"] = (
-            f"{label}; step: {what} {conditions[0].axis}"
+            f"{label}; step: {what}{conditions[0].axis}"
         )
     return said
 
@@ -161,6 +174,7 @@ def used_params(params: Mapping[str, object]) -> dict[str, object]:
     unused = {
         "sigma": not noise and not params.get("evaluation.noise"),
         "injection.probability": not injected,
+        "evaluation.severities": not params.get("corruptions"),
     }
     if "evaluation.norm" in params:
         grids = {"eps_px": "inf", "eps_l2": "2", "eps_l1": "1", "eps_l0": "0"}

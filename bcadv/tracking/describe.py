@@ -25,8 +25,10 @@ EXPERIMENT_TAGS = {
         "the job's attacks does worst (`accuracy_at_00`: clean images). Strengths are grey levels "
         "of 255; in L2 (`accuracy_l2_at_00.5`) they are pixels in [0, 1]. Below `as_trained/`, and "
         "the other choices of BatchNorm statistics, stand all metrics under each attack; "
-        "`…_by_1000_eps` are curves whose step is 1000 times the strength. Below `by_epoch/` the "
-        "step is the epoch."
+        "`…_by_1000_eps` are curves whose step is 1000 times the strength, `…_by_severity` such "
+        "whose step is the severity of a corruption. `mean_corruption_error` is the share of "
+        "images called wrong, the mean over severities and corruptions. Below `by_epoch/` the step "
+        "is the epoch."
     ),
 }
 """Set on an experiment that has none of its own."""
@@ -128,8 +130,11 @@ def _what(result: Result) -> str:
     labels = dict.fromkeys(
         f"{condition.label} ({condition.how})" if condition.how else condition.label
         for condition in result.conditions
-        if not condition.clean
+        if not condition.clean and condition.kind != "corruption"
     )
+    count = len({c.series for c in result.conditions if c.kind == "corruption"})
+    if count:
+        labels[f"{count} corruption{'' if count == 1 else 's'}"] = None
     under = f" and under {', '.join(map(plain, labels))}" if labels else ""
     images = plain(result.data.label or result.data.source)
     epochs = f"{result.training.epochs} epoch{'' if result.training.epochs == 1 else 's'}"

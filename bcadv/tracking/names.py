@@ -7,6 +7,10 @@
 ``as_trained/clean/auroc``                a metric of clean images
 ``as_trained/fgsm_linf/auroc_at_02``      a metric under one attack in one norm at one strength
 ``as_trained/fgsm_linf_by_1000_eps/auroc``  its curve; the step is 1000 times epsilon
+``mean_corruption_error``                 of all corruptions of the job, at all severities
+``as_trained/jpeg/corruption_error``      of one corruption, the mean over its severities
+``as_trained/jpeg/accuracy_at_03``        a metric under one corruption at one severity
+``as_trained/jpeg_by_severity/auroc``     its curve; the step is the severity
 ``by_epoch/val_loss``                     of training; the step is the epoch
 ========================================  ========================================================
 
@@ -17,8 +21,9 @@ a name never depends on what else the job did: below equal names the numbers of 
 comparable. (Not so the steps of a curve that numbers its strengths, because no whole number tells
 them apart.)
 
-A strength is in the unit of its condition: grey levels of 255 in the maximum norm, else pixels in
-[0, 1]. It is written such that the alphabetical order of names is the order of strengths.
+A strength is in the unit of its condition: grey levels of 255 in the maximum norm, of a corruption
+its severity, else pixels in [0, 1]. It is written such that the alphabetical order of names is the
+order of strengths.
 """
 
 from __future__ import annotations
@@ -63,6 +68,17 @@ def clean_name(batchnorm: str, metric: str) -> str:
     return f"{batchnorm}/clean/{metric}"
 
 
+def corruption_name(batchnorm: str | None, series: str | None) -> str:
+    """Of a corruption error.
+
+    Args:
+        batchnorm: choice of BatchNorm statistics; ``None``: the first.
+        series: the corruption; ``None``: all of them.
+    """
+    error = "corruption_error" if series else "mean_corruption_error"
+    return "/".join(part for part in (batchnorm, series, error) if part)
+
+
 def point_name(batchnorm: str, condition: Condition, metric: str) -> str:
     """Of a metric under a condition, as a number of its own."""
     return f"{batchnorm}/{condition.series}/{metric}_at_{strength_text(condition.strength)}"
@@ -75,6 +91,8 @@ def curve_group(condition: Condition, scale: int | None) -> str:
         condition: any one of the series.
         scale: steps per unit of the strength; ``None``: strengths are numbered in their order.
     """
+    if condition.unit == "severity":
+        return f"{condition.series}_by_severity"
     symbol = "sigma" if condition.kind == "noise" else "eps"
     return f"{condition.series}_by_{'place_of' if scale is None else scale}_{symbol}"
 

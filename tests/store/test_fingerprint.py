@@ -34,6 +34,8 @@ OTHER: Mapping[str, Any] = {
     "eps_l0": [1],
     "aim": ["hide"],
     "accept": ["8bit"],
+    "corruptions": ["jpeg"],
+    "evaluation.severities": [2],
     "batchnorm": ["clean"],
     "resume": True,
     "reuse": False,

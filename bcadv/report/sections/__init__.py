@@ -11,6 +11,7 @@ from bcadv.report.document import Block, Section, Text
 from bcadv.report.draft import Draft
 from bcadv.report.sections import (
     attacks,
+    corruptions,
     data,
     defence,
     method,
@@ -52,6 +53,7 @@ SECTIONS = (
         defence.blocks,
         lambda draft: {"comparisons": draft.study.comparisons},
     ),
+    Row("corruptions", "Common corruptions", corruptions.blocks, corruptions.frames),
     Row("patients", "What it means for patients", patients.blocks, patients.frames),
     Row("pictures", "Images before and after", pictures.blocks),
     Row("attacks", "Which attack is worth its time", attacks.blocks),

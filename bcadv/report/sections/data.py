@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bcadv.report.document import Block, Bullets, Cell, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say
-from bcadv.results.condition import Series
+from bcadv.results.condition import Series, span
 from bcadv.study.facts import unknown_patients
 from bcadv.study.jobs import Job, setting_text
 from bcadv.study.numbers import amounts
@@ -26,7 +26,8 @@ def blocks(draft: Draft) -> list[Block]:
     skipped = max(len(job.result.data.skipped) for job in study.jobs)
     if skipped:
         said.append(f"Left out, as unreadable: up to {plural(skipped, 'image')}.")
-    said += [_attack(series) for series in study.series]
+    said += [_attack(series) for series in study.sized]
+    said += _corruptions(study.corruptions)
     if any(arm.variant != "as_trained" for arm in study.arms):
         said.append(say("batchnorm"))
     audits = [Text(sentence, strong=True) for sentence in _audits(study.jobs)]
@@ -52,6 +53,7 @@ def line(draft: Draft) -> str:
         patients=patients and _spanned(patients, "known patient" if unknown else "patient"),
         data=_unique(job.result.data.label or job.result.data.source for job in study.jobs),
         attacks=[series.label for series in study.attacks],
+        corruptions=len(study.corruptions),
     )
 
 
@@ -95,8 +97,20 @@ def _attack(series: Series) -> str:
         noise=first.kind == "noise",
         amounts=amounts(series.conditions)
         if few
-        else f"{tried[0].amount} to {tried[-1].amount} ({len(tried)} strengths)",
+        else f"{span(tried[0], tried[-1])} ({len(tried)} strengths)",
     )
+
+
+def _corruptions(tried: Iterable[Series]) -> list[str]:
+    """A sentence for all of the same origin and severities."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for series in tried:
+        origin = (series.first.how, amounts(series.conditions))
+        alike.setdefault(origin, []).append(series.label)
+    return [
+        say("corruptions", names=names, origin=origin, amounts=severities)
+        for (origin, severities), names in alike.items()
+    ]
 
 
 def _audits(jobs: Iterable[Job]) -> list[str]:

@@ -28,7 +28,7 @@ def blocks(draft: Draft) -> list[Block]:
     made: list[Block] = [Bullets(tuple(verdicts))]
     compared = [
         table
-        for series in draft.study.series
+        for series in draft.study.sized
         for table in draft.tables(
             f"Gain over the undefended model, {series.label}", [CLEAN, *series.conditions], cell
         )

@@ -15,7 +15,7 @@ _DRAWN = ("sensitivity", "specificity", "auroc", "ece")
 
 
 def blocks(draft: Draft) -> list[Block]:
-    """A table per metric and attack; curves of the main attack."""
+    """A table per metric and attack; curves of the main attack. Corruptions have a section."""
     made: list[Block] = [Text(f"{say('in_percent', seeds=draft.seeds)} {say('metrics')}")]
     attack = draft.main_attack
     if attack is not None:
@@ -23,7 +23,7 @@ def blocks(draft: Draft) -> list[Block]:
         made += [Pictures(tuple(drawn))] if drawn else []
     for metric, name in METRICS.items():
         if metric != "accuracy" and _known(draft, metric):
-            for series in draft.study.series:
+            for series in draft.study.sized:
                 conditions = [CLEAN, *series.conditions]
                 made += draft.tables(f"{name}, {series.label}", conditions, draft.rates(metric))
     return made

@@ -43,7 +43,7 @@ def frames(draft: Draft) -> Mapping[str, pd.DataFrame]:
     for arm in draft.study.arms:
         for condition in draft.study.conditions:
             found = consequence(draft.facts, arm, condition)
-            if found is None or condition.kind == "noise":
+            if found is None or condition.kind not in ("clean", "attack"):
                 continue
             record = {"arm": arm.name, **dict(zip(DESCRIBED, described(condition), strict=True))}
             record["prevalence"] = draft.facts.prevalence

@@ -16,7 +16,7 @@ def blocks(draft: Draft) -> list[Block]:
     """Curves and tables of the accuracy, sigma against epsilon where both were varied."""
     made: list[Block] = []
     drawn = False
-    for series in draft.study.series:
+    for series in draft.study.sized:
         pictures = tuple(curves(draft, series, "accuracy"))
         made += [Pictures(pictures)] if pictures else []
         drawn |= bool(pictures)

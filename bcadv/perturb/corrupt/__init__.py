@@ -1,0 +1,1 @@
+"""Corruptions: what happens to images without anybody's intent, at severities from 1 to 5."""
