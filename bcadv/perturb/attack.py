@@ -123,6 +123,14 @@ class AdversarialAttack(CheckedPerturbation):
         self.improve(search)
         return search.sweep(strengths)
 
+    def suits(self, classes: int) -> None:
+        """Looks for what would fail on the first batch of a model of so many classes.
+
+        Raises:
+            BcadvError: the aim or the loss needs other classes.
+        """
+        self.wanted(torch.zeros(1, classes), torch.zeros(1, dtype=torch.int64))
+
     def wanted(self, logits: Tensor, target: Tensor) -> Tensor:
         """Which answers the adversary wants, bool, shape (batch, classes)."""
         aim: Aim = "class" if self.targeted else self.aim

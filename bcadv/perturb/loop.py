@@ -93,6 +93,12 @@ class GradientAttack(AdversarialAttack):
         """
         return self.task.odds(logits, self.wanted(logits, target))
 
+    def suits(self, classes: int) -> None:
+        """See `AdversarialAttack.suits`."""
+        super().suits(classes)
+        if self.loss is None:
+            self._own_objective(torch.zeros(1, classes), torch.zeros(1, dtype=torch.int64))
+
     def gradient_at(self, search: Search, rows: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient at points of some images, and the logits met on the way; both are counted.
 
