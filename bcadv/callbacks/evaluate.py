@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
+from torch import Tensor, nn
 
-from bcadv.perturb.base import CheckedPerturbation
+from bcadv.perturb.accept import Saved, saved
+from bcadv.perturb.base import CheckedPerturbation, Sweep
 from bcadv.perturb.threat import ThreatModel
 from bcadv.results.condition import CLEAN, REPEATED, Condition
 from bcadv.task import Task
@@ -26,10 +28,30 @@ class Trial:
     Attributes:
         perturbation: what is done to the images, at whatever strength.
         conditions: alike in all but their strength.
+        wanted: number of the class that the adversary wants; ``None``: it is not after one class.
     """
 
     perturbation: CheckedPerturbation
     conditions: tuple[Condition, ...]
+    wanted: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the n images of a batch cost, and what came of it; ``None`` where it is not known.
+
+    Attributes:
+        gradients: backward passes of each image, shape (n,).
+        queries: forward passes of each image, shape (n,).
+        distance: of the nearest adversarial image found, inf where none was, shape (n,).
+        broken_by: name of the member of an ensemble that first broke each image within this
+            strength, ``None`` where none did, shape (n,).
+    """
+
+    gradients: npt.NDArray[np.int64] | None = None
+    queries: npt.NDArray[np.int64] | None = None
+    distance: npt.NDArray[np.float64] | None = None
+    broken_by: tuple[str | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +66,7 @@ class Answers:
         size: of each image's perturbation in the condition's norm (the maximum norm where it has
             none), pixels in [0, 1], shape (n,).
         probability: of each class, shape (n, classes).
+        cost: what the perturbation says of its work at all strengths together; see `Cost`.
     """
 
     condition: Condition
@@ -52,6 +75,7 @@ class Answers:
     prediction: npt.NDArray[np.int64]
     size: npt.NDArray[np.float64]
     probability: npt.NDArray[np.float64]
+    cost: Cost = field(default_factory=Cost)
 
 
 class Sink(Protocol):
@@ -142,22 +166,16 @@ class RobustnessEvaluation(pl.Callback):
         for trial in self.trials:
             if self.watcher is not None:
                 self.watcher.begun(self._batch, trial)
-            sweep = trial.perturbation.sweep(
-                model,
-                batch.image,
-                batch.target,
-                [condition.size for condition in trial.conditions],
-                index=batch.index,
-            )
+            sweep = _attacked(trial, model, batch)
             if clean_logits is None:
                 clean_logits = sweep.clean_logits
             # One trial's images at a time: those of all would be as many batches in memory.
             images = list(zip(trial.conditions, sweep.images, strict=True))
             if trial is self.trials[0]:
                 yield from self._clean(model, batch, clean_logits)
-            for condition, image in images:
+            for number, (condition, image) in enumerate(images):
                 # Strength 0 too is answered anew: equal pixels must get equal answers.
-                yield self._answers(model, batch, condition, image)
+                yield self._answers(model, batch, condition, image, cost=_cost(sweep, number))
         if not self.trials:
             if self.watcher is not None:
                 self.watcher.begun(self._batch, None)
@@ -177,12 +195,15 @@ class RobustnessEvaluation(pl.Callback):
         condition: Condition,
         image: torch.Tensor,
         logits: Logits | None = None,
+        *,
+        cost: Cost | None = None,
     ) -> Answers:
         # A model of ours refuses pixels outside of [0, 1], which is where noise may be.
         noise = condition.kind == "noise"
         allowed = getattr(model, "beyond_box", nullcontext) if noise else nullcontext
         with torch.inference_mode(), allowed():
-            logits = model(image) if logits is None else logits
+            if logits is None:
+                logits = model(saved(image, condition.acceptance))
             size = ThreatModel(0.0, float(condition.norm or "inf")).size(image - batch.image)
             return Answers(
                 condition,
@@ -191,4 +212,54 @@ class RobustnessEvaluation(pl.Callback):
                 self.task.decide(logits).cpu().numpy(),
                 size.double().cpu().numpy(),
                 self.task.probability(logits).cpu().numpy(),
+                Cost() if cost is None else cost,
             )
+
+
+def _attacked(trial: Trial, model: pl.LightningModule, batch: Batch) -> Sweep:
+    """Perturbs a batch; images that are of the wanted class already stay as they are."""
+    acceptance = trial.conditions[0].acceptance
+    sizes = [condition.size for condition in trial.conditions]
+    sees: nn.Module = model if acceptance == "float" else Saved(model, acceptance)
+    if trial.wanted is None:
+        found = trial.perturbation.sweep(sees, batch.image, batch.target, sizes, index=batch.index)
+        # What a saved image is answered is no answer to the image itself.
+        return found if acceptance == "float" else replace(found, clean_logits=None)
+    rows = (batch.target != trial.wanted).nonzero()[:, 0]
+    part = batch.image[rows]
+    wanted = torch.full_like(batch.target[rows], trial.wanted)
+    found = trial.perturbation.sweep(sees, part, wanted, sizes, index=batch.index[rows])
+    with torch.inference_mode(False):
+        images = [batch.image.index_copy(0, rows, image) for image in found.images]
+        n = len(batch.image)
+        return Sweep(
+            images,
+            gradients=_spread(found.gradients, rows, n, 0),
+            queries=_spread(found.queries, rows, n, 0),
+            distance=_spread(found.distance, rows, n, torch.inf),
+            by=_spread(found.by, rows, n, -1),
+            members=found.members,
+        )
+
+
+def _spread(value: Tensor | None, rows: Tensor, n: int, rest: float) -> Tensor | None:
+    """Values of some images as values of all n."""
+    if value is None:
+        return None
+    return value.new_full((n, *value.shape[1:]), rest).index_copy(0, rows, value)
+
+
+def _cost(sweep: Sweep, number: int) -> Cost:
+    """What is said of the images at one strength."""
+    by = None
+    if sweep.by is not None:
+        by = tuple(None if m < 0 else sweep.members[m] for m in sweep.by[:, number].tolist())
+    arrays = {
+        name: None if value is None else value.cpu().numpy()
+        for name, value in (
+            ("gradients", sweep.gradients),
+            ("queries", sweep.queries),
+            ("distance", sweep.distance),
+        )
+    }
+    return Cost(**arrays, broken_by=by)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,18 @@ from bcadv.files import beside, write_atomically
 from bcadv.metrics.fall import Fall, ends
 from bcadv.results.condition import CLEAN, Condition
 
+if TYPE_CHECKING:
+    from bcadv.callbacks.evaluate import Cost
+
 KEY = "key.json"
+COST = {
+    "gradients": pa.int64(),
+    "queries": pa.int64(),
+    "distance": pa.float64(),
+    "broken_by": pa.string(),
+}
+"""Columns of what a perturbation says of its work."""
+
 ROWS = 1 << 16
 """Rows of a row group of the finished table, and so what a reader holds at a time."""
 
@@ -42,6 +53,8 @@ class Answered(Protocol):
     def size(self) -> npt.NDArray[np.float64]: ...
     @property
     def probability(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def cost(self) -> Cost: ...
 
 
 class PredictionParts:
@@ -108,7 +121,9 @@ class PredictionParts:
         """Makes one table of all parts; for one process, when all have ended.
 
         The table has columns image_id, index, patient, target, batchnorm, condition, prediction,
-        size, p_0 ... p_{K-1}. Each row group is about one variant and condition, in their order.
+        size, p_0 ... p_{K-1}, and what the perturbation says of its work: gradients, queries,
+        distance, broken_by (see `bcadv.callbacks.evaluate.Cost`; empty where unknown). Each row
+        group is about one variant and condition, in their order.
 
         Args:
             target: the ``.parquet`` file.
@@ -208,6 +223,10 @@ def _table(answer: Answered) -> pa.Table:
     }
     for k in range(answer.probability.shape[1]):
         columns[f"p_{k}"] = np.ascontiguousarray(answer.probability[:, k], dtype=np.float64)
+    for name, kind in COST.items():
+        value = getattr(answer.cost, name)
+        empty = pa.nulls(len(answer.index), kind)
+        columns[name] = empty if value is None else pa.array(value, kind)
     return pa.table(columns)
 
 

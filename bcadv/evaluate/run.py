@@ -125,7 +125,7 @@ def evaluated(
     distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
     variants = variants_of(config, model)
-    trials = build_trials(config, plan)
+    trials = build_trials(config, plan, model.task)
     key = evaluation_key(config, data, plan, variants, weights)
     with _place(config, folder, key) as place:
         parts = PredictionParts(place, key, distributed.rank(), distributed.size())

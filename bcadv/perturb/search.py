@@ -154,19 +154,22 @@ class Search:
         self.near[at], self._near_at[at] = point[better].to(self.near), number[better]
         self._near_lead[at] = lead[better]
 
-    def narrow(self, attempt: Try, guess: Tensor) -> None:
+    def narrow(self, attempt: Try, guess: Tensor | None = None) -> None:
         """Narrows down the smallest radius at which each image breaks.
 
         An image counts as standing at a radius if the attempt failed there or at a larger one.
 
         Args:
             attempt: a whole attack on some images, each at a radius of its own.
-            guess: number of the radius to begin at for each image, shape (batch,).
+            guess: number of the radius to begin at for each image, shape (batch,); ``None``: the
+                largest at which it stands. After other attacks most images are settled: one that
+                holds out there needs no second attempt.
         """
         low = torch.full_like(self.high, -1)
         while len(rows := (low + 1 < self.high).nonzero()[:, 0]):
             # Beyond the guess neighbours come next, for it is seldom far off.
-            probe = guess[rows].clamp(low[rows] + 1, self.high[rows] - 1)
+            near = self.high[rows] - 1 if guess is None else guess[rows]
+            probe = near.clamp(low[rows] + 1, self.high[rows] - 1)
             attempt(rows, probe)
             stood = self.high[rows] > probe
             low[rows[stood]] = probe[stood]
@@ -191,6 +194,19 @@ class Search:
         inside = self.high <= torch.bucketize(eps, self.radii)
         standing = self.attack.threat.with_eps(eps).project(self.near, self.image)
         return torch.where(per_image(inside, self.image), self.found, standing)
+
+    def by_strength(self, strengths: Sequence[float]) -> Tensor:
+        """Member that first broke each image within each strength, shape (batch, strengths).
+
+        An image that is wrong when clean was broken by nobody: -1 at strength 0.
+        """
+        columns = [
+            torch.full_like(self.high, -1)
+            if eps == 0
+            else self.by[:, int(torch.bucketize(eps, self.radii))]
+            for eps in strengths
+        ]
+        return torch.stack(columns, dim=1)
 
     def sweep(self, strengths: Sequence[float]) -> Sweep:
         """What the perturbation returns."""
