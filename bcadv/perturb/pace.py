@@ -16,6 +16,10 @@ _RISING = 0.75
 """Share of the steps since the last look that have to raise the value, or they are too long."""
 
 
+_CUTS = 6
+"""Rounds in which the values that the box cuts are found; the last ones find hardly any."""
+
+
 class Pace(ABC):
     """The run of some images: the best point of each, and the next step.
 
@@ -97,13 +101,37 @@ class Halving(Pace):
             point, gradient = self._look_back(point, gradient)
         length = per_image(self.size.to(point), point)
         ahead = point + length * self.threat.direction(gradient)
-        ahead = self.threat.project(ahead, self.origin, self.eps)
+        ahead = self._project(ahead)
         if number:
             drift = (1 - _MOMENTUM) * (point - self.before)
             moved = point + _MOMENTUM * (ahead - point) + drift
-            ahead = self.threat.project(moved, self.origin, self.eps)
+            ahead = self._project(moved)
         self.before = point
         return ahead
+
+    def _project(self, point: Tensor) -> Tensor:
+        """The nearest point of ball and box together.
+
+        In the Euclidean norm that is the change, scaled and cut by the box, so long as the ball
+        allows; scaled first and cut then, as `ThreatModel.project` does, it stays short of the edge
+        wherever the box cuts, and with it the attack.
+        """
+        if self.threat.norm == 2:
+            change = (point - self.origin).flatten(1)
+            low, high = self.threat.bounds
+            room = torch.where(
+                change > 0, high - self.origin.flatten(1), self.origin.flatten(1) - low
+            )
+            size, scale = change.abs(), torch.ones_like(self.eps)
+            eps = self.eps.square()
+            for _ in range(_CUTS):
+                cut = scale[:, None] * size > room
+                held = room.square().masked_fill(~cut, 0.0).sum(1, dtype=torch.float64)
+                free = size.square().masked_fill(cut, 0.0).sum(1, dtype=torch.float64)
+                scale = ((eps - held).clamp(min=0) / free.clamp(min=1e-300)).sqrt().clamp(max=1.0)
+            moved = (scale[:, None] * size).to(room).minimum(room)
+            point = self.origin + torch.copysign(moved, change).reshape(point.shape)
+        return self.threat.project(point, self.origin, self.eps)
 
     def _look_back(self, point: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """A checkpoint: halves the steps of images that they do not help, from the best point."""

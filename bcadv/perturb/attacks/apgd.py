@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from typing import Literal
 
 import torch
@@ -54,6 +56,9 @@ class APGD(GradientAttack):
         start: of the restarts: ``diverse`` takes turns with what is known from another radius (else
             random), output-diversified (Tashiro et al. 2020), and random; ``output`` and ``random``
             are one kind alone.
+        targets: 0, or how many of the classes that would do are aimed at one by one, the likeliest
+            first, each with all restarts: what AutoAttack runs as APGD-T with 9. It is of use where
+            there are several, for what grows fastest at first may lead to the wrong one.
         seed: names the family of starting points.
 
     Raises:
@@ -64,12 +69,13 @@ class APGD(GradientAttack):
     restarts: int = field(default=1, kw_only=True)
     surrogate: Literal["margin", "cross_entropy", "dlr"] = field(default="margin", kw_only=True)
     start: Literal["diverse", "output", "random"] = field(default="diverse", kw_only=True)
+    targets: int = field(default=0, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("steps", "restarts", "seed"):
-            whole(self, name, 0 if name == "seed" else 1)
+        for name, least in (("steps", 1), ("restarts", 1), ("targets", 0), ("seed", 0)):
+            whole(self, name, least)
         for name, choices in (
             ("surrogate", ("margin", "cross_entropy", "dlr")),
             ("start", ("diverse", "output", "random")),
@@ -78,10 +84,10 @@ class APGD(GradientAttack):
                 raise BcadvError(
                     f"apgd: {name} is {getattr(self, name)!r}; give one of {', '.join(choices)}."
                 )
-        if self.loss is not None and self.surrogate != "margin":
+        if self.loss is not None and (self.surrogate != "margin" or self.targets):
             raise BcadvError(
-                f"apgd: surrogate={self.surrogate!r} and a loss of your own exclude each other; "
-                "leave one of them out."
+                f"apgd: surrogate={self.surrogate!r}, targets={self.targets} and a loss of your "
+                "own exclude each other; leave the loss or both others out."
             )
         if self.threat.norm == 0:
             raise BcadvError("apgd: norm is 0; give 1, 2 or infinity.")
@@ -95,39 +101,71 @@ class APGD(GradientAttack):
         if self.surrogate == "cross_entropy":
             return super()._own_objective(logits, target)
         lead = self.lead(logits, target)
+        return lead / self._gap(logits, 4 if self.targeted else 3)
+
+    def _toward(self, goal: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        """What is to grow where one class of those that are wanted is aimed at.
+
+        Args:
+            goal: the class of each image, shape (batch,).
+            logits: shape (batch, classes).
+            target: see the attack, shape (batch,).
+        """
+        wanted = self.wanted(logits, target)
+        ours = torch.zeros_like(wanted).scatter_(1, goal[:, None], True)
+        alone = logits.masked_fill(wanted & ~ours, -torch.inf)
+        if self.surrogate == "cross_entropy":
+            return self.task.odds(alone, ours)
+        return self.task.lead(alone, ours) / self._gap(logits, 4)
+
+    def _gap(self, logits: Tensor, need: int) -> Tensor:
+        """What the lead is divided by, shape (batch, ) or ()."""
         if self.surrogate == "margin":
-            return lead
-        need = 4 if self.targeted else 3
+            return torch.ones((), device=logits.device)
         classes = logits.shape[1]
         if classes < need:
+            third = "third" if need == 3 else "third and fourth together"
             raise BcadvError(
                 f"apgd: surrogate is 'dlr', which divides by the gap between the first logit and "
-                f"{'the third and fourth' if self.targeted else 'the third'}, and the model has "
-                f"{classes} classes; with fewer than {need} take surrogate='margin' "
-                "(attack.apgd.surrogate=margin)."
+                f"the {third}, and the model has {classes} classes; with fewer than {need} take "
+                "surrogate='margin' (attack.apgd.surrogate=margin)."
             )
         top = logits.double().topk(need, dim=1).values
-        gap = top[:, 0] - top[:, 2:].mean(1)
         # Where the first classes are level, so is the lead.
-        return lead / gap.clamp(min=1e-12)
+        return (top[:, 0] - top[:, 2:].mean(1)).clamp(min=1e-12)
 
     def _attempt(self, search: Search, rows: Tensor, probe: Tensor) -> None:
         left = torch.arange(len(rows), device=rows.device)
-        for restart in range(self.restarts):
-            at, number = rows[left], probe[left]
-            broken = self._ascend(search, at, number, restart)
+        for goals, restart in product(self._goals(search, rows), range(self.restarts)):
+            at, goal = rows[left], None if goals is None else goals[left]
+            broken = self._ascend(search, at, probe[left], restart, goal)
             left = left[~broken]
             if not len(left):
                 break
 
-    def _ascend(self, search: Search, rows: Tensor, probe: Tensor, restart: int) -> Tensor:
+    def _goals(self, search: Search, rows: Tensor) -> list[Tensor | None]:
+        """The classes that are aimed at in turn, each of shape (rows,); ``None``: all at once."""
+        clean = search.clean_logits
+        if not self.targets or clean is None:
+            return [None]
+        wanted = self.wanted(clean[rows], search.target[rows])
+        # Images that stand share an aim, and so the number of classes that would do.
+        turns = min(self.targets, int(wanted.sum(1).min()))
+        if turns < 2:
+            return [None]
+        likely = clean[rows].masked_fill(~wanted, -torch.inf).argsort(1, descending=True)
+        return list(likely[:, :turns].unbind(1))
+
+    def _ascend(
+        self, search: Search, rows: Tensor, probe: Tensor, restart: int, goal: Tensor | None
+    ) -> Tensor:
         """One attempt; returns which images were broken, bool, shape (rows,)."""
         climb = Climb(self, search, rows, probe)
         point = self._start(search, rows, climb.eps, restart)
         for factor, steps in self._phases():
-            radius = climb.eps * factor
-            point = self.threat.project(point, climb.origin, radius)
-            point = self._run(climb, point, factor, steps)
+            if len(climb.left):
+                point = self.threat.project(point, climb.origin, climb.eps * factor)
+                point = self._run(climb, point, factor, steps, goal)
         return climb.finish(point)
 
     def _phases(self) -> Iterator[tuple[float, int]]:
@@ -142,26 +180,27 @@ class APGD(GradientAttack):
             yield factor, steps
         yield _PHASES[-1][0], left
 
-    def _run(self, climb: Climb, point: Tensor, factor: float, steps: int) -> Tensor:
+    def _run(
+        self, climb: Climb, point: Tensor, factor: float, steps: int, goal: Tensor | None
+    ) -> Tensor:
         """The ascent at a multiple of the radius; returns where the images left ended."""
         kind = Sparsening if self.threat.norm == 1 else Halving
         pace: Pace = kind(self.threat, climb.origin, climb.eps * factor, steps, point)
         for number in range(steps):
             if not len(climb.left):
                 break
-            gradient, logits = self.gradient_at(climb.search, climb.at, point)
-            value = self._value(climb, logits)
+            grows = self._objective
+            if goal is not None:
+                grows = partial(self._toward, goal[climb.left])
+            gradient, logits = self.gradient_at(climb.search, climb.at, point, grows)
+            with torch.no_grad():
+                value = grows(logits, climb.search.target[climb.at]).double()
             on = climb.look(point, logits, inside=factor == 1)
             if not bool(on.all()):
                 pace.keep(on)
                 point, gradient, value = climb.keep(on, point, gradient, value)
             point = pace.step(number, point, gradient, value)
         return point if factor == 1 or not len(climb.left) else pace.best
-
-    def _value(self, climb: Climb, logits: Tensor) -> Tensor:
-        """What is to grow, of the images left."""
-        with torch.no_grad():
-            return self._objective(logits, climb.search.target[climb.at]).double()
 
     def _start(self, search: Search, rows: Tensor, eps: Tensor, restart: int) -> Tensor:
         start = random_point(self.threat, search, rows, eps, self.seed, restart)

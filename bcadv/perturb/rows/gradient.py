@@ -71,6 +71,13 @@ ROWS = (
                 "Where restarts begin: in turns, output-diversified, or random.",
                 choices=("diverse", "output", "random"),
             ),
+            Option(
+                "targets",
+                0,
+                "whole number",
+                "Likeliest classes aimed at one by one; 0: all at once.",
+                low=0,
+            ),
         ),
     ),
     Attack(
