@@ -117,19 +117,19 @@ class Halving(Pace):
         wherever the box cuts, and with it the attack.
         """
         if self.threat.norm == 2:
-            change = (point - self.origin).flatten(1)
-            low, high = self.threat.bounds
-            room = torch.where(
-                change > 0, high - self.origin.flatten(1), self.origin.flatten(1) - low
-            )
-            size, scale = change.abs(), torch.ones_like(self.eps)
-            eps = self.eps.square()
+            origin, (low, high) = self.origin.flatten(1), self.threat.bounds
+            change = point.flatten(1) - origin
+            size = change.abs()
+            room = torch.where(change > 0, high - origin, origin - low)
+            square, held, eps = size.square(), room.square(), self.eps.to(room).square()
+            scale = (eps / square.sum(1).clamp(min=1e-30)).sqrt().clamp(max=1.0)
             for _ in range(_CUTS):
                 cut = scale[:, None] * size > room
-                held = room.square().masked_fill(~cut, 0.0).sum(1, dtype=torch.float64)
-                free = size.square().masked_fill(cut, 0.0).sum(1, dtype=torch.float64)
-                scale = ((eps - held).clamp(min=0) / free.clamp(min=1e-300)).sqrt().clamp(max=1.0)
-            moved = (scale[:, None] * size).to(room).minimum(room)
+                if not bool(cut.any()):
+                    break
+                left = (eps - (held * cut).sum(1)).clamp(min=0)
+                scale = (left / (square * ~cut).sum(1).clamp(min=1e-30)).sqrt().clamp(max=1.0)
+            moved = (scale[:, None] * size).minimum(room)
             point = self.origin + torch.copysign(moved, change).reshape(point.shape)
         return self.threat.project(point, self.origin, self.eps)
 
