@@ -9,8 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bcadv.perturb.attacks.apgd import APGD
+    from bcadv.perturb.attacks.bim import BIM
+    from bcadv.perturb.attacks.difgsm import DIFGSM
     from bcadv.perturb.attacks.fgsm import FGSM
+    from bcadv.perturb.attacks.mifgsm import MIFGSM
+    from bcadv.perturb.attacks.nifgsm import NIFGSM
     from bcadv.perturb.attacks.pgd import PGD
+    from bcadv.perturb.attacks.rfgsm import RFGSM
+    from bcadv.perturb.attacks.tifgsm import TIFGSM
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
     from bcadv.perturb.noise import GaussianNoise
@@ -18,8 +25,15 @@ if TYPE_CHECKING:
     from bcadv.perturb.worst import WorstCase
 
 __all__ = [
+    "APGD",
+    "BIM",
+    "DIFGSM",
     "FGSM",
+    "MIFGSM",
+    "NIFGSM",
     "PGD",
+    "RFGSM",
+    "TIFGSM",
     "CheckedPerturbation",
     "GaussianNoise",
     "GradientAttack",

@@ -161,3 +161,16 @@ class AdversarialAttack(CheckedPerturbation):
             f"[{result[worst].min().item():.8g}, {result[worst].max().item():.8g}], "
             f"allowed is [{low:g}, {high:g}]."
         )
+
+
+def whole(attack: AdversarialAttack, name: str, least: int) -> None:
+    """Refuses a field of an attack that is no whole number, or too small a one.
+
+    Raises:
+        BcadvError: names field and value.
+    """
+    value = getattr(attack, name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BcadvError(
+            f"{attack.name}: {name} is {value!r}; give a whole number from {least} up."
+        )
