@@ -19,6 +19,7 @@ from bcadv.perturb.noise import GaussianNoise
 from bcadv.perturb.threat import ThreatModel
 from bcadv.plan import Plan
 from bcadv.results.condition import Condition
+from bcadv.task import Task
 
 
 def pretrained(config: Config) -> Path | None:
@@ -78,15 +79,51 @@ def build_injection(config: Config) -> NoiseInjection | None:
     )
 
 
-def build_trials(config: Config, plan: Plan) -> list[Trial]:
-    """The perturbations of an evaluation plan."""
-    return [Trial(_perturbation(config, series.first), series.conditions) for series in plan.series]
+def build_trials(config: Config, plan: Plan, task: Task) -> list[Trial]:
+    """The perturbations of an evaluation plan.
+
+    Args:
+        config: of the job.
+        plan: what the model is measured under.
+        task: what its outputs mean.
+
+    Raises:
+        BcadvError: an aim that these classes do not have.
+    """
+    return [
+        Trial(
+            _perturbation(config, series.first, task),
+            series.conditions,
+            _wanted(series.first, task),
+        )
+        for series in plan.series
+    ]
 
 
-def _perturbation(config: Config, condition: Condition) -> CheckedPerturbation:
+def _wanted(condition: Condition, task: Task) -> int | None:
+    if condition.wanted is None:
+        return None
+    if condition.wanted not in task.classes:
+        raise BcadvError(
+            f"aim={condition.wanted} is no class: give any, hide, invent, or one of "
+            f"{', '.join(task.classes)}."
+        )
+    return task.classes.index(condition.wanted)
+
+
+def _perturbation(config: Config, condition: Condition, task: Task) -> CheckedPerturbation:
     # Another seed than in training: the test must not meet noise that was trained on.
     seed = config.seed + 1
     if condition.kind == "noise":
         return build_noise(config, seed)
     threat = ThreatModel(eps=0.0, norm=float(condition.norm or "inf"))
-    return catalog.build(condition.name, threat, seed=seed, options=condition.settings)
+    goal = condition.goal or "untargeted"
+    return catalog.build(
+        condition.name,
+        threat,
+        seed=seed,
+        targeted=goal == "targeted",
+        aim=goal if goal in ("hide", "invent") else "any",
+        task=task,
+        options=condition.settings,
+    )

@@ -26,7 +26,7 @@ from bcadv.defend.catalog import OBJECTIVES
 from bcadv.errors import BcadvError
 from bcadv.mistakes import sentences
 from bcadv.perturb.catalog import ATTACKS
-from bcadv.section import LengthsOrNone, Section, Strengths, as_list
+from bcadv.section import Acceptance, CountsOrNone, LengthsOrNone, Section, Strengths, as_list
 from bcadv.sections import (
     EvaluationConfig,
     InjectionConfig,
@@ -253,6 +253,33 @@ class Config(Section):
     """Strengths of attacks in the Euclidean norm, pixels in [0, 1]; null: a grid for the images'
     size.
     """
+    eps_l1: LengthsOrNone = Field(
+        default=None,
+        description="Give sums of changes of pixels in [0, 1], for example [0,5,20], or null.",
+    )
+    """Strengths of attacks in L1, sums of changes of pixels in [0, 1]; null: a grid for the images'
+    size.
+    """
+    eps_l0: CountsOrNone = Field(
+        default=None,
+        description="Give numbers of changed values, for example [0,10,100], or null.",
+    )
+    """Strengths of attacks in L0, numbers of values that change; null: a grid for the images' size.
+    """
+    aim: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
+        default=("any",),
+        min_length=1,
+        description="Give any, hide, invent, the name of a class, or a list of them.",
+    )
+    """What the attacks want: any wrong answer; to hide the disease of a positive image; to invent
+    one in a negative image; or the class of this name.
+    """
+    accept: Annotated[tuple[Acceptance, ...], BeforeValidator(as_list)] = Field(
+        default=("float",), min_length=1, description="Give float, 8bit, jpeg(90), or a list."
+    )
+    """What an adversarial image has to survive: nothing (float), being saved with 256 grey levels
+    (8bit), or as a JPEG of a quality from 0 to 100.
+    """
     batchnorm: Annotated[tuple[BatchNormChoice, ...], BeforeValidator(as_list)] = Field(
         min_length=1, description="Give as_trained, clean, noisy, or a list of them."
     )
@@ -287,7 +314,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Config:
-        lists = {name: getattr(self, name) for name in ("attacks", "eps_px", "eps_l2", "batchnorm")}
+        named = ("attacks", "eps_px", "eps_l2", "eps_l1", "eps_l0", "aim", "accept", "batchnorm")
+        lists = {name: getattr(self, name) for name in named}
         for name, values in (lists | {"evaluation.norm": self.evaluation.norm}).items():
             twice = [value for value in values or () if values.count(value) > 1]
             if twice:
@@ -329,12 +357,19 @@ class Config(Section):
             _known("attack", ATTACKS, name)
         for name in self.attacks:
             row = ATTACKS[name]
-            strange = [norm for norm in self.evaluation.norm if norm not in row.norms]
-            if strange:
+            if not set(self.evaluation.norm) & set(row.norms):
+                asked = ",".join(self.evaluation.norm)
                 raise ValueError(
-                    f"evaluation.norm={strange[0]} does not exist for {name}: it has "
+                    f"evaluation.norm={asked} does not exist for {name}: it has "
                     f"{' and '.join(row.norms)}"
                 )
+        having = {norm for name in self.attacks for norm in ATTACKS[name].norms}
+        idle = [norm for norm in self.evaluation.norm if norm not in having]
+        if idle:
+            raise ValueError(
+                f"evaluation.norm={idle[0]} does not exist for {' and '.join(self.attacks)}: leave "
+                "it out, or add an attack that has it"
+            )
         for name, options in self.attack.items():
             ATTACKS[name].settings(options)
 

@@ -16,6 +16,7 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.defend.catalog import OBJECTIVES
 from bcadv.evaluate.checks import checks, data_findings
 from bcadv.evaluate.predictions import read_frames
+from bcadv.metrics.effort import efforts
 from bcadv.metrics.robustness import summarise
 from bcadv.models.batchnorm import has_batchnorm
 from bcadv.models.classifier import Classifier
@@ -121,6 +122,7 @@ def result_of(
         seed=config.seed,
     )
     gpu = hardware.use_gpu(config.trainer.accelerator)
+    found = efforts(read_frames(folder / PREDICTIONS), plan.conditions)
     findings = [*data_findings(task, data.audit), *checks(folder / PREDICTIONS, plan, rows)]
     if len(variants) < len(config.batchnorm):
         findings.append(_no_statistics(config))
@@ -186,6 +188,7 @@ def result_of(
         ),
         conditions=plan.conditions,
         rows=tuple(rows),
+        efforts=tuple(found),
         findings=tuple(findings),
         files=digests(folder),
         environment=hardware.environment(gpu),

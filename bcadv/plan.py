@@ -6,15 +6,23 @@ Imports no torch, so that a plan can be judged and shown before anything heavy l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bcadv.config import Config
 from bcadv.perturb.catalog import ATTACKS
-from bcadv.results.condition import CLEAN, REPEATED, Condition, Norm, Series
+from bcadv.results.condition import CLEAN, REPEATED, Condition, Goal, Norm, Series, Unit
 
 GREY_LEVELS_RMS = (0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
-"""Default strengths in L2, as the root mean square change of a pixel value in grey levels."""
+"""Default strengths in L2, as the root mean square change of a pixel value in grey levels; in L1
+the mean change is a quarter of them, for attacks there move few values far."""
+
+SHARES_OF_VALUES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+"""Default strengths in L0, as the share of all values that change."""
+
+UNITS: Mapping[str, Unit] = {"inf": "grey level", "0": "value"}
+GOALS: Mapping[str, Goal] = {"any": "untargeted", "hide": "hide", "invent": "invent"}
+AIM_WORDS = {"hide": " hiding the disease", "invent": " inventing the disease"}
 
 
 @dataclass(frozen=True)
@@ -42,17 +50,25 @@ class Plan:
 def plan_of(config: Config) -> Plan:
     """The plan that a configuration asks for."""
     series = [
-        _attack(config, name, norm) for name in config.attacks for norm in config.evaluation.norm
+        _attack(config, name, norm, aim, acceptance)
+        for name in config.attacks
+        for norm in config.evaluation.norm
+        if norm in ATTACKS[name].norms
+        for aim in config.aim
+        for acceptance in config.accept
     ]
     if config.evaluation.noise:
         series.append(Series((noise(config),)))
     return Plan(tuple(series))
 
 
-def _attack(config: Config, name: str, norm: Norm) -> Series:
+def _attack(config: Config, name: str, norm: Norm, aim: str, acceptance: str) -> Series:
     row = ATTACKS[name]
     settings = row.settings(config.attack.get(name, {}))
-    grid = config.eps_px if norm == "inf" else config.eps_l2 or l2_grid(config.data.crop)
+    goal = GOALS.get(aim, "targeted")
+    label = row.label_of(norm, settings)
+    label += AIM_WORDS.get(aim, f" for {aim}") if aim != "any" else ""
+    label += f", as {acceptance}" if acceptance != "float" else ""
     return Series(
         tuple(
             Condition(
@@ -60,14 +76,16 @@ def _attack(config: Config, name: str, norm: Norm) -> Series:
                 name=name,
                 norm=norm,
                 strength=strength,
-                unit="grey level" if norm == "inf" else "pixel range",
-                goal="untargeted",
+                unit=UNITS.get(norm, "pixel range"),
+                goal=goal,
+                wanted=aim if goal == "targeted" else None,
+                acceptance=acceptance,
                 settings=settings,
-                label=row.label_of(norm, settings),
+                label=label,
                 how=row.how_of(settings),
                 steps=row.steps_of(settings),
             )
-            for strength in sorted(grid)
+            for strength in sorted(grid_of(config, norm))
         )
     )
 
@@ -84,14 +102,25 @@ def noise(config: Config) -> Condition:
     )
 
 
-def l2_grid(crop: int) -> Sequence[float]:
-    """Strengths in L2 that matter at an image's size, to two digits.
+def grid_of(config: Config, norm: Norm) -> Sequence[float]:
+    """The strengths that attacks in a norm are tried at."""
+    given = {"inf": config.eps_px, "2": config.eps_l2, "1": config.eps_l1, "0": config.eps_l0}
+    return given[norm] or default_grid(norm, config.data.crop)
+
+
+def default_grid(norm: Norm, crop: int) -> Sequence[float]:
+    """Strengths that matter at an image's size, to two digits, for norms other than the maximum.
 
     An L2 ball of radius eps moves a pixel value by eps / sqrt(3 * crop**2) in the root mean square,
-    so the same length is a large change of a small image and none of a large one.
+    an L1 ball by eps / (3 * crop**2) in the mean, and a value in L0 is one of 3 * crop**2: the same
+    length is a large change of a small image and none of a large one.
 
     Args:
+        norm: ``2``, ``1`` or ``0``.
         crop: side of the square that the model sees, in pixels.
     """
-    values = math.sqrt(3 * crop**2)
-    return [float(f"{rms / 255 * values:.2g}") for rms in GREY_LEVELS_RMS]
+    values = 3 * crop**2
+    if norm == "0":
+        return sorted({0, *(max(1, int(float(f"{s * values:.2g}"))) for s in SHARES_OF_VALUES)})
+    spread = math.sqrt(values) if norm == "2" else values / 4
+    return [float(f"{level / 255 * spread:.2g}") for level in GREY_LEVELS_RMS]

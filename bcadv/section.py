@@ -35,10 +35,15 @@ def number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-NormName = Annotated[Literal["inf", "2"], BeforeValidator(number_as_text)]
+NormName = Annotated[Literal["inf", "2", "1", "0"], BeforeValidator(number_as_text)]
+Acceptance = Annotated[str, Field(pattern=r"^(float|8bit|jpeg\((100|[1-9]?\d)\))$")]
 Lengths = tuple[Annotated[float, Field(ge=0, le=10_000)], ...]
 LengthsOrNone = Annotated[
     Annotated[Lengths, Field(min_length=1)] | None, BeforeValidator(as_list_or_none)
+]
+Counts = tuple[Annotated[int, Field(ge=0, le=100_000_000)], ...]
+CountsOrNone = Annotated[
+    Annotated[Counts, Field(min_length=1)] | None, BeforeValidator(as_list_or_none)
 ]
 GreyLevels = tuple[Annotated[float, Field(ge=0, le=255)], ...]
 Strengths = Annotated[GreyLevels, BeforeValidator(as_list), Field(min_length=1)]

@@ -25,10 +25,11 @@ class EvaluationConfig(Section):
     """How the test images are attacked; with what is said by `attacks`."""
 
     norm: Annotated[tuple[NormName, ...], BeforeValidator(as_list)] = Field(
-        default=("inf",), min_length=1, description="Give inf, 2, or [inf,2]."
+        default=("inf",), min_length=1, description="Give inf, 2, 1, 0, or a list of them."
     )
     """What measures the change of an image: inf its largest pixel (eps_px), 2 its Euclidean length
-    (eps_l2).
+    (eps_l2), 1 the sum of all changes (eps_l1), 0 the number of values that change (eps_l0). Each
+    attack runs in those of them that it exists in.
     """
     noise: bool = Field(default=False, description="Give true or false.")
     """Whether test images with Gaussian noise of sigma are judged too."""

@@ -19,6 +19,7 @@ from bcadv.errors import BcadvError
 from bcadv.job import run
 from bcadv.perturb import FGSM, PGD, GaussianNoise
 from bcadv.plan import plan_of
+from bcadv.task import Task
 from tests.jobs import tiny_config
 
 
@@ -94,7 +95,9 @@ def test_the_noise_of_training_is_the_one_asked_for(tmp_path: Path) -> None:
 
 def trials(tmp_path: Path, *overrides: str) -> list[Trial]:
     config = tiny_config(tmp_path, *overrides)
-    return build_trials(config, plan_of(config))
+    return build_trials(
+        config, plan_of(config), Task(classes=("benign", "malignant"), positive=(1,))
+    )
 
 
 def test_the_trials_are_the_attacks_that_were_asked_for(tmp_path: Path) -> None:
@@ -120,7 +123,7 @@ def test_a_random_start_follows_the_seed(tmp_path: Path) -> None:
 def test_the_test_meets_no_noise_that_was_trained_on(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "+experiment=defense")
     injection = build_injection(config)
-    noise = build_trials(config, plan_of(config))[1].perturbation
+    noise = build_trials(config, plan_of(config), Task())[1].perturbation
     assert injection is not None
     assert isinstance(noise, GaussianNoise)
     assert isinstance(injection.perturbation, GaussianNoise)

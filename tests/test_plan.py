@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bcadv.errors import BcadvError
-from bcadv.plan import l2_grid, plan_of
+from bcadv.plan import default_grid, plan_of
 from bcadv.results.condition import CLEAN, REPEATED
 from tests.jobs import tiny_config
 
@@ -69,7 +69,7 @@ def test_the_default_lengths_of_l2_grow_with_the_image(tmp_path: Path) -> None:
     assert series.first.norm == "2"
     # Four grey levels in the root mean square of 3 x 64 x 64 values.
     assert series.sizes[-1] == pytest.approx(4 / 255 * math.sqrt(3 * 64**2), rel=0.05)
-    assert l2_grid(224)[-1] / l2_grid(64)[-1] == pytest.approx(3.5, rel=0.05)
+    assert default_grid("2", 224)[-1] / default_grid("2", 64)[-1] == pytest.approx(3.5, rel=0.05)
     assert list(series.sizes) == sorted(set(series.sizes))
 
 

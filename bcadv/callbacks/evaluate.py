@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
+from torch import Tensor, nn
 
-from bcadv.perturb.base import CheckedPerturbation
+from bcadv.perturb.accept import Saved, saved
+from bcadv.perturb.base import CheckedPerturbation, Sweep
+from bcadv.perturb.keep import Keeper, kept
 from bcadv.perturb.threat import ThreatModel
 from bcadv.results.condition import CLEAN, REPEATED, Condition
 from bcadv.task import Task
@@ -26,10 +29,30 @@ class Trial:
     Attributes:
         perturbation: what is done to the images, at whatever strength.
         conditions: alike in all but their strength.
+        wanted: number of the class that the adversary wants; ``None``: it is not after one class.
     """
 
     perturbation: CheckedPerturbation
     conditions: tuple[Condition, ...]
+    wanted: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the n images of a batch cost, and what came of it; ``None`` where it is not known.
+
+    Attributes:
+        gradients: backward passes of each image, shape (n,).
+        queries: forward passes of each image, shape (n,).
+        distance: of the nearest adversarial image found, inf where none was, shape (n,).
+        broken_by: name of the member of an ensemble that first broke each image within this
+            strength, ``None`` where none did, shape (n,).
+    """
+
+    gradients: npt.NDArray[np.int64] | None = None
+    queries: npt.NDArray[np.int64] | None = None
+    distance: npt.NDArray[np.float64] | None = None
+    broken_by: tuple[str | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,7 @@ class Answers:
         size: of each image's perturbation in the condition's norm (the maximum norm where it has
             none), pixels in [0, 1], shape (n,).
         probability: of each class, shape (n, classes).
+        cost: what the perturbation says of its work at all strengths together; see `Cost`.
     """
 
     condition: Condition
@@ -52,17 +76,22 @@ class Answers:
     prediction: npt.NDArray[np.int64]
     size: npt.NDArray[np.float64]
     probability: npt.NDArray[np.float64]
+    cost: Cost = field(default_factory=Cost)
 
 
 class Sink(Protocol):
     """Where the answers go."""
 
-    def has(self, batch: int) -> bool:
-        """Whether a batch has been answered before, by a process that was killed since."""
+    def has(self, batch: int, piece: int) -> bool:
+        """Whether a batch met a trial before, in a process that was killed since."""
         ...
 
-    def write(self, batch: int, answers: Sequence[Answers]) -> None:
-        """Keeps the answers of a batch under all conditions."""
+    def write(self, batch: int, piece: int, answers: Sequence[Answers]) -> None:
+        """Keeps the answers of a batch under the conditions of a trial."""
+        ...
+
+    def keeper(self, batch: int, piece: int) -> Keeper | None:
+        """Keeps what the attack of a trial knows while it is at a batch."""
         ...
 
 
@@ -71,6 +100,10 @@ class Watcher(Protocol):
 
     def begun(self, batch: int, trial: Trial | None) -> None:
         """A batch is about to be perturbed by a trial; ``None``: to be answered as it is."""
+        ...
+
+    def standing(self, images: int, of: int, member: str) -> None:
+        """So many images of the batch stand yet, after what this attack has tried."""
         ...
 
     def ended(self, batch: int, *, measured: bool) -> None:
@@ -106,7 +139,6 @@ class RobustnessEvaluation(pl.Callback):
     ) -> None:
         self.task, self.trials, self.sink = task, tuple(trials), sink
         self.repeat, self.watcher = repeat, watcher
-        self._batch = 0
 
     def on_test_batch_end(
         self,
@@ -118,50 +150,55 @@ class RobustnessEvaluation(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Attacks the batch whose clean logits the test step returned, or skipped."""
-        self._batch = batch_idx
-        measured = not self.sink.has(batch_idx)
-        if measured:
-            self.sink.write(batch_idx, list(self.measure(pl_module, batch, outputs)))
+        missing = [n for n in range(self.pieces) if not self.sink.has(batch_idx, n)]
+        for piece in missing:
+            trial = self.trials[piece] if self.trials else None
+            if self.watcher is not None:
+                self.watcher.begun(batch_idx, trial)
+            with kept(self.sink.keeper(batch_idx, piece), self.watcher):
+                answers = list(self.measure(pl_module, batch, trial, outputs))
+            self.sink.write(batch_idx, piece, answers)
         if self.watcher is not None:
-            self.watcher.ended(batch_idx, measured=measured)
+            self.watcher.ended(batch_idx, measured=bool(missing))
+
+    @property
+    def pieces(self) -> int:
+        """In how many pieces the answers to a batch are handed on: one per trial."""
+        return max(1, len(self.trials))
 
     def measure(
-        self, model: pl.LightningModule, batch: Batch, clean_logits: Logits | None = None
+        self,
+        model: pl.LightningModule,
+        batch: Batch,
+        trial: Trial | None,
+        clean_logits: Logits | None = None,
     ) -> Iterator[Answers]:
-        """Perturbs one batch by every trial.
+        """Perturbs one batch by a trial.
 
         Args:
             model: maps images to logits.
             batch: images in [0, 1].
+            trial: of `trials`, the first of which also answers the clean images; ``None`` where
+                there is none.
             clean_logits: of the clean images, where they are known; a gradient attack computes
                 them on its way, so that passing ``None`` costs nothing beside one.
 
         Yields:
             The answers under each condition, clean first.
         """
-        for trial in self.trials:
-            if self.watcher is not None:
-                self.watcher.begun(self._batch, trial)
-            sweep = trial.perturbation.sweep(
-                model,
-                batch.image,
-                batch.target,
-                [condition.size for condition in trial.conditions],
-                index=batch.index,
-            )
-            if clean_logits is None:
-                clean_logits = sweep.clean_logits
-            # One trial's images at a time: those of all would be as many batches in memory.
-            images = list(zip(trial.conditions, sweep.images, strict=True))
-            if trial is self.trials[0]:
-                yield from self._clean(model, batch, clean_logits)
-            for condition, image in images:
-                # Strength 0 too is answered anew: equal pixels must get equal answers.
-                yield self._answers(model, batch, condition, image)
-        if not self.trials:
-            if self.watcher is not None:
-                self.watcher.begun(self._batch, None)
+        if trial is None:
             yield from self._clean(model, batch, clean_logits)
+            return
+        # One trial's images at a time: those of all would be as many batches in memory.
+        sweep = _attacked(trial, model, batch)
+        if trial is self.trials[0]:
+            known = sweep.clean_logits if clean_logits is None else clean_logits
+            yield from self._clean(model, batch, known)
+        for number, (condition, image) in enumerate(
+            zip(trial.conditions, sweep.images, strict=True)
+        ):
+            # Strength 0 too is answered anew: equal pixels must get equal answers.
+            yield self._answers(model, batch, condition, image, cost=_cost(sweep, number))
 
     def _clean(
         self, model: pl.LightningModule, batch: Batch, logits: Logits | None
@@ -177,12 +214,15 @@ class RobustnessEvaluation(pl.Callback):
         condition: Condition,
         image: torch.Tensor,
         logits: Logits | None = None,
+        *,
+        cost: Cost | None = None,
     ) -> Answers:
         # A model of ours refuses pixels outside of [0, 1], which is where noise may be.
         noise = condition.kind == "noise"
         allowed = getattr(model, "beyond_box", nullcontext) if noise else nullcontext
         with torch.inference_mode(), allowed():
-            logits = model(image) if logits is None else logits
+            if logits is None:
+                logits = model(saved(image, condition.acceptance))
             size = ThreatModel(0.0, float(condition.norm or "inf")).size(image - batch.image)
             return Answers(
                 condition,
@@ -191,4 +231,54 @@ class RobustnessEvaluation(pl.Callback):
                 self.task.decide(logits).cpu().numpy(),
                 size.double().cpu().numpy(),
                 self.task.probability(logits).cpu().numpy(),
+                Cost() if cost is None else cost,
             )
+
+
+def _attacked(trial: Trial, model: pl.LightningModule, batch: Batch) -> Sweep:
+    """Perturbs a batch; images that are of the wanted class already stay as they are."""
+    acceptance = trial.conditions[0].acceptance
+    sizes = [condition.size for condition in trial.conditions]
+    sees: nn.Module = model if acceptance == "float" else Saved(model, acceptance)
+    if trial.wanted is None:
+        found = trial.perturbation.sweep(sees, batch.image, batch.target, sizes, index=batch.index)
+        # What a saved image is answered is no answer to the image itself.
+        return found if acceptance == "float" else replace(found, clean_logits=None)
+    rows = (batch.target != trial.wanted).nonzero()[:, 0]
+    part = batch.image[rows]
+    wanted = torch.full_like(batch.target[rows], trial.wanted)
+    found = trial.perturbation.sweep(sees, part, wanted, sizes, index=batch.index[rows])
+    with torch.inference_mode(False):
+        images = [batch.image.index_copy(0, rows, image) for image in found.images]
+        n = len(batch.image)
+        return Sweep(
+            images,
+            gradients=_spread(found.gradients, rows, n, 0),
+            queries=_spread(found.queries, rows, n, 0),
+            distance=_spread(found.distance, rows, n, torch.inf),
+            by=_spread(found.by, rows, n, -1),
+            members=found.members,
+        )
+
+
+def _spread(value: Tensor | None, rows: Tensor, n: int, rest: float) -> Tensor | None:
+    """Values of some images as values of all n."""
+    if value is None:
+        return None
+    return value.new_full((n, *value.shape[1:]), rest).index_copy(0, rows, value)
+
+
+def _cost(sweep: Sweep, number: int) -> Cost:
+    """What is said of the images at one strength."""
+    by = None
+    if sweep.by is not None:
+        by = tuple(None if m < 0 else sweep.members[m] for m in sweep.by[:, number].tolist())
+    arrays = {
+        name: None if value is None else value.cpu().numpy()
+        for name, value in (
+            ("gradients", sweep.gradients),
+            ("queries", sweep.queries),
+            ("distance", sweep.distance),
+        )
+    }
+    return Cost(**arrays, broken_by=by)

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,18 @@ from bcadv.files import beside, write_atomically
 from bcadv.metrics.fall import Fall, ends
 from bcadv.results.condition import CLEAN, Condition
 
+if TYPE_CHECKING:
+    from bcadv.callbacks.evaluate import Cost
+
 KEY = "key.json"
+COST = {
+    "gradients": pa.int64(),
+    "queries": pa.int64(),
+    "distance": pa.float64(),
+    "broken_by": pa.string(),
+}
+"""Columns of what a perturbation says of its work."""
+
 ROWS = 1 << 16
 """Rows of a row group of the finished table, and so what a reader holds at a time."""
 
@@ -42,6 +53,8 @@ class Answered(Protocol):
     def size(self) -> npt.NDArray[np.float64]: ...
     @property
     def probability(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def cost(self) -> Cost: ...
 
 
 class PredictionParts:
@@ -54,14 +67,18 @@ class PredictionParts:
         key: names all that the answers depend on; parts of another key are not used.
         rank: number of this process.
         size: number of processes.
+        pieces: files that the answers to a batch are written in, one after the other.
     """
 
-    def __init__(self, folder: Path, key: str, rank: int = 0, size: int = 1) -> None:
+    def __init__(
+        self, folder: Path, key: str, rank: int = 0, size: int = 1, pieces: int = 1
+    ) -> None:
         self.folder, self.key, self.rank, self.size = folder, key, rank, size
+        self.pieces = pieces
 
     def begin(self) -> None:
         """Makes the folder, and removes what another evaluation left there; for one process."""
-        wanted = {"key": self.key, "processes": self.size}
+        wanted = {"key": self.key, "processes": self.size, "pieces": self.pieces}
         try:
             found = json.loads((self.folder / KEY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -76,11 +93,12 @@ class PredictionParts:
 
     def answered(self, variant: str, batch: int) -> bool:
         """Whether this process's part of a batch is there, whole or not."""
-        return self._part(variant, batch, self.rank).is_file()
+        pieces = range(self.pieces)
+        return all(self.place(variant, batch, self.rank, piece).is_file() for piece in pieces)
 
-    def has(self, variant: str, batch: int) -> bool:
-        """Whether this process's part of a batch is there, whole and unharmed."""
-        path = self._part(variant, batch, self.rank)
+    def has(self, variant: str, batch: int, piece: int = 0) -> bool:
+        """Whether a piece of this process's part of a batch is there, whole and unharmed."""
+        path = self.place(variant, batch, self.rank, piece)
         if not path.is_file():
             return False
         try:
@@ -90,10 +108,11 @@ class PredictionParts:
             return False
         return True
 
-    def write(self, variant: str, batch: int, answers: Sequence[Answered]) -> None:
-        """Keeps the answers of a batch under all conditions, whole or not at all."""
+    def write(self, variant: str, batch: int, answers: Sequence[Answered], piece: int = 0) -> None:
+        """Keeps a piece of the answers of a batch, whole or not at all."""
         table = pa.concat_tables([_table(answer) for answer in answers])
-        with beside(self._part(variant, batch, self.rank)) as place:
+        path = self.place(variant, batch, self.rank, piece)
+        with beside(path) as place:
             pq.write_table(table, place, write_page_checksum=True)
 
     def finish(
@@ -108,7 +127,9 @@ class PredictionParts:
         """Makes one table of all parts; for one process, when all have ended.
 
         The table has columns image_id, index, patient, target, batchnorm, condition, prediction,
-        size, p_0 ... p_{K-1}. Each row group is about one variant and condition, in their order.
+        size, p_0 ... p_{K-1}, and what the perturbation says of its work: gradients, queries,
+        distance, broken_by (see `bcadv.callbacks.evaluate.Cost`; empty where unknown). Each row
+        group is about one variant and condition, in their order.
 
         Args:
             target: the ``.parquet`` file.
@@ -165,37 +186,37 @@ class PredictionParts:
         """One file per condition, in one pass over the parts."""
         writers: dict[str, pa.RecordBatchStreamWriter] = {}
         with ExitStack() as stack:
-            for batch in range(batches):
-                for rank in range(self.size):
-                    path = self._part(variant, batch, rank)
-                    try:
-                        table = _read(path)
-                    except (OSError, ValueError, pa.ArrowException) as error:
-                        raise BcadvError(
-                            f"{path} is missing or damaged: run again, which does it anew."
-                        ) from error
-                    codes = table.column("condition").to_pylist()
-                    start = 0
-                    for name, run in groupby(codes):
-                        length = len(list(run))
-                        piece = table.slice(start, length).drop_columns(["condition"])
-                        start += length
-                        if name not in writers:
-                            if name not in conditions:
-                                raise BcadvError(
-                                    f"{path} is about {name}: remove it and run again."
-                                )
-                            writers[name] = stack.enter_context(
-                                pa.ipc.new_stream(spill / f"{name}.arrow", piece.schema)
-                            )
-                        writers[name].write_table(piece)
+            for batch, rank, number in product(
+                range(batches), range(self.size), range(self.pieces)
+            ):
+                path = self.place(variant, batch, rank, number)
+                try:
+                    table = _read(path)
+                except (OSError, ValueError, pa.ArrowException) as error:
+                    raise BcadvError(
+                        f"{path} is missing or damaged: run again, which does it anew."
+                    ) from error
+                codes = table.column("condition").to_pylist()
+                start = 0
+                for name, run in groupby(codes):
+                    length = len(list(run))
+                    piece = table.slice(start, length).drop_columns(["condition"])
+                    start += length
+                    if name not in writers:
+                        if name not in conditions:
+                            raise BcadvError(f"{path} is about {name}: remove it and run again.")
+                        writers[name] = stack.enter_context(
+                            pa.ipc.new_stream(spill / f"{name}.arrow", piece.schema)
+                        )
+                    writers[name].write_table(piece)
 
     def remove(self) -> None:
         """Removes the parts, when the table and the numbers are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _part(self, variant: str, batch: int, rank: int) -> Path:
-        return self.folder / f"{variant}-{batch:07d}-{rank}.parquet"
+    def place(self, variant: str, batch: int, rank: int, piece: int = 0) -> Path:
+        """The file of a piece of a process's answers to a batch."""
+        return self.folder / f"{variant}-{batch:07d}-{rank}-{piece}.parquet"
 
 
 def _table(answer: Answered) -> pa.Table:
@@ -208,6 +229,10 @@ def _table(answer: Answered) -> pa.Table:
     }
     for k in range(answer.probability.shape[1]):
         columns[f"p_{k}"] = np.ascontiguousarray(answer.probability[:, k], dtype=np.float64)
+    for name, kind in COST.items():
+        value = getattr(answer.cost, name)
+        empty = pa.nulls(len(answer.index), kind)
+        columns[name] = empty if value is None else pa.array(value, kind)
     return pa.table(columns)
 
 

@@ -28,7 +28,7 @@ class EvaluationProgress:
         self.model, self.variants, self.batches, self.meter = model, variants, batches, meter
         self._variant, self._number = "", 0
         self._batch = self._passes = 0
-        self._trial = ""
+        self._trial = self._standing = ""
         self._measured: list[int] = []
 
     @contextmanager
@@ -62,7 +62,12 @@ class EvaluationProgress:
         """A batch is about to be perturbed by a trial, or answered as it is."""
         self._batch = batch
         self._trial = "" if trial is None else _words(trial)
+        self._standing = ""
         self._show()
+
+    def standing(self, images: int, of: int, member: str) -> None:
+        """So many images of the batch stand yet, after what this attack has tried."""
+        self._standing = f", {member}: {images} of {of} images standing"
 
     def ended(self, batch: int, *, measured: bool) -> None:
         """A batch has all its answers, from now or from an earlier command."""
@@ -98,7 +103,7 @@ class EvaluationProgress:
         passes = f", pass {self._passes} through the network" if self._passes else ""
         self.meter.show(
             f"evaluation, batch {self._batch + 1} of {self.batches}{self._under}",
-            f"{self._trial}{passes}",
+            f"{self._trial}{self._standing}{passes}",
         )
 
 

@@ -21,6 +21,7 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.images import save_pictures
 from bcadv.evaluate.predictions import PredictionParts
 from bcadv.evaluate.progress import EvaluationProgress
+from bcadv.evaluate.state import StateFile
 from bcadv.keys import measuring_code
 from bcadv.models.batchnorm import has_batchnorm
 from bcadv.models.classifier import Classifier
@@ -86,11 +87,16 @@ class _Sink:
     parts: PredictionParts
     variant: str
 
-    def has(self, batch: int) -> bool:
-        return self.parts.has(self.variant, batch)
+    def has(self, batch: int, piece: int) -> bool:
+        return self.parts.has(self.variant, batch, piece)
 
-    def write(self, batch: int, answers: Sequence[Answers]) -> None:
-        self.parts.write(self.variant, batch, answers)
+    def write(self, batch: int, piece: int, answers: Sequence[Answers]) -> None:
+        self.parts.write(self.variant, batch, answers, piece)
+        self.keeper(batch, piece).remove()
+
+    def keeper(self, batch: int, piece: int) -> StateFile:
+        place = self.parts.place(self.variant, batch, self.parts.rank, piece)
+        return StateFile(place.with_suffix(".state"))
 
 
 @contextmanager
@@ -125,10 +131,11 @@ def evaluated(
     distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
     variants = variants_of(config, model)
-    trials = build_trials(config, plan)
+    trials = build_trials(config, plan, model.task)
     key = evaluation_key(config, data, plan, variants, weights)
     with _place(config, folder, key) as place:
-        parts = PredictionParts(place, key, distributed.rank(), distributed.size())
+        pieces = max(1, len(trials))
+        parts = PredictionParts(place, key, distributed.rank(), distributed.size(), pieces)
         if distributed.rank() == 0:
             parts.begin()
         distributed.wait()

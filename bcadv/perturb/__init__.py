@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bcadv.perturb.loop import GradientAttack
     from bcadv.perturb.noise import GaussianNoise
     from bcadv.perturb.threat import ThreatModel
+    from bcadv.perturb.worst import WorstCase
 
 __all__ = [
     "FGSM",
@@ -24,6 +25,7 @@ __all__ = [
     "GradientAttack",
     "Sweep",
     "ThreatModel",
+    "WorstCase",
 ]
 
 _PLACES = {

@@ -29,6 +29,10 @@ class Sweep:
             shape; ``None`` where they were not counted.
         distance: of the nearest adversarial image that was found, in the norm of the threat,
             float64, shape (batch,): inf where none was; ``None`` where none was looked for.
+        by: number of the member of an ensemble that first broke each image within each strength,
+            in the order asked for, -1 where none did, int64, shape (batch, strengths); ``None``
+            where there are no members.
+        members: names of the members.
     """
 
     images: list[Tensor]
@@ -36,6 +40,8 @@ class Sweep:
     gradients: Tensor | None = None
     queries: Tensor | None = None
     distance: Tensor | None = None
+    by: Tensor | None = None
+    members: tuple[str, ...] = ()
 
 
 class CheckedPerturbation(ABC):

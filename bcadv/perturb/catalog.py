@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bcadv.perturb.row import Attack
-from bcadv.perturb.rows import black_box, gradient, minimal_norm
+from bcadv.perturb.rows import black_box, gradient, minimal_norm, worst
 
 if TYPE_CHECKING:
     from bcadv.perturb.base import CheckedPerturbation
     from bcadv.perturb.threat import ThreatModel
+    from bcadv.task import Task
 
 ATTACKS: Mapping[str, Attack] = {
-    row.name: row for rows in (gradient, minimal_norm, black_box) for row in rows.ROWS
+    row.name: row for rows in (gradient, minimal_norm, black_box, worst) for row in rows.ROWS
 }
 """Every attack by its name."""
 
@@ -29,6 +30,8 @@ def build(
     *,
     seed: int = 0,
     targeted: bool = False,
+    aim: Literal["any", "hide", "invent"] = "any",
+    task: Task | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> CheckedPerturbation:
     """Makes an attack of the catalog.
@@ -38,6 +41,8 @@ def build(
         threat: how far an image may be moved; its eps is the strength.
         seed: of what is random about it.
         targeted: whether the target is the class that the adversary wants.
+        aim: of the adversary where it is not targeted.
+        task: what the model's outputs mean; ``None``: one of some classes.
         options: its settings; what is missing has its default.
 
     Raises:
@@ -49,5 +54,7 @@ def build(
     settings: dict[str, Any] = dict(row.settings(options or {}))
     if "seed" in kind.__dataclass_fields__:
         settings["seed"] = seed
-    made: CheckedPerturbation = kind(threat, targeted=targeted, **settings)
+    if task is not None:
+        settings["task"] = task
+    made: CheckedPerturbation = kind(threat, targeted=targeted, aim=aim, **settings)
     return made

@@ -107,8 +107,11 @@ class GradientAttack(AdversarialAttack):
         return self._gradient(search.model, point, search.target[rows])
 
     def _improve(self, search: Search) -> None:
-        everyone = torch.arange(len(search.image), device=search.image.device)
-        gradient, logits = self.gradient_at(search, everyone, search.image)
+        rows = torch.arange(len(search.image), device=search.image.device)
+        if search.clean_logits is not None:  # others were at work before
+            search.narrow(partial(self._attempt, search))
+            return
+        gradient, logits = self.gradient_at(search, rows, search.image)
         search.begin(logits)
         guess = search.linear_guess(logits, gradient)
         search.narrow(partial(self._attempt, search), guess)

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from bcadv.perturb.base import Sweep
+from bcadv.perturb.keep import Pace
 from bcadv.perturb.threat import per_image
 
 if TYPE_CHECKING:
     from bcadv.perturb.attack import AdversarialAttack
+
+_STATE = (
+    "high",
+    "found",
+    "distance",
+    "near",
+    "_near_at",
+    "_near_lead",
+    "by",
+    "broken_after",
+    "gradients",
+    "queries",
+    "clean_logits",
+    "member",
+    "_low",
+    "_guess",
+)
+"""What a search has to keep, so that another one of the same images goes on where it was."""
 
 Try: TypeAlias = Callable[[Tensor, Tensor], None]
 """(rows, number of the radius of each): attacks these images and offers the search the points."""
@@ -74,7 +93,11 @@ class Search:
         self.broken_after = self.by.clone()
         self.gradients, self.queries = torch.zeros_like(self.high), torch.zeros_like(self.high)
         self.clean_logits: Tensor | None = None
-        self.member = 0
+        self.member, self.member_name = 0, attack.name
+        self._low: Tensor | None = None
+        self._guess: Tensor | None = None
+        self._pace = Pace()
+        self._restore(self._pace.load())
 
     @property
     def standing(self) -> Tensor:
@@ -154,22 +177,41 @@ class Search:
         self.near[at], self._near_at[at] = point[better].to(self.near), number[better]
         self._near_lead[at] = lead[better]
 
-    def narrow(self, attempt: Try, guess: Tensor) -> None:
+    def narrow(self, attempt: Try, guess: Tensor | None = None) -> None:
         """Narrows down the smallest radius at which each image breaks.
 
         An image counts as standing at a radius if the attempt failed there or at a larger one.
 
         Args:
             attempt: a whole attack on some images, each at a radius of its own.
-            guess: number of the radius to begin at for each image, shape (batch,).
+            guess: number of the radius to begin at for each image, shape (batch,); ``None``: the
+                largest at which it stands. After other attacks most images are settled: one that
+                holds out there needs no second attempt.
         """
-        low = torch.full_like(self.high, -1)
+        if self._low is None:
+            self._low, self._guess = torch.full_like(self.high, -1), guess
+        low, guess = self._low, self._guess
         while len(rows := (low + 1 < self.high).nonzero()[:, 0]):
             # Beyond the guess neighbours come next, for it is seldom far off.
-            probe = guess[rows].clamp(low[rows] + 1, self.high[rows] - 1)
+            near = self.high[rows] - 1 if guess is None else guess[rows]
+            probe = near.clamp(low[rows] + 1, self.high[rows] - 1)
             attempt(rows, probe)
             stood = self.high[rows] > probe
             low[rows[stood]] = probe[stood]
+            self.keep()
+        self._low = self._guess = None
+
+    def keep(self) -> None:
+        """Between two steps, each all or nothing: says how far it is, and saves what is known."""
+        if self._pace.watcher is not None:
+            self._pace.watcher.standing(len(self.standing), len(self.image), self.member_name)
+        if self._pace.due:
+            self._pace.save({name: getattr(self, name) for name in _STATE})
+
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        for name, value in (state or {}).items():
+            on_device = isinstance(value, Tensor)
+            setattr(self, name, value.to(self.image.device) if on_device else value)
 
     def linear_guess(self, logits: Tensor, gradient: Tensor) -> Tensor:
         """Number of the radius at which each image would break if the model were linear.
@@ -191,6 +233,19 @@ class Search:
         inside = self.high <= torch.bucketize(eps, self.radii)
         standing = self.attack.threat.with_eps(eps).project(self.near, self.image)
         return torch.where(per_image(inside, self.image), self.found, standing)
+
+    def by_strength(self, strengths: Sequence[float]) -> Tensor:
+        """Member that first broke each image within each strength, shape (batch, strengths).
+
+        An image that is wrong when clean was broken by nobody: -1 at strength 0.
+        """
+        columns = [
+            torch.full_like(self.high, -1)
+            if eps == 0
+            else self.by[:, int(torch.bucketize(eps, self.radii))]
+            for eps in strengths
+        ]
+        return torch.stack(columns, dim=1)
 
     def sweep(self, strengths: Sequence[float]) -> Sweep:
         """What the perturbation returns."""

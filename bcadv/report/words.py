@@ -70,7 +70,7 @@ def strengths(conditions: Iterable[Condition]) -> str:
     for condition in conditions:
         of_norm.setdefault(condition.norm, []).append(condition)
     return "; ".join(
-        f"{found[0].symbol}={amounts(found)}{' (L2)' if norm == '2' else ''}"
+        f"{found[0].symbol}={amounts(found)}{'' if norm in (None, 'inf') else f' (L{norm})'}"
         for norm, found in of_norm.items()
     )
 

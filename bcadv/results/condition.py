@@ -7,16 +7,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from bcadv.results.base import Model
 
 Kind: TypeAlias = Literal["clean", "attack", "noise", "corruption", "certified"]
-Norm: TypeAlias = Literal["inf", "2"]
-Unit: TypeAlias = Literal["grey level", "pixel range"]
-"""``grey level``: 1/255 of the pixel range. ``pixel range``: pixels in [0, 1]."""
+Norm: TypeAlias = Literal["inf", "2", "1", "0"]
+Unit: TypeAlias = Literal["grey level", "pixel range", "value"]
+"""``grey level``: 1/255 of the pixel range. ``pixel range``: pixels in [0, 1]. ``value``: number of
+values, each one channel of one pixel, that change at all."""
+Goal: TypeAlias = Literal["untargeted", "hide", "invent", "targeted"]
+Acceptance: TypeAlias = Annotated[str, Field(pattern=r"^(float|8bit|jpeg\((100|[1-9]?\d)\))$")]
 Setting: TypeAlias = bool | int | float | str | None
 
 
@@ -38,8 +41,11 @@ class Condition(Model):
         norm: that the strength is measured in; ``None`` for what has none.
         strength: how much, in `unit`; 0 for clean.
         unit: of the strength; ``None`` for clean.
-        goal: of an attack: any wrong answer, or a chosen class.
-        acceptance: what an adversarial image has to survive; ``float``: nothing, it stays as it is.
+        goal: of an attack: any wrong answer, a disease hidden or invented, or a chosen class.
+        wanted: name of the chosen class.
+        acceptance: what an adversarial image has to survive; ``float``: nothing, it stays as it is;
+            ``8bit``: that its pixels are rounded to 256 grey levels; ``jpeg(90)``: that it is saved
+            as a JPEG of this quality.
         settings: other options of the perturbation.
         label: what people call it without its strength, e.g. ``PGD, 40 steps, L2``.
         how: of an attack, what it knows and does, as words for a sentence.
@@ -52,8 +58,9 @@ class Condition(Model):
     norm: Norm | None = None
     strength: float = Field(default=0.0, ge=0)
     unit: Unit | None = None
-    goal: Literal["untargeted", "targeted"] | None = None
-    acceptance: Literal["float"] = "float"
+    goal: Goal | None = None
+    wanted: str | None = None
+    acceptance: Acceptance = "float"
     settings: Mapping[str, Setting] = Field(default_factory=dict)
     label: str
     how: str = ""
@@ -74,8 +81,15 @@ class Condition(Model):
     def _series(self) -> tuple[str, str, str]:
         norm = "" if self.norm is None else f"l{self.norm}"
         rest = {"settings": dict(self.settings), "goal": self.goal, "accept": self.acceptance}
-        plain = not self.settings and self.goal != "targeted" and self.acceptance == "float"
+        if self.wanted is not None:
+            rest["wanted"] = self.wanted
+        plain = not self.settings and self.is_untargeted and self.acceptance == "float"
         return self.name, norm, "" if plain else _digest(rest)[:6]
+
+    @property
+    def is_untargeted(self) -> bool:
+        """Whether an attack takes any wrong answer, so that its accuracy is the worst there is."""
+        return self.goal in (None, "untargeted")
 
     @cached_property
     def series(self) -> str:
@@ -99,8 +113,9 @@ class Condition(Model):
 
     @property
     def amount(self) -> str:
-        """The strength with its unit: ``4/255``, or ``0.5`` for pixels in [0, 1]."""
-        return f"{self.strength:g}/255" if self.unit == "grey level" else f"{self.strength:g}"
+        """The strength with its unit: ``4/255``, ``0.5`` for pixels in [0, 1], ``12 values``."""
+        of = {"grey level": "/255", "value": " value" if self.strength == 1 else " values"}
+        return f"{self.strength:g}{of.get(str(self.unit), '')}"
 
     @property
     def text(self) -> str:
@@ -112,7 +127,9 @@ class Condition(Model):
         """Label of an axis of strengths."""
         if self.unit == "grey level":
             return f"{self.symbol} in grey levels of 255 (0: clean)"
-        of = "Euclidean length of " if self.norm == "2" else ""
+        if self.unit == "value":
+            return f"{self.symbol}, number of values that change (0: clean)"
+        of = {"2": "Euclidean length of ", "1": "sum of changes of "}.get(str(self.norm), "")
         return f"{self.symbol}, {of}pixels in [0, 1] (0: clean)"
 
     def __hash__(self) -> int:

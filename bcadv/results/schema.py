@@ -77,6 +77,38 @@ class Row(Model):
         return self
 
 
+class Effort(Model):
+    """What an attack achieved at all its strengths together, and what it cost.
+
+    Attributes:
+        batchnorm: of the tested model.
+        series: the attack, see `Condition.series`.
+        n: number of images that are right when clean.
+        broken: how many of them it broke at one of its strengths, or at any distance where it looks
+            for the nearest adversarial image.
+        median_distance: of the nearest adversarial images found, in the norm of the attack with
+            pixels in [0, 1]; ``None`` where fewer than half are broken.
+        gradients: backward passes per image in the mean; ``None`` where they were not counted.
+        queries: forward passes per image, likewise.
+        optimality: local optimality (Cinà et al., "AttackBench", AAAI 2025): 1 where it finds, for
+            every image, as near an adversarial image as any attack of its norm and aim, 0 where it
+            finds none; ``None`` where no other was run.
+        against: how many attacks it was scored against, itself left out.
+        broken_by: of an ensemble, id of a condition -> member -> images that it broke first.
+    """
+
+    batchnorm: str
+    series: str
+    n: int = Field(ge=0)
+    broken: int = Field(ge=0)
+    median_distance: float | None = None
+    gradients: float | None = None
+    queries: float | None = None
+    optimality: float | None = None
+    against: int = 0
+    broken_by: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
+
+
 REQUIRED = ("accuracy", "robust_accuracy", "sensitivity", "specificity", "auroc", "ece")
 """Metrics that every row has, if only to say why one is undefined."""
 
@@ -266,6 +298,7 @@ class Result(Model):
     Attributes:
         conditions: everything that the model was measured under, clean first.
         rows: numbers, one row per choice of BatchNorm statistics and condition.
+        efforts: what each attack achieved and cost, under each choice of statistics.
         findings: what the checks found.
         files: name -> SHA-256 of the files beside it that the numbers rest on.
     """
@@ -279,6 +312,7 @@ class Result(Model):
     pictures: PicturesSection
     conditions: tuple[Condition, ...]
     rows: tuple[Row, ...] = Field(min_length=1)
+    efforts: tuple[Effort, ...] = ()
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, str] = Field(default_factory=dict)
     environment: Mapping[str, Any] = Field(default_factory=dict)

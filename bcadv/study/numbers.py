@@ -26,8 +26,8 @@ Key: TypeAlias = tuple[str, Condition, str]
 
 
 def amounts(conditions: Sequence[Condition]) -> str:
-    """Strengths of one series with their unit: ``1, 2 and 4/255``, ``0.5 and 1``."""
-    unit = "/255" if conditions[0].unit == "grey level" else ""
+    """Strengths of one series with their unit: ``1, 2 and 4/255``, ``0.5 and 1``, ``3 values``."""
+    unit = {"grey level": "/255", "value": " values"}.get(str(conditions[0].unit), "")
     return listed([f"{condition.strength:g}" for condition in conditions]) + unit
 
 

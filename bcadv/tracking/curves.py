@@ -161,9 +161,10 @@ def used_params(params: Mapping[str, object]) -> dict[str, object]:
     unused = {
         "sigma": not noise and not params.get("evaluation.noise"),
         "injection.probability": not injected,
-        "eps_px": "evaluation.norm" in params and "inf" not in norms,  # type: ignore[operator]
-        "eps_l2": "evaluation.norm" in params and "2" not in norms,  # type: ignore[operator]
     }
+    if "evaluation.norm" in params:
+        grids = {"eps_px": "inf", "eps_l2": "2", "eps_l1": "1", "eps_l0": "0"}
+        unused |= {grid: norm not in norms for grid, norm in grids.items()}  # type: ignore[operator]
 
     def is_used(name: str) -> bool:
         if name.startswith("attack."):

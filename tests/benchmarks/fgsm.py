@@ -72,19 +72,21 @@ def ours(model: Classifier, batch: Batch) -> Predictions:
     """What the evaluation callback does with a batch, tables included."""
     attack = Trial(FGSM(ThreatModel(0.0)), tuple(map(fgsm, EPS_PX)))
     evaluation = RobustnessEvaluation(model.task, [attack], _Nothing())
-    answers = {
-        a.condition.strength: a for a in evaluation.measure(model, batch) if not a.condition.clean
-    }
+    found = evaluation.measure(model, batch, attack)
+    answers = {a.condition.strength: a for a in found if not a.condition.clean}
     return np.stack([answers[px].prediction for px in EPS_PX])
 
 
 class _Nothing:
     """Takes answers and keeps none."""
 
-    def has(self, batch: int) -> bool:
+    def has(self, batch: int, piece: int) -> bool:
         return False
 
-    def write(self, batch: int, answers: Sequence[Answers]) -> None:
+    def keeper(self, batch: int, piece: int) -> None:
+        """Keeps nothing of an attack under way."""
+
+    def write(self, batch: int, piece: int, answers: Sequence[Answers]) -> None:
         pass
 
 

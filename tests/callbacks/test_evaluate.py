@@ -61,12 +61,14 @@ class Kept:
         self.done = set(done)
         self.batches: dict[int, Sequence[Answers]] = {}
 
-    def has(self, batch: int) -> bool:
+    def has(self, batch: int, piece: int) -> bool:
         return batch in self.done
 
-    def write(self, batch: int, answers: Sequence[Answers]) -> None:
-        assert batch not in self.batches
-        self.batches[batch] = answers
+    def write(self, batch: int, piece: int, answers: Sequence[Answers]) -> None:
+        self.batches[batch] = [*self.batches.get(batch, ()), *answers]
+
+    def keeper(self, batch: int, piece: int) -> None:
+        """Nothing is kept of an attack under way."""
 
     def table(self) -> dict[tuple[str, int], tuple[int, int, float, float]]:
         """(condition, image) -> target, prediction, size and probability of class 1."""
@@ -212,7 +214,7 @@ def test_a_model_with_random_answers_gives_other_ones_at_strength_zero() -> None
     model, kept = Random(), Kept()
     evaluation = RobustnessEvaluation(model.task, trials(), kept)
     batch = Images(12)[0]
-    kept.write(0, list(evaluation.measure(model, batch)))
+    kept.write(0, 0, list(evaluation.measure(model, batch, evaluation.trials[0])))
     table = kept.table()
     clean, zero = (
         np.array([table[name, i][3] for i in range(100, 112)]) for name in (CLEAN.id, fgsm(0).id)

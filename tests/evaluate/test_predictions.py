@@ -183,19 +183,19 @@ def test_a_stopped_evaluation_asks_only_what_was_not_answered(
     asked: list[list[int]] = []
     measure = RobustnessEvaluation.measure
 
-    def counted(self: RobustnessEvaluation, model: Any, batch: Any, logits: Any = None) -> Any:
+    def counted(self: RobustnessEvaluation, model: Any, batch: Any, *rest: Any) -> Any:
         asked.append(batch.index.tolist())
-        return measure(self, model, batch, logits)
+        return measure(self, model, batch, *rest)
 
     monkeypatch.setattr(RobustnessEvaluation, "measure", counted)
     whole = evaluate(tmp_path / "whole", prepared)
     every, batches = list(asked), len(asked)
     assert not kept(config)
 
-    def stopped(self: RobustnessEvaluation, model: Any, batch: Any, logits: Any = None) -> Any:
+    def stopped(self: RobustnessEvaluation, model: Any, batch: Any, *rest: Any) -> Any:
         if len(asked) == batches - 2:
             raise MemoryError("the machine is gone")
-        return counted(self, model, batch, logits)
+        return counted(self, model, batch, *rest)
 
     asked.clear()
     monkeypatch.setattr(RobustnessEvaluation, "measure", stopped)

@@ -64,14 +64,16 @@ def test_adding_an_attack_a_source_or_words_renames_nothing(copy: Path) -> None:
     (copy / "data" / "dicom.py").write_text("def find(root):\n    return None\n")
     (copy / "models" / "resnet.py").write_text("class ResNet:\n    pass\n")
     (copy / "defend" / "trades.py").write_text("class TRADES:\n    pass\n")
-    for room in ("perturb", "data", "models", "defend"):
+    rows = copy / "perturb" / "rows" / "minimal_norm.py"
+    rows.write_text(rows.read_text() + "\n\nMORE = ROWS\n")
+    for room in ("data", "models", "defend"):
         edit(copy / room / "catalog.py", "_ROWS = (", "_ROWS = (\n    None,")
     edit(copy / "data" / "parts.py", "def split(", "def _other():\n    pass\n\n\ndef split(")
     edit(copy / "data" / "folder.py", "return find(self.root", "return find(self.root or 1")
     edit(copy / "models" / "classifier.py", '"""A network fine-tuned', '"""A net, fine-tuned')
     edit(copy / "trainer.py", "    common: dict", "    # Why it is so.\n    common: dict")
     edit(copy / "data" / "folder.py", "SUFFIXES = ", "SUFFIXES = OTHERS = ")
-    edit(copy / "perturb" / "loop.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
+    edit(copy / "perturb" / "attack.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
     (copy / "trainer.py").write_text(
         (copy / "trainer.py").read_text() + "\n\ndef unused():\n    pass\n"
     )
@@ -142,7 +144,7 @@ def test_files_are_named_by_what_they_do(copy: Path) -> None:
     edit(copy / "task.py", '"""One of K classes', '"""Any of K classes')
     forget()
     assert version_of_files(("task.py", "perturb"), copy) == before
-    edit(copy / "perturb" / "loop.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
+    edit(copy / "perturb" / "attack.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
     forget()
     assert version_of_files(("task.py", "perturb"), copy) != before
 

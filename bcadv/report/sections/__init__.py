@@ -10,6 +10,7 @@ import pandas as pd
 from bcadv.report.document import Block, Section, Text
 from bcadv.report.draft import Draft
 from bcadv.report.sections import (
+    attacks,
     data,
     defence,
     method,
@@ -53,6 +54,7 @@ SECTIONS = (
     ),
     Row("patients", "What it means for patients", patients.blocks, patients.frames),
     Row("pictures", "Images before and after", pictures.blocks),
+    Row("attacks", "Which attack is worth its time", attacks.blocks),
     Row("metrics", "All other metrics", metrics.blocks),
     Row("data", "What was tested", data.blocks),
     Row("paper", "Beside Li & Liu 2023", paper.blocks, paper.frames),
