@@ -90,10 +90,37 @@ class BoundaryAttack(MinimalNorm):
         # Later steps are longer: a boundary that recedes must not be followed for ever.
         return 1.02 + 0.1 * step
 
+    def _classes(self) -> int:
+        """To the boundaries of how many classes `_cross` looks, those with the largest logits."""
+        return 10
+
     def _slopes(self, search: Search, rows: Tensor, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradient of the lead that `_cross` follows, that lead, and the logits met."""
-        gradient, logits = self.gradient_at(search, rows, point)
-        return gradient, self.lead(logits, search.target[rows]), logits
+        """Gradient of the lead of the class whose boundary is nearest, that lead, and the logits.
+
+        The lead of a class that is wanted is that over the best of those that are not.
+        """
+        target = search.target[rows]
+        point = point.detach().requires_grad_()
+        logits = self._traced(search.model, point, target)
+        wanted = self.wanted(logits, target)
+        most = min(self._classes(), int(wanted.sum(1).max()))
+        values = logits.double()
+        theirs = values.masked_fill(wanted, -torch.inf).amax(1)
+        ours, _ = values.masked_fill(~wanted, -torch.inf).topk(most, dim=1)
+        best, gradient = torch.full_like(theirs, torch.inf), torch.zeros_like(point)
+        lead = torch.zeros_like(theirs)
+        search.queries.index_add_(0, rows, torch.ones_like(rows))
+        for k in range(most):
+            there = ours[:, k].isfinite()
+            one = torch.where(there, ours[:, k] - theirs, 0.0)
+            slope = self._slope(one, point, again=k + 1 < most)
+            search.gradients.index_add_(0, rows, there.long())
+            far = (-one.detach() / self.threat.dual(slope).double()).nan_to_num(torch.inf)
+            nearer = there & ((far < best) | (k == 0))
+            best = torch.where(nearer, far, best)
+            lead = torch.where(nearer, one.detach(), lead)
+            gradient[nearer] = slope[nearer]
+        return gradient.detach(), lead.detach(), logits.detach()
 
     def _give_up(self, search: Search, rows: Tensor, point: Tensor) -> None:
         """Tells the search of images that nothing was found for, and how far it came."""

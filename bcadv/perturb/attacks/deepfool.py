@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from bcadv.errors import BcadvError
 from bcadv.perturb.boundary import BoundaryAttack
-from bcadv.perturb.halfspace import moved, smallest_change
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import is_number
 
-_QUERIES = 10
-"""Of the last search along the path to what was found."""
+_PLANES, _QUERIES = 2, 10
+"""Tangent planes, and queries of the last search along the path to what was found."""
 
 
 @dataclass(frozen=True)
@@ -60,36 +58,12 @@ class DeepFool(BoundaryAttack):
 
     def _approach(self, search: Search, rows: Tensor) -> None:
         self._cross(search, rows, self.steps)
+        self._refine(search, rows, _PLANES)
         self._shrink(search, rows, _QUERIES)
 
     def _stride(self, step: int) -> float:
         del step
         return 1 + self.overshoot
 
-    def _slopes(self, search: Search, rows: Tensor, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradient of the lead of the class whose boundary is nearest, that lead, and the logits.
-
-        The lead of a class that is wanted is that over the best of those that are not.
-        """
-        target = search.target[rows]
-        point = point.detach().requires_grad_()
-        logits = self._traced(search.model, point, target)
-        wanted = self.wanted(logits, target)
-        most = min(self.candidates, int(wanted.sum(1).max()))
-        values = logits.double()
-        theirs = values.masked_fill(wanted, -torch.inf).amax(1)
-        ours, _ = values.masked_fill(~wanted, -torch.inf).topk(most, dim=1)
-        best, gradient = torch.full_like(theirs, torch.inf), torch.zeros_like(point)
-        lead = torch.zeros_like(theirs)
-        search.queries.index_add_(0, rows, torch.ones_like(rows))
-        for k in range(most):
-            there = ours[:, k].isfinite()
-            one = torch.where(there, ours[:, k] - theirs, 0.0)
-            slope = self._slope(one, point, again=k + 1 < most)
-            search.gradients.index_add_(0, rows, there.long())
-            far = (-one.detach() / self.threat.dual(slope).double()).nan_to_num(torch.inf)
-            nearer = there & ((far < best) | (k == 0))
-            best = torch.where(nearer, far, best)
-            lead = torch.where(nearer, one.detach(), lead)
-            gradient[nearer] = slope[nearer]
-        return gradient.detach(), lead.detach(), logits.detach()
+    def _classes(self) -> int:
+        return self.candidates
