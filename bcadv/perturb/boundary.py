@@ -71,9 +71,7 @@ class BoundaryAttack(MinimalNorm):
             left, point, gradient, first = left[on], point[on], gradient[on], first[on]
             if not len(left):
                 return
-            point = moved(
-                self.threat, point, smallest_change(self.threat, point, gradient, need)
-            )
+            point = moved(self.threat, point, smallest_change(self.threat, point, gradient, need))
         on = ~self._try(search, left, point)[0]
         left, point, gradient, first = left[on], point[on], gradient[on], first[on]
         for _ in range(2):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from bcadv.perturb.threat import ThreatModel, per_image
+from bcadv.perturb.threat import ThreatModel
 
 _ROUNDS = 64
 """At most so many corrections of the one unknown; nearly all images need fewer than ten."""
@@ -88,8 +88,3 @@ def product(one: Tensor, other: Tensor) -> Tensor:
 def moved(threat: ThreatModel, image: Tensor, change: Tensor) -> Tensor:
     """The image after a change, brought back into the box where rounding left it."""
     return (image + change).clamp(*threat.bounds)
-
-
-def scaled(image: Tensor, share: Tensor) -> Tensor:
-    """Each image times a number of its own, shape (batch,)."""
-    return image * per_image(share.to(image), image)

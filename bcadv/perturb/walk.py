@@ -98,4 +98,6 @@ class BoundaryWalk(BoundaryAttack):
         if self.threat.norm != 0:
             return torch.where(reached, smaller, radius * (1 + change))
         smaller = torch.minimum(smaller.floor(), best - 1).clamp(min=1)
-        return torch.where(reached, smaller, torch.maximum((radius * (1 + change)).floor(), radius + 1))
+        return torch.where(
+            reached, smaller, torch.maximum((radius * (1 + change)).floor(), radius + 1)
+        )

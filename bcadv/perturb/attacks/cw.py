@@ -19,8 +19,14 @@ _OPENING, _QUERIES, _FIRST_PLANES, _LAST_PLANES = 10, 12, 3, 15
 _FIRST, _SECOND = 0.9, 0.999
 """How much of its moments Adam keeps at each step."""
 
+_FIRST_CONSTANT = 2.0
+"""The first constant, in units of the one that balances distance and lead at the boundary."""
+
 _FASTER = 10.0
 """By this a constant grows that found nothing, while none is known that does."""
+
+_PATIENCE, _LAST_SHARE = 5, 1 / 64
+"""So many steps without a gain halve an image's steps, until they are this share of the first."""
 
 _GAIN = 1e-3
 """A constant that brings an image nearer by a smaller share than this is its last."""
@@ -35,14 +41,14 @@ class CW(BoundaryAttack):
     is searched for by halving. Four differences, which make it nearer and quicker: Adam's steps end
     in the box by being cut to it, and not through the hyperbolic tangent, whose slope vanishes at
     black and white pixels; their length is a share of the distance; the search begins at the
-    boundary with the constant that balances both terms there, and each image's ends by itself; and
+    boundary with twice the constant that balances both terms there, and each image's ends by itself; and
     at the end what was found is drawn onto the boundary's linear model.
 
     Attributes:
         steps: of Adam for each constant, at most.
         search_steps: constants that are tried, at most.
         lr: length of Adam's first step in each pixel, as a share of the distance known so far,
-            spread over all pixels alike; the steps shrink evenly to nothing.
+            spread over all pixels alike; an image's steps are halved when they gain nothing.
         confidence: lead that an adversarial image must have.
 
     Raises:
@@ -98,7 +104,7 @@ class CW(BoundaryAttack):
             return
         gradient, _ = self.gradient_at(search, rows, search.found[rows])
         slope = product(gradient, gradient).sqrt()
-        constant = 2 * search.distance[rows] / slope.clamp(min=1e-30)
+        constant = _FIRST_CONSTANT * 2 * search.distance[rows] / slope.clamp(min=1e-30)
         low, high = torch.zeros_like(constant), torch.full_like(constant, torch.inf)
         for _ in range(self.search_steps):
             before = search.distance[rows].clone()
@@ -120,28 +126,33 @@ class CW(BoundaryAttack):
         point = search.found[rows].clone()
         mean, square = torch.zeros_like(point), torch.zeros_like(point)
         far = search.distance[rows] / point[0].numel() ** 0.5
-        lowest = torch.full_like(constant, torch.inf)
-        known, patience = lowest.clone(), max(5, self.steps // 10)
+        lowest, share = torch.full_like(constant, torch.inf), torch.ones_like(constant)
+        idle = torch.zeros_like(left)
         for step in range(self.steps):
             at = rows[left]
             gradient, logits = self.gradient_at(search, at, point)
-            ever[left] |= self._accept(search, at, point, logits)
+            reached = self._accept(search, at, point, logits)
+            if step:  # that the start is adversarial says nothing of the constant
+                ever[left] |= reached
             delta, missing = point - search.image[at], self._missing(search, at, logits)
             value = product(delta, delta) + constant[left] * missing.clamp(min=0)
+            gained = value < (1 - _GAIN * share) * lowest
             lowest = torch.minimum(lowest, value)
+            idle = torch.where(gained, 0, idle + 1)
+            halve = idle >= _PATIENCE
+            share, idle = torch.where(halve, share / 2, share), torch.where(halve, 0, idle)
             pull = torch.where(missing > 0, constant[left], 0.0).to(point)
             descent = 2 * delta - gradient * per_image(pull, point)
             mean = torch.lerp(descent, mean, _FIRST)
             square = torch.lerp(descent.square(), square, _SECOND)
             size = (square / (1 - _SECOND ** (step + 1))).sqrt()
             move = mean / (1 - _FIRST ** (step + 1)) / (size + 1e-12)
-            length = self.lr * (1 - step / self.steps) * far[left]
+            length = self.lr * share * far[left]
             point = (point - move * per_image(length.to(point), point)).clamp(*self.bounds)
-            if step % patience == patience - 1:
-                on = lowest < 0.9999 * known
-                known = lowest
+            on = share > _LAST_SHARE
+            if not bool(on.all()):
                 left, point, mean, square = left[on], point[on], mean[on], square[on]
-                lowest, known = lowest[on], known[on]
-                if not len(left):
-                    break
+                lowest, share, idle = lowest[on], share[on], idle[on]
+            if not len(left):
+                break
         return ever

@@ -38,9 +38,7 @@ class SuperDeepFool(DeepFool):
         super().__post_init__()
         rounds = self.rounds
         if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
-            raise BcadvError(
-                f"superdeepfool: rounds is {rounds!r}; give a whole number from 1 up."
-            )
+            raise BcadvError(f"superdeepfool: rounds is {rounds!r}; give a whole number from 1 up.")
 
     @property
     def name(self) -> str:
