@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bcadv.perturb.attacks.apgd import APGD
     from bcadv.perturb.attacks.bim import BIM
+    from bcadv.perturb.attacks.cw import CW
+    from bcadv.perturb.attacks.ddn import DDN
+    from bcadv.perturb.attacks.deepfool import DeepFool
     from bcadv.perturb.attacks.difgsm import DIFGSM
     from bcadv.perturb.attacks.fgsm import FGSM
+    from bcadv.perturb.attacks.fmn import FMN
     from bcadv.perturb.attacks.mifgsm import MIFGSM
     from bcadv.perturb.attacks.nifgsm import NIFGSM
     from bcadv.perturb.attacks.pgd import PGD
     from bcadv.perturb.attacks.rfgsm import RFGSM
+    from bcadv.perturb.attacks.superdeepfool import SuperDeepFool
     from bcadv.perturb.attacks.tifgsm import TIFGSM
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
@@ -27,16 +32,21 @@ if TYPE_CHECKING:
 __all__ = [
     "APGD",
     "BIM",
+    "CW",
+    "DDN",
     "DIFGSM",
     "FGSM",
+    "FMN",
     "MIFGSM",
     "NIFGSM",
     "PGD",
     "RFGSM",
     "TIFGSM",
     "CheckedPerturbation",
+    "DeepFool",
     "GaussianNoise",
     "GradientAttack",
+    "SuperDeepFool",
     "Sweep",
     "ThreatModel",
     "WorstCase",
