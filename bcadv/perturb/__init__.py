@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bcadv.perturb.attacks.fgsm import FGSM
     from bcadv.perturb.attacks.pgd import PGD
+    from bcadv.perturb.attacks.square import Square
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
     from bcadv.perturb.noise import GaussianNoise
@@ -22,6 +23,7 @@ __all__ = [
     "CheckedPerturbation",
     "GaussianNoise",
     "GradientAttack",
+    "Square",
     "Sweep",
     "ThreatModel",
 ]
