@@ -29,6 +29,9 @@ class Sweep:
             shape; ``None`` where they were not counted.
         distance: of the nearest adversarial image that was found, in the norm of the threat,
             float64, shape (batch,): inf where none was; ``None`` where none was looked for.
+        broken_after: how many forward passes each image had cost, at all strengths together, when
+            it was known to be broken at each, -1: it was not, int64, shape (batch, strengths) in
+            the order asked for; ``None`` where they were not counted.
     """
 
     images: list[Tensor]
@@ -36,6 +39,7 @@ class Sweep:
     gradients: Tensor | None = None
     queries: Tensor | None = None
     distance: Tensor | None = None
+    broken_after: Tensor | None = None
 
 
 class CheckedPerturbation(ABC):
