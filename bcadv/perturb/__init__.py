@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bcadv.perturb.attacks.fgsm import FGSM
+    from bcadv.perturb.attacks.hopskipjump import HopSkipJump
     from bcadv.perturb.attacks.pgd import PGD
+    from bcadv.perturb.attacks.random_noise import RandomNoise
+    from bcadv.perturb.attacks.spsa import SPSA
     from bcadv.perturb.attacks.square import Square
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
@@ -20,9 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "FGSM",
     "PGD",
+    "SPSA",
     "CheckedPerturbation",
     "GaussianNoise",
     "GradientAttack",
+    "HopSkipJump",
+    "RandomNoise",
     "Square",
     "Sweep",
     "ThreatModel",

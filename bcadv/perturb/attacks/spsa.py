@@ -86,9 +86,7 @@ class SPSA(QueryAttack):
         if len(ascent):
             ascent.give_up()
 
-    def _pair(
-        self, ascent: Ascent, draws: Draws, *state: Tensor
-    ) -> list[Tensor]:
+    def _pair(self, ascent: Ascent, draws: Draws, *state: Tensor) -> list[Tensor]:
         """Two queries on either side of each point; the last of the state is the sum of slopes."""
         point = state[0]
         channels, height, width = point.shape[1:]
