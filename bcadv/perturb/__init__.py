@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bcadv.perturb.attacks.random_noise import RandomNoise
     from bcadv.perturb.attacks.spsa import SPSA
     from bcadv.perturb.attacks.square import Square
+    from bcadv.perturb.attacks.transfer import Transfer
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
     from bcadv.perturb.noise import GaussianNoise
@@ -32,6 +33,7 @@ __all__ = [
     "Square",
     "Sweep",
     "ThreatModel",
+    "Transfer",
 ]
 
 _PLACES = {
@@ -40,6 +42,7 @@ _PLACES = {
     "GradientAttack": "loop",
     "GaussianNoise": "noise",
     "ThreatModel": "threat",
+    "Transfer": "attacks.transfer",
 }
 
 

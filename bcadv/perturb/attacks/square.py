@@ -121,7 +121,7 @@ def _tiles(ascent: Ascent, draws: Draws) -> Tensor:
 
 def _moved(ascent: Ascent, random: Tensor, side: int) -> Tensor:
     """What two squares of each image's change hold, gathered in a hump in the first."""
-    number, channels, height, width = ascent.origin.shape
+    channels, height, width = ascent.origin.shape[1:]
     side = min(max(side | 1, 3), height, width)
     delta = ascent.best - ascent.origin
     first, second = (_window(delta, random[:, at : at + 2], side) for at in (0, 2))
@@ -150,8 +150,8 @@ def _hump(side: int) -> Tensor:
     Equation 2 and what stands around it: each half is a sum of rectangles about its middle.
     """
     half = side // 2
-    whole = torch.cat([_rectangles(half, side), -_rectangles(side - half, side)])
-    return whole / whole.norm()
+    both = torch.cat([_rectangles(half, side), -_rectangles(side - half, side)])
+    return both / torch.linalg.vector_norm(both)
 
 
 def _rectangles(height: int, width: int) -> Tensor:
@@ -160,8 +160,8 @@ def _rectangles(height: int, width: int) -> Tensor:
     rows, columns = torch.arange(height) - height // 2, torch.arange(width) - width // 2
     ring = torch.maximum(rows.abs()[:, None], columns.abs()[None])
     heights = 1 / torch.arange(1, count + 1).double().square()
-    value = heights.flip(0).cumsum(0).flip(0)[ring.clamp(max=count - 1)]
-    return value / value.norm() if height else value
+    value = heights.flip(0).cumsum(0).flip(0)[ring]
+    return value / torch.linalg.vector_norm(value) if height else value
 
 
 def _window(image: Tensor, place: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

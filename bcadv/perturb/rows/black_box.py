@@ -72,8 +72,6 @@ ROWS = (
         family="black box",
         how="the best of {draws} random points",
         norms=("inf", "2"),
-        options=(
-            Option("draws", 100, "whole number", "Points tried per image and radius.", low=1),
-        ),
+        options=(Option("draws", 100, "whole number", "Points tried at each radius.", low=1),),
     ),
 )
