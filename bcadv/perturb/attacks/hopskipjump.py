@@ -15,6 +15,8 @@ from bcadv.perturb.threat import per_image
 
 _STARTS = 20
 """Random images among which one to start from is looked for."""
+_SIDES = (20, 0, 1, 2, 3)
+"""Halvings of the image's side that give the side of their patches, single pixels first."""
 _PROBE = 0.1
 """How far from the boundary point the gradient is estimated, as a share of its distance."""
 _EXACT = 0.3
@@ -66,12 +68,7 @@ class HopSkipJump(NearestAttack):
             walk.step(number)
             walk.to_boundary()
             number += 1
-        # What was found beyond the largest radius is the best guess at a point in it.
-        standing = rows[search.high[rows] == len(search.radii)]
-        largest = torch.full_like(standing, len(search.radii) - 1)
-        eps = search.radii[largest].to(search.image)
-        near = self.threat.project(search.found[standing], search.image[standing], eps)
-        search.failed(standing, largest, near, -search.distance[standing])
+        walk.finish(rows)
 
 
 class _Walk:
@@ -127,19 +124,48 @@ class _Walk:
 
     def start(self) -> None:
         """Finds an adversarial image for each; those without one are given up."""
-        low, high = self.attack.bounds
         search = self.search
         begun = search.distance[self.rows].isfinite()
         self.point = torch.where(per_image(begun, self.point), search.found[self.rows], self.point)
-        for _ in range(_STARTS):
+        for number in range(_STARTS):
             if bool(begun.all()):
                 break
-            random = self.draws.uniform(*self.origin.shape[1:]).to(self.origin)
-            random = (low + (high - low) * random).clamp(low, high)
+            random = self._patchwork(number)
             reached = self.ask(random, ~begun)
-            self.point = torch.where(per_image(reached, random), random, self.point)
+            # Of images that no start breaks the last is kept, as the best guess that there is.
+            self.point = torch.where(per_image(~begun, random), random, self.point)
             begun |= reached
+        lost = (~begun).nonzero()[:, 0]
+        self._fail(self.rows[lost], self.point[lost])
         self._keep(begun)
+
+    def _patchwork(self, number: int) -> Tensor:
+        """Random images of patches, from one patch for all down to single pixels."""
+        low, high = self.attack.bounds
+        channels, height, width = self.origin.shape[1:]
+        side = max(1, max(height, width) >> _SIDES[number % len(_SIDES)])
+        small = self.draws.uniform(channels, -(-height // side), -(-width // side))
+        # Every second time round black and white, which lie furthest from any image.
+        small = small.round() if number // len(_SIDES) % 2 else small
+        random = small.repeat_interleave(side, 2).repeat_interleave(side, 3)
+        random = random[..., :height, :width].to(self.origin)
+        return (low + (high - low) * random).clamp(low, high)
+
+    def finish(self, rows: Tensor) -> None:
+        """Tells the search of what broke an image beyond the largest radius alone."""
+        search = self.search
+        far = rows[(search.high[rows] == len(search.radii)) & search.distance[rows].isfinite()]
+        self._fail(far, search.found[far])
+
+    def _fail(self, rows: Tensor, point: Tensor) -> None:
+        """The nearest that an image was broken at is the best guess at a point in the ball."""
+        search = self.search
+        if not len(rows) or not len(search.radii):
+            return
+        largest = torch.full_like(rows, len(search.radii) - 1)
+        eps = search.radii[largest].to(point)
+        near = self.attack.threat.project(point, search.image[rows], eps)
+        search.failed(rows, largest, near, -search.distance[rows])
 
     def to_boundary(self) -> None:
         """Bisection between each image and its point, which stays on the far side."""
