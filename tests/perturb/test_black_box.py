@@ -58,7 +58,8 @@ class Decisions(nn.Module):
 def exact(model: LinearNet, lead: Tensor, norm: float) -> Tensor:
     """Distance of each image from a linear model's boundary."""
     slope = (model.weight[0] - model.weight[1]).detach().flatten()
-    return lead / torch.linalg.vector_norm(slope, 1 if norm == math.inf else 2)
+    dual: Tensor = torch.linalg.vector_norm(slope, 1 if norm == math.inf else 2)
+    return lead / dual
 
 
 @every_attack

@@ -151,7 +151,8 @@ def _hump(side: int) -> Tensor:
     """
     half = side // 2
     both = torch.cat([_rectangles(half, side), -_rectangles(side - half, side)])
-    return both / torch.linalg.vector_norm(both)
+    length: Tensor = torch.linalg.vector_norm(both)
+    return both / length
 
 
 def _rectangles(height: int, width: int) -> Tensor:
@@ -161,7 +162,8 @@ def _rectangles(height: int, width: int) -> Tensor:
     ring = torch.maximum(rows.abs()[:, None], columns.abs()[None])
     heights = 1 / torch.arange(1, count + 1).double().square()
     value = heights.flip(0).cumsum(0).flip(0)[ring]
-    return value / torch.linalg.vector_norm(value) if height else value
+    length: Tensor = torch.linalg.vector_norm(value)
+    return value / length if height else value
 
 
 def _window(image: Tensor, place: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
