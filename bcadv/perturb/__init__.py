@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from bcadv.perturb.attacks.difgsm import DIFGSM
     from bcadv.perturb.attacks.fgsm import FGSM
     from bcadv.perturb.attacks.fmn import FMN
+    from bcadv.perturb.attacks.hopskipjump import HopSkipJump
     from bcadv.perturb.attacks.mifgsm import MIFGSM
     from bcadv.perturb.attacks.nifgsm import NIFGSM
     from bcadv.perturb.attacks.pgd import PGD
+    from bcadv.perturb.attacks.random_noise import RandomNoise
     from bcadv.perturb.attacks.rfgsm import RFGSM
+    from bcadv.perturb.attacks.spsa import SPSA
+    from bcadv.perturb.attacks.square import Square
     from bcadv.perturb.attacks.superdeepfool import SuperDeepFool
     from bcadv.perturb.attacks.tifgsm import TIFGSM
+    from bcadv.perturb.attacks.transfer import Transfer
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
     from bcadv.perturb.noise import GaussianNoise
@@ -41,14 +46,19 @@ __all__ = [
     "NIFGSM",
     "PGD",
     "RFGSM",
+    "SPSA",
     "TIFGSM",
     "CheckedPerturbation",
     "DeepFool",
     "GaussianNoise",
     "GradientAttack",
+    "HopSkipJump",
+    "RandomNoise",
+    "Square",
     "SuperDeepFool",
     "Sweep",
     "ThreatModel",
+    "Transfer",
     "WorstCase",
 ]
 
@@ -58,6 +68,7 @@ _PLACES = {
     "GradientAttack": "loop",
     "GaussianNoise": "noise",
     "ThreatModel": "threat",
+    "Transfer": "attacks.transfer",
 }
 
 
