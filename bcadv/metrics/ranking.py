@@ -157,10 +157,10 @@ def score_ends(value: float, variance: Callable[[float], float], quantile: float
         return abs(theta - value) - quantile * math.sqrt(max(0.0, variance(theta)))
 
     def end(limit: float) -> float:
-        # The excess is 0 at the limit itself; the root wanted lies inside, if there is one.
-        outermost = abs(limit - _EDGE)
+        # The excess is 0 at 0 and at 1 themselves; the root wanted lies inside, if there is one.
+        outermost, inside = abs(limit - _EDGE), min(max(value, _EDGE), 1 - _EDGE)
         if abs(value - limit) <= _EDGE or excess(outermost) <= 0:
             return limit
-        return float(brentq(excess, min(value, outermost), max(value, outermost)))
+        return float(brentq(excess, min(inside, outermost), max(inside, outermost)))
 
     return end(0.0), end(1.0)
