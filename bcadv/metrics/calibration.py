@@ -12,9 +12,8 @@ two; it is 0 where chance alone may well have given the value. The interval hold
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +24,28 @@ from bcadv.metrics.intervals import LEVEL, Interval
 
 N_BOOT = 1000
 
+_CHUNK_BYTES = 8 * 2**20
+
 
 @dataclass(frozen=True)
 class Gaps:
     """What the calibration error of one test set sums up, by patients.
 
     Attributes:
-        sums: of right minus confidence, per condition, patient and bin, (conditions, patients, bins).
+        sums: of right minus confidence, of each patient under each condition in each bin,
+            (patients, conditions, bins).
         images: of each patient, (patients,).
     """
 
     sums: Floats
     images: Floats
+
+    def error(self, times: Floats) -> Floats:
+        """The calibration error where patients occur so often, (b, patients) -> (b, conditions)."""
+        count, conditions, bins = self.sums.shape
+        drawn = (times @ self.sums.reshape(count, -1)).reshape(-1, conditions, bins)
+        found: Floats = np.abs(drawn).sum(axis=2)
+        return found
 
 
 def gaps(confidence: NDArray[np.floating], right: Mask, patient: Integers, count: int) -> Gaps:
@@ -59,7 +68,7 @@ def gaps(confidence: NDArray[np.floating], right: Mask, patient: Integers, count
         for place, gap in zip(cell.T, (right - exact).T, strict=True)
     ]
     images = np.bincount(patient, minlength=count).astype(np.float64)
-    return Gaps(np.array(sums), images)
+    return Gaps(np.stack(sums, axis=1), images)
 
 
 def calibration_intervals(
@@ -73,41 +82,39 @@ def calibration_intervals(
         seed: same seed and patients, same resamples.
         level: confidence level in (0, 1).
     """
-    count = len(of[0].images)
+    count, conditions = of[0].sums.shape[:2]
     patients = effective(np.sum([each.images / each.images.sum() for each in of], axis=0))
     quantile = student(patients - 1, level)
     if math.isinf(quantile):
-        return [(0.0, 1.0)] * len(of[0].sums)
-    times, signs = _resamples(count, n_boot, seed)
+        return [(0.0, 1.0)] * conditions
     # A resample varies less than a new sample does, the more so the fewer patients there are.
     wider = quantile / student(math.inf, level) * math.sqrt(patients / (patients - 1))
-    tails = ((1 - level) / 2, (1 + level) / 2)
-    ends = []
-    for j in range(len(of[0].sums)):
-        value, resampled, chance = np.zeros(1), np.zeros(n_boot), np.zeros(n_boot)
-        for each in of:
-            images = each.images.sum()
-            drawn = np.maximum(times @ each.images, 1)  # a seed may have none of those drawn
-            value += np.abs(each.sums[j].sum(axis=0)).sum() / images / len(of)
-            resampled += np.abs(times @ each.sums[j]).sum(axis=1) / drawn / len(of)
-            chance += np.abs(signs @ each.sums[j]).sum(axis=1) / images / len(of)
-        measured, mean = float(value[0]), float(resampled.mean())
-        added = mean - measured
-        lower, upper = (wider * (float(end) - mean) for end in np.quantile(resampled, tails))
-        low = measured - (added + max(added, float(chance.mean()))) / 2 + lower
-        high = measured - added + upper
-        if measured <= np.quantile(chance, tails[1]):
-            low = 0.0
-        ends.append((max(0.0, min(low, measured)), min(1.0, max(high, measured))))
-    return ends
+    once = np.ones((1, count))
+    value = np.mean([each.error(once)[0] / each.images.sum() for each in of], axis=0)
+    resampled, chance = [], []
+    for times, signs in _draws(count, n_boot, seed):
+        # A seed may have no image of the patients drawn, and then no error.
+        drawn = [np.maximum(times @ each.images, 1)[:, None] for each in of]
+        pairs = list(zip(of, drawn, strict=True))
+        resampled.append(np.mean([each.error(times) / images for each, images in pairs], axis=0))
+        chance.append(np.mean([each.error(signs) / each.images.sum() for each in of], axis=0))
+    again, alone = np.concatenate(resampled), np.concatenate(chance)
+    mean, tail = again.mean(axis=0), (1 - level) / 2
+    added = mean - value
+    lower, upper = wider * (np.quantile(again, [tail, 1 - tail], axis=0) - mean)
+    low = value - (added + np.maximum(added, alone.mean(axis=0))) / 2 + lower
+    low[value <= np.quantile(alone, 1 - tail, axis=0)] = 0
+    ends = np.clip([np.minimum(low, value), np.maximum(value - added + upper, value)], 0, 1)
+    return [(float(one), float(other)) for one, other in ends.T]
 
 
-@lru_cache(maxsize=4)
-def _resamples(count: int, n_boot: int, seed: int) -> tuple[Floats, Floats]:
-    """How often each patient is drawn, and its random sign, both (n_boot, count)."""
-    random = np.random.default_rng(seed)
-    times = random.multinomial(count, np.full(count, 1 / count), size=n_boot).astype(np.float64)
-    signs = random.choice([-1.0, 1.0], size=(n_boot, count))
-    for array in (times, signs):
-        array.flags.writeable = False
-    return times, signs
+def _draws(count: int, n_boot: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
+    """How often each patient is drawn, and its random sign, some resamples at a time."""
+    # Two streams, so that nothing depends on how many are drawn at a time.
+    which, turned = (np.random.default_rng([seed, stream]) for stream in (0, 1))
+    step = max(1, _CHUNK_BYTES // (8 * count))
+    for start in range(0, n_boot, step):
+        size = min(step, n_boot - start)
+        times = which.multinomial(count, np.full(count, 1 / count), size=size)
+        signs = 2 * turned.integers(0, 2, size=(size, count)) - 1
+        yield times.astype(np.float64), signs.astype(np.float64)
