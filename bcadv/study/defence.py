@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference
-from bcadv.study.facts import Facts, commonest_share
+from bcadv.study.facts import Facts, commonest_share, unknown_patients
 from bcadv.study.found import Found
 from bcadv.study.limits import VERY_FEW_PATIENTS
 from bcadv.study.numbers import positive_of
@@ -48,7 +48,7 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
                 "most": max(attacked, key=lambda row: row.value, default=None),
                 "margin": MARGIN,
                 "of": arm.name,
-                "few": few_patients(rows),
+                "few": few_patients(arm, rows),
             },
             about=arm.name,
             taints=tuple(row.condition.id for row in better) if flaw else (),
@@ -61,8 +61,10 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
     return [*found, *_one_attack_only(facts, by_condition, better, arm), *_batchnorm(facts, arm)]
 
 
-def few_patients(rows: Sequence[Difference]) -> int | None:
+def few_patients(arm: Arm, rows: Sequence[Difference]) -> int | None:
     """How many patients a comparison rests on, where they are too few to bear a verdict."""
+    if any(unknown_patients(job.result, "test") for job in arm.jobs):
+        return None
     counts = [row.patients for row in rows if row.patients is not None]
     return min(counts) if counts and min(counts) < VERY_FEW_PATIENTS else None
 

@@ -116,6 +116,8 @@ def _sides(facts: Facts) -> list[Found]:
     """Rates of the ill, or of the well, that rest on very few patients."""
     few: dict[str, int] = {}
     for arm in facts.study.arms:
+        if any(unknown_patients(job.result, "test") for job in arm.jobs):
+            continue  # some of the others may be patients too
         for metric in ("sensitivity", "specificity"):
             rate = facts.number(arm, CLEAN, metric)
             count = None if rate is None else rate.n_patients
