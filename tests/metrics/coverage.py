@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,16 @@ MEASURES: Mapping[str, Measured] = {
     "calibration error 0, alike 0.3": miscalibrated(1.0, 0.3),
     "calibration error 0.06, alike 0.3": miscalibrated(1.5, 0.3),
     "calibration error 0.15, alike 0.3": miscalibrated(3.0, 0.3),
+}
+
+OF_IMAGES: Mapping[str, Measured] = {
+    **{f"share {rate:g}": share(rate, 0.0) for rate in (0.05, 0.5, 0.8, 0.95)},
+    **{f"AUROC {value:g}": ranked(value, 0.0) for value in (0.7, 0.85, 0.95, 0.99)},
+    "difference of 0.8 and 0.8": compared((0.8, 0.8), 0.0),
+    "difference of 0.9 and 0.3": compared((0.9, 0.3), 0.0),
+    "difference of 0.95 and 0.9": compared((0.95, 0.9), 0.0),
+    "calibration error 0": miscalibrated(1.0, 0.0),
+    "calibration error 0.06": miscalibrated(1.5, 0.0),
 }
 
 
@@ -148,7 +159,7 @@ def false_claims(patients: Patients, count: int, strengths: int = 12) -> tuple[f
 
 
 def rows(
-    count: int, columns: Sequence[Patients], measures: Mapping[str, Measured] = MEASURES
+    count: int, columns: Sequence[Patients], measures: Mapping[str, Measured]
 ) -> Iterator[tuple[str, list[Held]]]:
     """Every measure on every kind of patients, one measure after the other."""
     for name, measured in measures.items():
@@ -158,28 +169,31 @@ def rows(
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
+    lines = [["", *head], ["---", *["---:"] * len(head)], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def page(count: int) -> str:
     """The tables with what they mean, in Markdown."""
     error = 100 * math.sqrt(0.95 * 0.05 / count)
-    clustered = list(rows(count, PATIENTS))
-    alike = [name for name in MEASURES if "alike 0." not in name.replace("alike 0.0", "")]
-    alone = list(rows(count, ALONE, {name: MEASURES[name] for name in alike}))
+    clustered = list(rows(count, PATIENTS, MEASURES))
+    alone = list(rows(count, ALONE, OF_IMAGES))
     every = [held.now for _, of in [*clustered, *alone] for held in of]
     before = [held.before for _, of in clustered for held in of if held.before is not None]
     claims = []
     for of in PATIENTS:
         shares = false_claims(of, max(50, count // 4))
         claims.append([of.name, *(f"{100 * share:.1f}" for share in shares)])
+    tables = [
+        table([of.name for of in columns], [[name, *(h.text for h in of)] for name, of in body])
+        for columns, body in ((PATIENTS, clustered), (ALONE, alone))
+    ]
     return f"""# How often the intervals hold the truth
 
-Of {count} simulations each, the share in per cent in which the 95 % interval held the truth (standard
-error {error:.1f} at 95), in parentheses that of a percentile bootstrap over patients. In all cells:
-mean {100 * float(np.mean(every)):.1f}, lowest {100 * min(every):.1f}; of the bootstrap: mean \
-{100 * float(np.mean(before)):.1f}, lowest {100 * min(before):.1f}.
+Of {count} simulations each, the share in per cent in which the 95 % interval held the truth
+(standard error {error:.1f} at 95), in parentheses that of a percentile bootstrap over patients. Over
+all cells: mean {100 * float(np.mean(every)):.1f}, lowest {100 * min(every):.1f}; of the bootstrap: \
+mean {100 * float(np.mean(before)):.1f}, lowest {100 * min(before):.1f}.
 
 A column is so many patients with so many images each. “Alike” is the correlation between images of
 one patient: patients' own rates are drawn from a beta distribution, scores and the answers of two
@@ -187,21 +201,21 @@ models from normal ones. With fewer than some twenty patients, and at rates of 0
 intervals hold the truth more often than they need to: little is known there of how alike images
 are, and they are wide rather than wrong. With 8 patients, 4 of them ill, hardly anything is shown.
 
-{table(["", *(of.name for of in PATIENTS)], [[name, *(h.text for h in of)] for name, of in clustered])}
+{tables[0]}
 
-The same with each image of a patient of its own, which is how images count where no patient is known
-(a rate then has Wilson's own interval, with the normal quantile):
+The same with each image of a patient of its own. Where no patient is known images count so too, but
+a rate has Wilson's own interval, with the normal quantile.
 
-{table(["", *(of.name for of in ALONE)], [[name, *(h.text for h in of)] for name, of in alone])}
+{tables[1]}
 
-What is called certain though nothing is there, in per cent of simulations: a fall at one or more of
-12 strengths; a difference between two models at one or more of them; and the same if p were not
-adjusted for their number (Holm).
+What is called certain though nothing is there, in per cent of {max(50, count // 4)} simulations: a
+fall at one or more of 12 strengths; a difference between two models at one or more of them; and the
+same if p were not adjusted for their number (Holm).
 
-{table(["", "a fall", "a difference", "not adjusted"], claims)}
+{table(["a fall", "a difference", "not adjusted"], claims)}
 
-The forms are in `bcadv/metrics/clustered.py`, `ranking.py`, `paired.py` and `calibration.py`. To make
-this page again: `python -m tests.metrics.coverage --write`.
+The forms are in `bcadv/metrics/clustered.py`, `ranking.py`, `paired.py` and `calibration.py`. To
+make this page again, in some ten minutes: `python -m tests.metrics.coverage --write`.
 """
 
 
@@ -219,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.write:
         PAGE.write_text(made, encoding="utf-8")
     else:
-        print(made)
+        sys.stdout.write(made)
 
 
 if __name__ == "__main__":
