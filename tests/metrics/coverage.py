@@ -191,9 +191,9 @@ def page(count: int) -> str:
     return f"""# How often the intervals hold the truth
 
 Of {count} simulations each, the share in per cent in which the 95 % interval held the truth
-(standard error {error:.1f} at 95), in parentheses that of a percentile bootstrap over patients. Over
-all cells: mean {100 * float(np.mean(every)):.1f}, lowest {100 * min(every):.1f}; of the bootstrap: \
-mean {100 * float(np.mean(before)):.1f}, lowest {100 * min(before):.1f}.
+(standard error {error:.1f} at 95), in parentheses that of a percentile bootstrap over patients.
+Over all cells: mean {100 * float(np.mean(every)):.1f}, lowest {100 * min(every):.1f}; of the
+bootstrap: mean {100 * float(np.mean(before)):.1f}, lowest {100 * min(before):.1f}.
 
 A column is so many patients with so many images each. “Alike” is the correlation between images of
 one patient: patients' own rates are drawn from a beta distribution, scores and the answers of two
