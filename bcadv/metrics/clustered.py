@@ -109,9 +109,10 @@ def share_interval(
     if binomial > 0:
         moved = hits - value * weights if influence is None else influence
         largest = binomial / patients
-        rarer = hits if value <= 0.5 else weights - hits
+        # That of the rarer answer is the smaller, or nearly; of both, no answer is preferred.
+        bearing = min(effective(hits), effective(weights - hits))
         variance = max(between(moved, weights), independent)
-        units = binomial / min(largest, drawn(variance, largest, effective(rarer)))
+        units = binomial / min(largest, drawn(variance, largest, bearing))
     spread = quantile**2 / units
     centre = (value + spread / 2) / (1 + spread)
     reach = math.sqrt(spread * (binomial + spread / 4)) / (1 + spread)

@@ -126,8 +126,8 @@ def auroc_interval(of: Ranking, level: float = LEVEL) -> Interval:
     if largest > 0:
         # Patients with images of both kinds move both sides at once.
         both = 2 * float((of.influence[0] * of.influence[1]).sum())
-        rarer = of.lost if of.value >= 0.5 else of.weights - of.lost
-        bearing = min(effective(np.maximum(side, 0.0)) for side in rarer)
+        outcomes = (*of.lost, *(of.weights - of.lost))
+        bearing = min(effective(np.maximum(side, 0.0)) for side in outcomes)
         variance = max(sum(sides) + both, of.independent)
         scale = drawn(variance, largest, bearing) / largest
     return score_ends(of.value, lambda theta: scale * curve(theta), quantile)

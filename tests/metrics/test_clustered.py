@@ -55,7 +55,7 @@ def test_the_variance_between_patients_has_no_bias_where_images_are_independent(
 
 
 @settings(max_examples=50)
-@given(right=st.lists(st.booleans(), min_size=2, max_size=60))
+@given(right=st.lists(st.booleans(), min_size=4, max_size=60))
 def test_with_an_image_a_patient_it_is_wilsons(right: list[bool]) -> None:
     hit, n = np.array(right), len(right)
     expected = _student_wilson(int(hit.sum()), n, n)
@@ -78,7 +78,7 @@ def test_patients_who_are_as_often_right_count_image_by_image() -> None:
     assert _width(ends) > _width(wilson(1600, 2000))
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(
     images=st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=40),
     level=st.sampled_from([0.5, 0.9, 0.99]),
@@ -133,7 +133,7 @@ def test_the_interval_of_a_mean_is_that_of_independent_parts_or_of_one() -> None
     assert perfect == pytest.approx((1 - 0.2 / math.sqrt(2), 1))
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(*[st.integers(0, 4)] * 3).filter(any), min_size=1, max_size=12),
     st.sampled_from([0.8, 0.95]),

@@ -43,7 +43,7 @@ def test_the_same_answers_under_each_seed_are_those_of_one_seed() -> None:
     gap = pooled_gap(found, dict.fromkeys(seeds, hit), dict.fromkeys(seeds, other))
     only = [np.bincount(PATIENT, a & ~b, COUNT) / N for a, b in ((hit, other), (other, hit))]
     variance = float(np.var(hit.astype(float) - other)) / N
-    one = paired_gap(*only, np.full(COUNT, 1 / COUNT), independent=variance)
+    one = paired_gap(only[0], only[1], np.full(COUNT, 1 / COUNT), independent=variance)
     assert (gap.low, gap.high, gap.p) == pytest.approx((one.low, one.high, one.p))
     score, positive = random.normal(size=N), PATIENT % 2 == 0
     auroc = pooled_auroc(found, dict.fromkeys(seeds, score), dict.fromkeys(seeds, positive))
