@@ -11,6 +11,7 @@ MASKING = (
     "repeatable",
     "logits",
     "gradient",
+    "zero_gradient",
     "saturation",
     "moved",
     "monotone",
@@ -25,10 +26,10 @@ MASKING = (
 (Carlini et al. 2019, section 5; Pintor et al., "Indicators of attack failure", NeurIPS 2022)."""
 
 NEEDED = (
-    "same_answers",
     "repeatable",
     "logits",
     "gradient",
+    "zero_gradient",
     "saturation",
     "one_step",
     "noise",
@@ -41,10 +42,10 @@ APART = ("positive_class", "batchnorm", "one_sided")
 """What says nothing of the attacks, or has a finding of its own."""
 
 NAMES = {
-    "same_answers": "equal pixels get equal answers",
     "repeatable": "identical calls get identical answers",
     "logits": "the outputs are logits",
     "gradient": "the gradient reaches the image",
+    "zero_gradient": "the gradient is not zero",
     "saturation": "softmax is not saturated",
     "one_step": "many steps beat one",
     "noise": "noise breaks no more than the attacks",

@@ -28,7 +28,7 @@ def repeatable(subject: Subject, logits: Tensor, ids: tuple[str, ...]) -> Findin
     apart, differ = 0.0, 0
     for _ in range(CALLS - 1):
         again = subject.logits()
-        moved = (_directions(again) - _directions(logits)).norm(dim=1)
+        moved = torch.linalg.vector_norm(_directions(again) - _directions(logits), dim=1)
         # What is no number is not the same as another time.
         apart = max(apart, float(moved.nan_to_num(torch.inf).amax()))
         changed = subject.task.decide(again) != subject.task.decide(logits)
@@ -48,7 +48,8 @@ def repeatable(subject: Subject, logits: Tensor, ids: tuple[str, ...]) -> Findin
 
 def _directions(logits: Tensor) -> Tensor:
     flat = logits.double()
-    return flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-300)
+    length: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+    return flat / length.clamp(min=1e-300)
 
 
 def are_logits(subject: Subject, logits: Tensor, ids: tuple[str, ...]) -> Finding:

@@ -91,29 +91,43 @@ def unreached(why: str, variant: str | None) -> Finding:
     )
 
 
-def gradient(subject: Subject, ids: tuple[str, ...]) -> Finding:
+def gradient(subject: Subject, ids: tuple[str, ...]) -> list[Finding]:
     """Whether the gradient comes back to every image, and is not 0 there.
 
     Args:
         subject: the model and images.
         ids: of all conditions that followed a gradient.
+
+    Returns:
+        One finding, which failed, of a model without a gradient, else two.
     """
     zero = broken = 0
     for part in subject.parts():
         found = reach(part.model, part.image, part.target, part.task)
         if found.why:
-            return unreached(found.why, subject.variant).model_copy(update={"taints": ids})
+            return [unreached(found.why, subject.variant).model_copy(update={"taints": ids})]
         zero, broken = zero + int(found.zero.sum()), broken + int(found.broken.sum())
-    said = f"it is exactly 0 at {zero} of {len(subject)} images"
-    return subject.finding(
-        "gradient",
-        TITLE,
-        zero + broken > 0,
-        said + (f", and not finite at {broken}" if broken else ""),
-        taints=ids,
-        value=(zero + broken) / len(subject),
-        threshold=0.0,
-    )
+    n = len(subject)
+    return [
+        subject.finding(
+            "gradient",
+            TITLE,
+            broken > 0,
+            f"it is not finite at {broken} of {n} images" if broken else f"at all {n} images",
+            taints=ids,
+            value=broken / n,
+            threshold=0.0,
+        ),
+        subject.finding(
+            "zero_gradient",
+            "no image has a gradient of zero",
+            zero > 0,
+            f"it is exactly 0 at {zero} of {n} images",
+            taints=ids,
+            value=zero / n,
+            threshold=0.0,
+        ),
+    ]
 
 
 class Rescaled(nn.Module):

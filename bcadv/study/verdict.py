@@ -1,0 +1,160 @@
+"""The verdict on a defence: a fold over what was measured and what the checks found.
+
+It knows no files and no networks, so that a study and an audit of one model come to the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Verdict: TypeAlias = Literal["robust", "masked", "no better", "undecided"]
+
+Reason: TypeAlias = Literal[
+    "no_reference",
+    "not_compared",
+    "not_attacked",
+    "no_better_than_one_class",
+    "one_sided",
+    "worse",
+    "margin",
+    "chance",
+    "no_gradient",
+    "checks_failed",
+    "batchnorm",
+    "checks_doubted",
+    "checks_missing",
+    "not_throughout",
+    "holds",
+]
+
+MARGIN = 0.10
+"""A defence is no better where gains of this much accuracy or more can be ruled out."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a defence gains at one strength, each model under the attack that is worst for it.
+
+    Attributes:
+        norm: of the attacks.
+        strength: in the unit of the norm.
+        better: whether the paired interval of the gain lies above 0, and the gain is certain.
+        worse: whether it lies below 0, likewise.
+        high: upper end of that interval.
+        right: accuracy of the defended model.
+        fallen: accuracy that the undefended model lost from clean images.
+    """
+
+    norm: str | None
+    strength: float
+    better: bool
+    worse: bool
+    high: float
+    right: float
+    fallen: float
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of the checks on the defended model, by their ids.
+
+    Attributes:
+        masking: failed, and say that attacks failed for another reason than robustness.
+        doubts: others that failed.
+        missing: needed for *robust*, and not known to hold.
+        no_gradient: whether the model has none at all, so that no white box could be tried.
+        batchnorm: whether the gain is gone with BatchNorm statistics of clean images.
+    """
+
+    masking: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    no_gradient: bool = False
+    batchnorm: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict and what it rests on.
+
+    Attributes:
+        verdict: the word.
+        reason: why, as a word.
+        up_to: *robust*: the largest strength of each norm that it holds up to.
+        checks: ids of the checks that decided it.
+    """
+
+    verdict: Verdict
+    reason: Reason
+    up_to: tuple[Step, ...] = ()
+    checks: tuple[str, ...] = ()
+
+
+def decide(
+    steps: Sequence[Step], checked: Checked, *, flaw: str = "", commonest: float = 0.0
+) -> Decision:
+    """Decides on a defence.
+
+    *no better*: at no strength a certain gain, and either certainly less at some or gains of
+    `MARGIN` ruled out at all; or a model that has nothing to lose. What breaks an image proves that
+    it can be broken, so no check on the model can take this back.
+    *masked*: a check of masking failed, or BatchNorm statistics of clean images take the gain away.
+    *robust up to*: no check failed, those of `bcadv.results.checks.NEEDED` passed, and the gain is
+    certain at every strength up to there, other than those at which the undefended model has not
+    yet lost `MARGIN` (there is nothing to gain; but nothing may be lost either).
+    *undecided*: all else.
+
+    Args:
+        steps: strengths that both models were attacked at, of each norm rising.
+        checked: what the checks found.
+        flaw: ``no_better_than_one_class`` or ``one_sided``, of the defended model on clean images.
+        commonest: accuracy of naming one class always; what is not above it is no robustness.
+    """
+    if checked.no_gradient and not steps:
+        return Decision("masked", "no_gradient", checks=("gradient",))
+    if not steps:
+        return Decision("undecided", "not_attacked")
+    if flaw == "no_better_than_one_class":
+        return Decision("no better", "no_better_than_one_class")
+    if flaw:
+        return Decision("no better", "one_sided")
+    better, worse = ([s for s in steps if getattr(s, way)] for way in ("better", "worse"))
+    if not better and not checked.no_gradient:
+        if worse:
+            return Decision("no better", "worse")
+        if max(step.high for step in steps) < MARGIN:
+            return Decision("no better", "margin")
+    if checked.no_gradient:
+        return Decision("masked", "no_gradient", checks=("gradient",))
+    if checked.masking:
+        return Decision("masked", "checks_failed", checks=checked.masking)
+    if not better:
+        return Decision("undecided", "chance")
+    if checked.batchnorm:
+        return Decision("masked", "batchnorm")
+    if checked.doubts:
+        return Decision("undecided", "checks_doubted", checks=checked.doubts)
+    if checked.missing:
+        return Decision("undecided", "checks_missing", checks=checked.missing)
+    up_to = _up_to(steps, commonest)
+    return Decision("robust", "holds", up_to) if up_to else Decision("undecided", "not_throughout")
+
+
+def _up_to(steps: Sequence[Step], commonest: float) -> tuple[Step, ...]:
+    """The largest strength of each norm that the gain holds up to; none where it is worse once."""
+    by_norm: dict[str | None, list[Step]] = {}
+    for step in steps:
+        by_norm.setdefault(step.norm, []).append(step)
+    found = []
+    for of_norm in by_norm.values():
+        last = None
+        for step in sorted(of_norm, key=lambda step: step.strength):
+            nothing_to_gain = last is None and step.fallen < MARGIN
+            if step.worse or not (step.better or nothing_to_gain) or step.right <= commonest:
+                break
+            last = step if step.better else last
+        if last is not None:
+            found.append(last)
+    return tuple(found)
