@@ -80,6 +80,7 @@ def result_of(
     *,
     folder: Path,
     plan: Plan,
+    probed: Sequence[Finding],
     variants: Sequence[str],
     model: Classifier,
     trained: Trained,
@@ -97,6 +98,7 @@ def result_of(
         origin: the command that asked for the job.
         folder: of the job; holds the predictions and everything else that is vouched for.
         plan: what the model was measured under.
+        probed: what the checks on the model itself found.
         variants: choices of BatchNorm statistics that were tested, the first one pictured.
         model: the tested model.
         trained: how it was come by, with its history.
@@ -121,7 +123,8 @@ def result_of(
         seed=config.seed,
     )
     gpu = hardware.use_gpu(config.trainer.accelerator)
-    findings = [*data_findings(task, data.audit), *checks(folder / PREDICTIONS, plan, rows)]
+    read = checks(folder / PREDICTIONS, plan, rows)
+    findings = [*data_findings(task, data.audit), *read, *probed]
     if len(variants) < len(config.batchnorm):
         findings.append(_no_statistics(config))
     attacks = plan.attacks

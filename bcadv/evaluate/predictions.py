@@ -21,6 +21,7 @@ from bcadv.errors import BcadvError
 from bcadv.files import beside, write_atomically
 from bcadv.metrics.fall import Fall, ends
 from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Finding
 
 if TYPE_CHECKING:
     from bcadv.callbacks.evaluate import Cost
@@ -114,6 +115,39 @@ class PredictionParts:
         path = self.place(variant, batch, self.rank, piece)
         with beside(path) as place:
             pq.write_table(table, place, write_page_checksum=True)
+
+    def seen(self, variant: str, batches: int) -> pd.DataFrame:
+        """What this process's images were answered: index, target, condition, prediction.
+
+        Args:
+            variant: choice of BatchNorm statistics; all its batches have been answered.
+            batches: of it.
+        """
+        columns = ["index", "target", "condition", "prediction"]
+        places = [
+            self.place(variant, batch, self.rank, piece)
+            for batch in range(batches)
+            for piece in range(self.pieces)
+        ]
+        tables = [_read(place).select(columns) for place in places]
+        frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+        return frame
+
+    def keep(self, variant: str, findings: Sequence[Finding]) -> None:
+        """Keeps what the checks on the model found."""
+        told = [finding.model_dump(mode="json") for finding in findings]
+        write_atomically(self._findings(variant), json.dumps(told))
+
+    def kept(self, variant: str) -> list[Finding] | None:
+        """What the checks found before, if they did."""
+        try:
+            told = json.loads(self._findings(variant).read_text(encoding="utf-8"))
+            return [Finding.model_validate(finding) for finding in told]
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _findings(self, variant: str) -> Path:
+        return self.folder / f"{variant}-findings.json"
 
     def finish(
         self,
@@ -280,7 +314,12 @@ def _named(
 
 @dataclass(frozen=True)
 class Answers:
-    """A model's answers on all images under one condition, in the order of their numbers."""
+    """A model's answers on all images under one condition, in the order of their numbers.
+
+    Attributes:
+        distance: of the nearest adversarial image that the attack found, inf where none was, nan
+            where none was looked for.
+    """
 
     image_id: npt.NDArray[Any]
     index: npt.NDArray[np.int64]
@@ -289,6 +328,7 @@ class Answers:
     prediction: npt.NDArray[np.int64]
     size: npt.NDArray[np.float64]
     probability: npt.NDArray[np.float64]
+    distance: npt.NDArray[np.float64]
 
 
 def read_conditions(path: Path) -> Iterator[tuple[str, str, Answers]]:
@@ -299,6 +339,7 @@ def read_conditions(path: Path) -> Iterator[tuple[str, str, Answers]]:
 
 def _answers(frame: pd.DataFrame) -> Answers:
     classes = [name for name in frame if str(name).startswith("p_")]
+    unknown = np.full(len(frame), np.nan)
     return Answers(
         frame["image_id"].to_numpy(),
         frame["index"].to_numpy(np.int64),
@@ -307,6 +348,7 @@ def _answers(frame: pd.DataFrame) -> Answers:
         frame["prediction"].to_numpy(np.int64),
         frame["size"].to_numpy(np.float64),
         frame[classes].to_numpy(np.float64),
+        frame["distance"].to_numpy(np.float64, na_value=np.nan) if "distance" in frame else unknown,
     )
 
 

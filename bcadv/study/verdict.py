@@ -112,34 +112,29 @@ def decide(
         flaw: ``no_better_than_one_class`` or ``one_sided``, of the defended model on clean images.
         commonest: accuracy of naming one class always; what is not above it is no robustness.
     """
-    if checked.no_gradient and not steps:
-        return Decision("masked", "no_gradient", checks=("gradient",))
-    if not steps:
-        return Decision("undecided", "not_attacked")
-    if flaw == "no_better_than_one_class":
-        return Decision("no better", "no_better_than_one_class")
-    if flaw:
-        return Decision("no better", "one_sided")
     better, worse = ([s for s in steps if getattr(s, way)] for way in ("better", "worse"))
-    if not better and not checked.no_gradient:
-        if worse:
-            return Decision("no better", "worse")
-        if max(step.high for step in steps) < MARGIN:
-            return Decision("no better", "margin")
-    if checked.no_gradient:
-        return Decision("masked", "no_gradient", checks=("gradient",))
-    if checked.masking:
-        return Decision("masked", "checks_failed", checks=checked.masking)
-    if not better:
-        return Decision("undecided", "chance")
-    if checked.batchnorm:
-        return Decision("masked", "batchnorm")
-    if checked.doubts:
-        return Decision("undecided", "checks_doubted", checks=checked.doubts)
-    if checked.missing:
-        return Decision("undecided", "checks_missing", checks=checked.missing)
     up_to = _up_to(steps, commonest)
-    return Decision("robust", "holds", up_to) if up_to else Decision("undecided", "not_throughout")
+    no_gradient, no_gain = checked.no_gradient, not better and not checked.no_gradient
+    ruled_out = max((step.high for step in steps), default=1.0) < MARGIN
+    in_order: list[tuple[bool, Verdict, Reason, tuple[str, ...]]] = [
+        (no_gradient and not steps, "masked", "no_gradient", ("gradient",)),
+        (not steps, "undecided", "not_attacked", ()),
+        (flaw == "no_better_than_one_class", "no better", "no_better_than_one_class", ()),
+        (bool(flaw), "no better", "one_sided", ()),
+        (no_gain and bool(worse), "no better", "worse", ()),
+        (no_gain and ruled_out, "no better", "margin", ()),
+        (no_gradient, "masked", "no_gradient", ("gradient",)),
+        (bool(checked.masking), "masked", "checks_failed", checked.masking),
+        (not better, "undecided", "chance", ()),
+        (checked.batchnorm, "masked", "batchnorm", ()),
+        (bool(checked.doubts), "undecided", "checks_doubted", checked.doubts),
+        (bool(checked.missing), "undecided", "checks_missing", checked.missing),
+        (not up_to, "undecided", "not_throughout", ()),
+    ]
+    for holds, verdict, reason, checks in in_order:
+        if holds:
+            return Decision(verdict, reason, checks=checks)
+    return Decision("robust", "holds", up_to)
 
 
 def _up_to(steps: Sequence[Step], commonest: float) -> tuple[Step, ...]:
