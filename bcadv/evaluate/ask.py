@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.probes import Subject, Tried, probe
 from bcadv.evaluate.probes.gradient import reach
+from bcadv.files import write_atomically
 from bcadv.models.classifier import Classifier
 from bcadv.perturb.catalog import ATTACKS
 from bcadv.perturb.threat import ThreatModel
@@ -104,6 +107,21 @@ def ask(
         seed=config.seed + 2,
     )
     return probe(subject, tried_of(plan, chosen), ids=tuple(map(str, right.columns)))
+
+
+def keep(place: Path, findings: Sequence[Finding]) -> None:
+    """Writes down what was found, for a job that is killed over its numbers."""
+    told = [finding.model_dump(mode="json") for finding in findings]
+    write_atomically(place, json.dumps(told))
+
+
+def kept(place: Path) -> list[Finding] | None:
+    """What was found before, if it was."""
+    try:
+        told = json.loads(place.read_text(encoding="utf-8"))
+        return [Finding.model_validate(finding) for finding in told]
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def tried_of(plan: Plan, right: pd.DataFrame) -> list[Tried]:

@@ -21,7 +21,6 @@ from bcadv.errors import BcadvError
 from bcadv.files import beside, write_atomically
 from bcadv.metrics.fall import Fall, ends
 from bcadv.results.condition import CLEAN, Condition
-from bcadv.results.schema import Finding
 
 if TYPE_CHECKING:
     from bcadv.callbacks.evaluate import Cost
@@ -132,22 +131,6 @@ class PredictionParts:
         tables = [_read(place).select(columns) for place in places]
         frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
         return frame
-
-    def keep(self, variant: str, findings: Sequence[Finding]) -> None:
-        """Keeps what the checks on the model found."""
-        told = [finding.model_dump(mode="json") for finding in findings]
-        write_atomically(self._findings(variant), json.dumps(told))
-
-    def kept(self, variant: str) -> list[Finding] | None:
-        """What the checks found before, if they did."""
-        try:
-            told = json.loads(self._findings(variant).read_text(encoding="utf-8"))
-            return [Finding.model_validate(finding) for finding in told]
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def _findings(self, variant: str) -> Path:
-        return self.folder / f"{variant}-findings.json"
 
     def finish(
         self,

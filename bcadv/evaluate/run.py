@@ -18,7 +18,7 @@ from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import BatchNormChoice, Config
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.evaluate.ask import ask, unreachable, without_white_box
+from bcadv.evaluate.ask import ask, keep, kept, unreachable, without_white_box
 from bcadv.evaluate.images import save_pictures
 from bcadv.evaluate.predictions import PredictionParts
 from bcadv.evaluate.progress import EvaluationProgress
@@ -217,12 +217,13 @@ def _checked(
     progress: EvaluationProgress | None,
 ) -> list[Finding]:
     """What the checks on the model find, now or before it was stopped; of the leader's images."""
-    found = parts.kept(variant)
+    place = parts.folder / f"{variant}-findings.json"
+    found = kept(place)
     if found is None:
         seen = parts.seen(variant, len(data.test_dataloader()))
         with nullcontext() if progress is None else progress.checking():
             found = ask(config, model, data, plan, seen, variant)
-        parts.keep(variant, found)
+        keep(place, found)
     return found
 
 

@@ -27,9 +27,8 @@ from bcadv.perturb.attacks.pgd import PGD
 from bcadv.perturb.base import CheckedPerturbation
 from bcadv.perturb.catalog import ATTACKS, build
 from bcadv.perturb.threat import GREY_LEVELS, ThreatModel
-from bcadv.results.checks import APART, MASKING, NEEDED, outcome_of
 from bcadv.results.schema import Finding
-from bcadv.study.verdict import Checked, Decision, Step, decide
+from bcadv.study.verdict import Decision, Step, decide, fold
 from bcadv.task import Task
 
 ALPHA = 0.05
@@ -140,23 +139,12 @@ def verdict(
             subject, right, sizes, radii, undefended, check_images, budget, white, seed
         )
     return Judged(
-        decide(steps, checked(findings), flaw=flaw, commonest=commonest),
+        decide(steps, fold([findings]), flaw=flaw, commonest=commonest),
         steps,
         gaps,
         tuple(findings),
         (float(other[0].mean()), float(right[0].mean())),
         "/255" if of_255 else "",
-    )
-
-
-def checked(findings: Sequence[Finding]) -> Checked:
-    """What findings on one model mean for a defence."""
-    failed = {f.id for f in findings if f.outcome == "failed"}
-    return Checked(
-        masking=tuple(name for name in MASKING if name in failed),
-        doubts=tuple(sorted(failed - {*MASKING, *APART})),
-        missing=tuple(n for n in NEEDED if outcome_of(findings, n) != "ok"),
-        no_gradient="gradient" in failed,
     )
 
 

@@ -5,9 +5,12 @@ It knows no files and no networks, so that a study and an audit of one model com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from bcadv.results.checks import APART, MASKING, NEEDED, outcome_of
+from bcadv.results.schema import Finding
 
 Verdict: TypeAlias = Literal["robust", "masked", "no better", "undecided"]
 
@@ -73,6 +76,28 @@ class Checked:
     missing: tuple[str, ...] = ()
     no_gradient: bool = False
     batchnorm: bool = False
+
+
+def fold(of_models: Iterable[Sequence[Finding]], *, batchnorm: bool = False) -> Checked:
+    """What the findings on one model, or on those of several seeds, mean for their defence.
+
+    A check that failed for any of them counts; one that is needed has to hold for each.
+
+    Args:
+        of_models: the findings of each.
+        batchnorm: whether the gain is gone with BatchNorm statistics of clean images.
+    """
+    models = list(of_models)
+    known = {finding.id for found in models for finding in found}
+    failed = {f.id for found in models for f in found if f.outcome == "failed"}
+    return Checked(
+        masking=tuple(name for name in MASKING if name in failed),
+        doubts=tuple(sorted(failed - {*MASKING, *APART})),
+        missing=tuple(n for n in NEEDED if any(outcome_of(found, n) != "ok" for found in models)),
+        # Whoever can look whether it is zero has a gradient.
+        no_gradient="gradient" in failed and "zero_gradient" not in known,
+        batchnorm=batchnorm,
+    )
 
 
 @dataclass(frozen=True)
