@@ -42,17 +42,24 @@ APART = ("positive_class", "batchnorm", "one_sided")
 """What says nothing of the attacks, or has a finding of its own."""
 
 NAMES = {
+    "same_answers": "equal pixels get equal answers",
     "repeatable": "identical calls get identical answers",
     "logits": "the outputs are logits",
     "gradient": "the gradient reaches the image",
-    "zero_gradient": "the gradient is not zero",
-    "saturation": "softmax is not saturated",
-    "one_step": "many steps beat one",
-    "noise": "noise breaks no more than the attacks",
+    "zero_gradient": "no gradient is zero",
+    "saturation": "no gradient is lost in softmax",
+    "moved": "attacks move every image that they do not break",
+    "monotone": "stronger attacks never help the classifier",
+    "one_step": "many steps break what one step breaks",
+    "black_box": "no black box breaks what the white box left",
+    "noise": "random noise breaks nothing that the attacks left",
+    "transfer": "what breaks another model breaks nothing that the attacks left",
     "unbounded": "an attack without a bound breaks every image",
+    "best_found": "attacks return what they found",
     "converged": "more steps break no more images",
+    "leakage": "no test image or patient is in training",
 }
-"""What `NEEDED` asks for, in a few words."""
+"""What each asks for, in a few words."""
 
 
 def outcome_of(findings: Iterable[Finding], name: str) -> Outcome:
