@@ -47,7 +47,7 @@ def one_step(subject: Subject, tried: Tried, steps: int) -> Finding:
     """Whether many steps break what one step breaks.
 
     What was not among the attacks is tried here: PGD on what one step broke, or one step on what
-    many left.
+    many left. Where both were among them, the table of all images says it.
 
     Args:
         subject: the model and images.
@@ -66,14 +66,10 @@ def one_step(subject: Subject, tried: Tried, steps: int) -> Finding:
         attack = PGD(threat, task=subject.task, steps=steps, seed=subject.seed)
         missed = int((~part.broken(attack)).sum()) if len(part) else 0
         said = f"PGD-{steps} leaves {missed} of {len(part)} that it broke"
-    elif tried.one is None:
+    else:
         part = subject.only(tried.many[number])
         missed = int(part.broken(FGSM(threat, task=subject.task)).sum()) if len(part) else 0
         said = f"one step breaks {missed} of {len(part)} that many steps left"
-    else:
-        part = subject.only(tried.many[number] & ~tried.one[number])
-        missed = len(part)
-        said = f"one step breaks {missed} of {len(subject)} that many steps left"
     return subject.finding(
         "one_step",
         title,

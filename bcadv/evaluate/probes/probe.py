@@ -82,7 +82,8 @@ def probe(
             if follows:
                 found.append(saturation(subject, logits, of, budget.steps))
                 found.append(unbounded(subject, of))
-                found.append(one_step(subject, of, budget.steps))
+                if of.one is None or of.many is None:
+                    found.append(one_step(subject, of, budget.steps))
                 found.append(
                     converged(
                         subject,
