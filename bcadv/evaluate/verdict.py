@@ -193,6 +193,7 @@ def _steps(
             strength=radius,
             better=low > 0 and p < ALPHA,
             worse=high < 0 and p < ALPHA,
+            low=low,
             high=high,
             right=float(mine.mean()),
             fallen=float(other[0].mean() - theirs.mean()),

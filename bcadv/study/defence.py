@@ -85,6 +85,7 @@ def _step(facts: Facts, arm: Arm, row: Difference) -> Step:
         strength=row.condition.strength,
         better=row.better,
         worse=row.worse,
+        low=row.low,
         high=row.high,
         right=right,
         fallen=0.0 if theirs is None else facts.clean(reference).value - theirs.value,

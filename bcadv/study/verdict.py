@@ -28,12 +28,14 @@ Reason: TypeAlias = Literal[
     "batchnorm",
     "checks_doubted",
     "checks_missing",
+    "small_gain",
     "not_throughout",
     "holds",
 ]
 
 MARGIN = 0.10
-"""A defence is no better where gains of this much accuracy or more can be ruled out."""
+"""A defence is no better where gains of this much accuracy or more can be ruled out, and robust
+where they are certain: two trainings of one kind may differ by less."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Step:
         strength: in the unit of the norm.
         better: whether the paired interval of the gain lies above 0, and the gain is certain.
         worse: whether it lies below 0, likewise.
-        high: upper end of that interval.
+        low: lower end of that interval.
+        high: upper end.
         right: accuracy of the defended model.
         fallen: accuracy that the undefended model lost from clean images.
     """
@@ -54,6 +57,7 @@ class Step:
     strength: float
     better: bool
     worse: bool
+    low: float
     high: float
     right: float
     fallen: float
@@ -126,9 +130,10 @@ def decide(
     `MARGIN` ruled out at all; or a model that has nothing to lose. What breaks an image proves that
     it can be broken, so no check on the model can take this back.
     *masked*: a check of masking failed, or BatchNorm statistics of clean images take the gain away.
-    *robust up to*: no check failed, those of `bcadv.results.checks.NEEDED` passed, and the gain is
-    certain at every strength up to there, other than those at which the undefended model has not
-    yet lost `MARGIN` (there is nothing to gain; but nothing may be lost either).
+    *robust up to*: no check failed, those of `bcadv.results.checks.NEEDED` passed, the gain is
+    certainly `MARGIN` or more there, and certain at every smaller strength, other than those at
+    which the undefended model has not yet lost `MARGIN` (there is nothing to gain; but nothing may
+    be lost either).
     *undecided*: all else.
 
     Args:
@@ -154,6 +159,7 @@ def decide(
         (checked.batchnorm, "masked", "batchnorm", ()),
         (bool(checked.doubts), "undecided", "checks_doubted", checked.doubts),
         (bool(checked.missing), "undecided", "checks_missing", checked.missing),
+        (all(step.low < MARGIN for step in better), "undecided", "small_gain", ()),
         (not up_to, "undecided", "not_throughout", ()),
     ]
     for holds, verdict, reason, checks in in_order:
@@ -169,12 +175,13 @@ def _up_to(steps: Sequence[Step], commonest: float) -> tuple[Step, ...]:
         by_norm.setdefault(step.norm, []).append(step)
     found = []
     for of_norm in by_norm.values():
-        last = None
+        last, gained = None, False
         for step in sorted(of_norm, key=lambda step: step.strength):
-            nothing_to_gain = last is None and step.fallen < MARGIN
+            nothing_to_gain = not gained and step.fallen < MARGIN
             if step.worse or not (step.better or nothing_to_gain) or step.right <= commonest:
                 break
-            last = step if step.better else last
+            gained |= step.better
+            last = step if step.low >= MARGIN else last
         if last is not None:
             found.append(last)
     return tuple(found)
