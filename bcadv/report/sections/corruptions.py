@@ -65,7 +65,7 @@ def _table(draft: Draft, arm: Arm) -> Table:
     series = {each.name: each for each in draft.study.corruptions}
     tried = sorted({c.strength for each in series.values() for c in each.conditions})
     found, rows = _rows(draft, arm), []
-    related = any(row["reference"] is not None for row in found)
+    related = any(isinstance(row["reference"], str) for row in found)
     for row in found:
         of = series.get(str(row["corruption"]))
         conditions = {} if of is None else {c.strength: c for c in of.conditions}
