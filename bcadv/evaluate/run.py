@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -131,7 +131,8 @@ def evaluated(
     distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
     variants = variants_of(config, model)
-    trials = build_trials(config, plan, model.task)
+    task = replace(model.task, classes=tuple(data.classes), positive=tuple(data.positive))
+    trials = build_trials(config, plan, task)
     key = evaluation_key(config, data, plan, variants, weights)
     with _place(config, folder, key) as place:
         pieces = max(1, len(trials))

@@ -1,0 +1,1 @@
+"""Exact distances to the decision boundary, which attacks are held against."""
