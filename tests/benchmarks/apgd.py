@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -62,7 +62,7 @@ def run(options: Options) -> Iterator[Row]:
     model = trained(options.checkpoint, options.small, side)
     net = copy.deepcopy(model.net).to(memory_format=torch.contiguous_format).eval()
     few = Batch(batch.image[:WARM_UP], batch.target[:WARM_UP], batch.index[:WARM_UP])
-    sides = [
+    sides: list[dict[str, Callable[[], Any]]] = [
         {"ours": partial(ours, model, part), "adv-lib": partial(theirs, net, part)}
         for part in (batch, few)
     ]
