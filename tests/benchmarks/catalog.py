@@ -24,6 +24,7 @@ BENCHMARKS: Mapping[str, Mapping[str, str]] = {
         "torchattacks": "a PGD-20 curve against torchattacks, and both robust accuracies",
         "foolbox": "the same against foolbox",
     },
+    "apgd": {"adv_lib": "an APGD-100 curve against adv-lib, and both robust accuracies"},
     "training": {
         "bare": "steps in pl.Trainer against the bare model's",
         "noise": "steps with noise injected against steps without",
