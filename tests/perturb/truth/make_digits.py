@@ -1,4 +1,4 @@
-"""Trains the networks of ``digits.npz`` and solves their exact distances.
+"""Trains the networks of ``digits.npz`` and solves their exact distances (two minutes on one core).
 
     python -m tests.perturb.truth.make_digits
 
@@ -9,16 +9,21 @@ where each ReLU ``a = max(z, 0)`` with ``low <= z <= high`` is ``a >= 0``, ``a >
 ``a <= high * b``, ``a <= z - low * (1 - b)`` for a binary ``b``. A radius at which PGD has broken
 the image bounds the search, and the interval of every ``z`` within it gives the constants.
 
-A mixed-integer solver lets binaries and rows be wrong by some 1e-6. So its answer is made good: the
-on and off of the neurons are kept, and the linear program that is left is solved to 1e-10. Its
-optimum is a true adversarial point (`exact`); what the solver proved to be out of reach is `lower`.
+The solver lets its rows and binaries be wrong by some 1e-6, so its answer is made good: which
+neurons are on is kept (both ways are tried where its ``z`` is within `TIE` of 0, or on
+another side than the solver says), and the
+linear program that is left is solved to 1e-10. Its optimum is a true adversarial point (`exact`);
+what the solver proved to be out of reach is `lower`. They have to agree.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import platform
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -34,6 +39,9 @@ from tests.perturb.truth.digits import FILE, LEVELS, NETS, WIDTHS, Array, networ
 IMAGES = {"two": 24, "two_b": 24, "three": 12}
 SCALE = 1e3
 """The solver stops within 1e-6 of the optimum of what it is given: give it 1,000 eps."""
+TIE = 1e-5
+AGREE = 1e-8
+"""By so much `lower` and `exact` may differ."""
 
 
 def train(classes: int, seed: int, levels: Array, digit: Array) -> list[Array]:
@@ -41,25 +49,17 @@ def train(classes: int, seed: int, levels: Array, digit: Array) -> list[Array]:
     torch.manual_seed(seed)
     image, target = torch.tensor(levels / LEVELS).float(), torch.tensor(digit % classes)
     widths = [*WIDTHS, classes]
-    layers = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+    layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
     model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
     optimizer = torch.optim.Adam(model.parameters(), 0.01, weight_decay=1e-4)
     for _ in range(60):
-        for rows in torch.randperm(len(image)).split(64):
+        for rows in torch.split(torch.randperm(len(image)), 64):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(image[rows]), target[rows]).backward()  # type: ignore[no-untyped-call]
+            loss = nn.functional.cross_entropy(model(image[rows]), target[rows])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-    return [parameter.detach().numpy().copy() for layer in layers for parameter in layer.parameters()]
-
-
-@dataclass(frozen=True)
-class Found:
-    """The nearest point of one class, what was proved, and how long it took in seconds."""
-
-    point: Array
-    exact: float
-    lower: float
-    seconds: float
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    return [parameter.detach().numpy().copy() for parameter in parameters]
 
 
 def radius(weights: list[Array], pixels: Array, target: int) -> float:
@@ -75,6 +75,15 @@ def radius(weights: list[Array], pixels: Array, target: int) -> float:
     return 1.0
 
 
+def entering(weights: list[Array], pixels: Array) -> list[Array]:
+    """What enters each hidden layer's ReLU."""
+    found = []
+    for weight, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+        found.append(weight @ pixels + bias)
+        pixels = found[-1].clip(min=0)
+    return found
+
+
 def intervals(weights: list[Array], low: Array, high: Array) -> list[tuple[Array, Array]]:
     """Bounds of what enters each hidden layer's ReLU, for inputs between low and high."""
     bounds = []
@@ -86,125 +95,156 @@ def intervals(weights: list[Array], low: Array, high: Array) -> list[tuple[Array
     return bounds
 
 
-class Program:
-    """Variables: eps, pixels, then per hidden layer z, a and b; rows: ``left . v <= right``."""
+@dataclass(frozen=True)
+class Rows:
+    """Conditions ``low <= matrix . v <= high`` on the variables."""
 
-    def __init__(self, weights: list[Array], pixels: Array, target: int, reach: float) -> None:
-        n = len(pixels)
-        self.pixels = pixels
-        self.low, self.high = [np.zeros(1)], [np.full(1, reach)]
-        self.low.append((pixels - reach).clip(min=0))
-        self.high.append((pixels + reach).clip(max=1))
-        self.bounds = intervals(weights, self.low[1], self.high[1])
-        sizes = [1, n]
+    matrix: Array
+    low: Array
+    high: Array
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(
+            np.concatenate([self.matrix, other.matrix]),
+            np.concatenate([self.low, other.low]),
+            np.concatenate([self.high, other.high]),
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """The nearest point of one class, what was proved, and how long it took in seconds."""
+
+    point: Array
+    exact: float
+    lower: float
+    seconds: float
+
+
+class Program:
+    """The smallest change of one image by which another class comes level.
+
+    The variables stand in blocks: eps, pixels, then z, a and b of each hidden layer.
+
+    Args:
+        weights: float64.
+        pixels: of the image, shape (64,).
+        target: its class.
+        other: the class that is to come level.
+        reach: radius within which to search.
+    """
+
+    def __init__(
+        self, weights: list[Array], pixels: Array, target: int, other: int, reach: float
+    ) -> None:
+        self.weights, self.pixels, n = weights, pixels, len(pixels)
+        self.target, self.other = target, other
+        low, high = (pixels - reach).clip(min=0), (pixels + reach).clip(max=1)
+        self.bounds = intervals(weights, low, high)
+        self.low, self.high = [np.zeros(1), low], [np.full(1, reach), high]
         for low, high in self.bounds:
-            sizes += [len(low)] * 3
             self.low += [low, low.clip(min=0), (low > 0).astype(float)]
             self.high += [high, high.clip(min=0), (high > 0).astype(float)]
-        self.start = np.cumsum([0, *sizes])
-        self.rows: list[Array] = []
-        self.right: list[Array] = []
-        self.equal: list[bool] = []
-        self._add({0: -np.ones((n, 1)), 1: np.eye(n)}, pixels)
-        self._add({0: -np.ones((n, 1)), 1: -np.eye(n)}, -pixels)
-        before = 1
+        self.start = np.cumsum([0, *(len(block) for block in self.low)])
+        eps, eye = np.ones((n, 1)), np.eye(n)
+        rows = self._at_most({0: -eps, 1: eye}, pixels) + self._at_most({0: -eps, 1: -eye}, -pixels)
+        values = 1
         for i, (weight, bias) in enumerate(zip(weights[:-2:2], weights[1:-2:2], strict=True)):
-            z = 2 + 3 * i
-            self._add({before: -weight, z: np.eye(len(bias))}, bias, equal=True)
-            before = z + 1
-        self.last, self.out, self.bias, self.target = before, weights[-2], weights[-1], target
+            z = self._equal({values: -weight, 2 + 3 * i: np.eye(len(bias))}, bias)
+            rows, values = rows + z, 3 + 3 * i
+        lead = weights[-2][target] - weights[-2][other]
+        bound = weights[-1][other] - weights[-1][target]
+        self.rows = rows + self._at_most({values: lead[None]}, bound[None])
+        self.cost = np.zeros(self.start[-1])
+        self.cost[0] = SCALE
 
-    def _row(self, blocks: dict[int, Array]) -> Array:
-        height = len(next(iter(blocks.values())))
-        row = np.zeros((height, self.start[-1]))
-        for block, value in blocks.items():
-            row[:, self.start[block] : self.start[block + 1]] = value
-        return row
+    def _equal(self, blocks: dict[int, Array], value: Array) -> Rows:
+        matrix = np.zeros((len(value), self.start[-1]))
+        for block, part in blocks.items():
+            matrix[:, self._slice(block)] = part
+        return Rows(matrix, value, value)
 
-    def _add(self, blocks: dict[int, Array], right: Array, *, equal: bool = False) -> None:
-        self.rows.append(self._row(blocks))
-        self.right.append(right)
-        self.equal.append(equal)
+    def _at_most(self, blocks: dict[int, Array], value: Array) -> Rows:
+        return replace(self._equal(blocks, value), low=np.full(len(value), -np.inf))
 
-    def solve(self, other: int) -> Found:
-        """The nearest point of another class, or one infinitely far within the reach."""
+    def _slice(self, block: int) -> slice:
+        return slice(int(self.start[block]), int(self.start[block + 1]))
+
+    def solve(self) -> Found:
+        """The nearest point; infinitely far where there is none within reach."""
         began = time.perf_counter()
-        rows, right, equal = list(self.rows), list(self.right), list(self.equal)
-
-        def add(blocks: dict[int, Array], bound: Array) -> None:
-            rows.append(self._row(blocks))
-            right.append(bound)
-            equal.append(False)
-
-        add({self.last: (self.out[self.target] - self.out[other])[None]},
-            (self.bias[other] - self.bias[self.target])[None])
-        shared = len(rows)
+        rows, whole = self.rows, np.zeros(len(self.cost), dtype=np.int64)
         for i, (low, high) in enumerate(self.bounds):
-            z, eye = 2 + 3 * i, np.eye(len(low))
+            z, a, b = range(2 + 3 * i, 5 + 3 * i)
+            eye, zero = np.eye(len(low)), np.zeros(len(low))
             down, up = low.clip(max=0), high.clip(min=0)
-            add({z: eye, z + 1: -eye}, np.zeros(len(low)))
-            add({z + 1: eye, z + 2: -np.diag(up)}, np.zeros(len(low)))
-            add({z + 1: eye, z: -eye, z + 2: -np.diag(down)}, -down)
-        cost = np.zeros(self.start[-1])
-        cost[0] = SCALE
-        whole = np.zeros(self.start[-1])
-        for i in range(len(self.bounds)):
-            whole[self.start[4 + 3 * i] : self.start[5 + 3 * i]] = 1
-        ends = np.concatenate(right)
-        level = np.concatenate([np.full(len(b), e) for b, e in zip(right, equal, strict=True)])
+            rows += self._at_most({z: eye, a: -eye}, zero)
+            rows += self._at_most({a: eye, b: -np.diag(up)}, zero)
+            rows += self._at_most({a: eye, z: -eye, b: -np.diag(down)}, -down)
+            whole[self._slice(b)] = 1
         answer = optimize.milp(
-            cost,
+            self.cost,
             constraints=optimize.LinearConstraint(
-                sparse.csr_array(np.concatenate(rows)), np.where(level, ends, -np.inf), ends
+                sparse.csr_array(rows.matrix), rows.low, rows.high
             ),
             bounds=optimize.Bounds(np.concatenate(self.low), np.concatenate(self.high)),
             integrality=whole,
             options={"mip_rel_gap": 0.0},
         )
-        if answer.status == 2:
-            return Found(self.pixels, np.inf, np.inf, time.perf_counter() - began)
+        if answer.status == 2:  # infeasible
+            return Found(self.pixels, math.inf, math.inf, time.perf_counter() - began)
         if answer.status != 0:
             raise RuntimeError(f"the solver gave up: {answer.message}")
-        point, exact = self._made_good(answer.x, rows[:shared], right[:shared], equal[:shared])
+        point, exact = self._made_good(answer.x)
         lower = float(answer.mip_dual_bound) / SCALE
+        if abs(exact - lower) > AGREE:
+            raise RuntimeError(f"a point was found at {exact!r}, and {lower!r} was proved")
         return Found(point, exact, lower, time.perf_counter() - began)
 
-    def _made_good(
-        self, found: Array, rows: list[Array], right: list[Array], equal: list[bool]
-    ) -> tuple[Array, float]:
-        """The nearest point among those that have the same neurons on; and its distance."""
-        rows, right, equal = list(rows), list(right), list(equal)
-        low, high = np.concatenate(self.low), np.concatenate(self.high)
-        low[0], high[0] = 0, 1
-        for i in range(len(self.bounds)):
-            z, a, b = (slice(*self.start[2 + 3 * i + k : 4 + 3 * i + k]) for k in range(3))
-            on = found[b] > 0.5
-            low[z], high[z] = np.where(on, 0, -np.inf), np.where(on, np.inf, 0)
-            low[a], high[a] = 0, np.where(on, np.inf, 0)
-            eye = np.eye(len(on))[on]
-            rows.append(self._row({2 + 3 * i: eye, 3 + 3 * i: -eye}))
-            right.append(np.zeros(len(eye)))
-            equal.append(True)
-        level = np.concatenate([np.full(len(b), e) for b, e in zip(right, equal, strict=True)])
-        matrix, ends = np.concatenate(rows), np.concatenate(right)
-        cost = np.zeros(self.start[-1])
-        cost[0] = 1
+    def _made_good(self, answer: Array) -> tuple[Array, float]:
+        """The nearest point with the same neurons on, but for those that could be either."""
+        z = np.concatenate(entering(self.weights, answer[self._slice(1)]))
+        said = np.concatenate([answer[self._slice(4 + 3 * i)] for i in range(len(self.bounds))])
+        unsure = (np.abs(z) < TIE) | ((said > 0.5) != (z > 0))
+        ways = [(True, False) if u else (v > 0,) for u, v in zip(unsure, z, strict=True)]
+        tried = [self._with_neurons(np.array(on)) for on in itertools.product(*ways)]
+        return min(tried, key=lambda one: one[1])
+
+    def _with_neurons(self, on: Array) -> tuple[Array, float]:
+        """The nearest point at which just these neurons are on, and its distance.
+
+        Their on and off makes all that follows linear in the pixels: ``slope . x + level``.
+        """
+        n = len(self.pixels)
+        slope, level = np.eye(n), np.zeros(n)
+        left, right = [], []  # left . x <= right
+        for weight, bias in zip(self.weights[:-2:2], self.weights[1:-2:2], strict=True):
+            slope, level = weight @ slope, weight @ level + bias
+            here, on = on[: len(bias)], on[len(bias) :]
+            side = np.where(here, 1.0, -1.0)
+            left.append(-side[:, None] * slope)
+            right.append(side * level)
+            slope, level = slope * here[:, None], level * here
+        slope, level = self.weights[-2] @ slope, self.weights[-2] @ level + self.weights[-1]
+        left.append((slope[self.target] - slope[self.other])[None])
+        right.append((level[self.other] - level[self.target])[None])
+        left += [np.eye(n), -np.eye(n)]
+        right += [self.pixels, -self.pixels]
+        eps = np.zeros((sum(map(len, right)), 1))
+        eps[-2 * n :] = -1
         answer = optimize.linprog(
-            cost,
-            A_ub=matrix[~level],
-            b_ub=ends[~level],
-            A_eq=matrix[level],
-            b_eq=ends[level],
-            bounds=np.stack([low, high], axis=1),
+            np.eye(n + 1)[-1],
+            A_ub=np.concatenate([np.concatenate(left), eps], axis=1),
+            b_ub=np.concatenate(right),
+            bounds=[(0.0, 1.0)] * (n + 1),
             method="highs",
-            options={
-                "primal_feasibility_tolerance": 1e-10,
-                "dual_feasibility_tolerance": 1e-10,
-            },
+            options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
         )
-        if answer.x is None:
-            raise RuntimeError(f"the neurons' signs admit no point: {answer.message}")
-        point = answer.x[slice(*self.start[1:3])]
+        if answer.status == 2:  # no such point
+            return self.pixels, math.inf
+        if answer.status != 0 or answer.x is None:
+            raise RuntimeError(f"the solver gave up: {answer.message}")
+        point: Array = answer.x[:-1]
         return point, float(np.abs(point - self.pixels).max())
 
 
@@ -212,12 +252,14 @@ def solve(weights: list[Array], pixels: Array, target: int) -> Found:
     """The nearest point of any other class."""
     weights = [weight.astype(np.float64) for weight in weights]
     reach = min(1.0, radius(weights, pixels, target) * (1 + 1e-6))
-    program = Program(weights, pixels, target, reach)
-    classes = len(weights[-1])
-    found = [program.solve(k) for k in range(classes) if k != target]
+    others = [k for k in range(len(weights[-1])) if k != target]
+    found = [Program(weights, pixels, target, k, reach).solve() for k in others]
     best = min(found, key=lambda one: one.exact)
-    lower = min(one.lower for one in found)
-    return Found(best.point, best.exact, lower, sum(one.seconds for one in found))
+    return replace(
+        best,
+        lower=min(one.lower for one in found),
+        seconds=sum(one.seconds for one in found),
+    )
 
 
 def chosen(weights: list[Array], classes: int, n: int, levels: Array, digit: Array) -> Array:
@@ -225,31 +267,42 @@ def chosen(weights: list[Array], classes: int, n: int, levels: Array, digit: Arr
     image = torch.tensor(levels / LEVELS).double().reshape(-1, 1, 8, 8)
     with torch.no_grad():
         right = network(weights).double()(image).argmax(1).numpy() == digit % classes
-    print(f"  right on {right.mean():.1%} of {len(right)} images it has not seen")
+    say(f"  right on {right.mean():.1%} of {len(right)} images it has not seen")
     each = [np.flatnonzero(right & (digit % classes == k))[: n // classes] for k in range(classes)]
-    return np.sort(np.concatenate(each))
+    rows: Array = np.sort(np.concatenate(each))
+    return rows
+
+
+def say(line: str) -> None:
+    """Tells how far it has come."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def versions() -> str:
+    """What the figures were made with."""
+    return (
+        f"scipy {scipy.__version__} (HiGHS), torch {torch.__version__}, scikit-learn "
+        f"{sklearn.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
+    )
 
 
 def main() -> None:
     torch.set_num_threads(1)
     data = load_digits()
-    levels, digit = data.data.astype(np.uint8), data.target.astype(np.int64)
-    order = np.random.default_rng(0).permutation(len(digit))
-    levels, digit = levels[order], digit[order]
+    order = np.random.default_rng(0).permutation(len(data.target))
+    levels, digit = data.data.astype(np.uint8)[order], data.target.astype(np.int64)[order]
     half = len(digit) // 2
-    made_with = (
-        f"scipy {scipy.__version__} (HiGHS), torch {torch.__version__}, scikit-learn "
-        f"{sklearn.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
-    )
-    arrays: dict[str, Array] = {"made_with": np.array(made_with)}
+    arrays: dict[str, Array] = {"made_with": np.array(versions())}
     for seed, (net, classes) in enumerate(NETS.items()):
-        print(f"{net}: {classes} classes", flush=True)
+        say(f"{net}: {classes} classes")
         weights = train(classes, seed, levels[:half], digit[:half])
         rows = half + chosen(weights, classes, IMAGES[net], levels[half:], digit[half:])
         found = []
         for row in rows:
             one = solve(weights, levels[row] / LEVELS, int(digit[row] % classes))
-            print(f"  {one.exact:.9f}  gap {one.exact - one.lower:.1e}  {one.seconds:5.1f} s", flush=True)
+            gap = one.exact - one.lower
+            say(f"  {one.exact:.9f}  gap {gap:8.1e}  {one.seconds:4.1f} s")
             found.append(one)
         arrays |= {f"{net}/weight{i}": weight for i, weight in enumerate(weights)}
         arrays |= {
@@ -259,7 +312,7 @@ def main() -> None:
             f"{net}/lower": np.array([one.lower for one in found]),
             f"{net}/witness": np.stack([one.point for one in found]),
         }
-        np.savez_compressed(FILE, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(FILE, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

@@ -45,10 +45,12 @@ def solved(slope: Array, lead: float, low: Array, high: Array, norm: float) -> f
 
 
 def by_sqp(slope: Array, lead: float, low: Array, high: Array) -> float:
+    def size(change: Array) -> float:
+        return float(change @ change)
+
     found = optimize.minimize(
-        lambda d: d @ d,
+        size,
         np.clip(slope * lead / (slope @ slope), low, high),
-        jac=lambda d: 2 * d,
         method="SLSQP",
         bounds=optimize.Bounds(low, high),
         constraints=optimize.LinearConstraint(slope[None], lead, np.inf),
