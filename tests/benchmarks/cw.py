@@ -1,0 +1,65 @@
+"""Carlini and Wagner's attack against two libraries: the distances and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import foolbox
+import torch
+import torchattacks
+from torch import Tensor, nn
+
+from tests.benchmarks.measure import Options, Row, alternate
+from tests.benchmarks.minimal_norm import length, nearest
+from tests.perturb.truth import digits
+
+STEPS = 200
+"""Of the libraries, for each constant; foolbox tries nine, torchattacks knows one."""
+
+
+def _with_foolbox(model: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+    attack: Any = foolbox.attacks.L2CarliniWagnerAttack(steps=STEPS)
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+    found: Tensor = attack(wrapped, image, target, epsilons=None)[1]
+    return length(model, image, target, 2.0, found)
+
+
+def _with_torchattacks(model: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+    found: Tensor = torchattacks.CW(model, c=1, steps=STEPS)(image, target)
+    return length(model, image, target, 2.0, found)
+
+
+LIBRARIES: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
+    "foolbox": _with_foolbox,
+    "torchattacks": _with_torchattacks,
+}
+"""Row -> the library's distances."""
+
+
+def run(options: Options) -> Iterator[Row]:
+    """Median distance and time on the same trained network."""
+    given = digits.load("two", torch.float32)
+    n = 4 if options.small else len(given.image)
+    batch = given.model, given.image[:n], given.target[:n]
+    for library, theirs in LIBRARIES.items():
+        if not options.wants(library):
+            continue
+        sides = {"ours": partial(nearest, "cw", 2.0, *batch), library: partial(theirs, *batch)}
+        mine, other = alternate(sides, options.rounds, tell=options.tell).values()
+        yield Row(
+            f"C&W on {n} digits, against {library}",
+            str(mine),
+            str(other),
+            f"{mine.median / other.median:.2f}x the time",
+            "<= 0.5x",
+        )
+        far = [side.result.median().item() for side in (mine, other)]
+        yield Row(
+            f"median L2 distance, against {library}",
+            f"{far[0]:.4f}",
+            f"{far[1]:.4f}",
+            f"{far[0] / far[1]:.3f}x",
+            "<= 1.00x",
+        )
