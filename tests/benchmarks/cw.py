@@ -11,9 +11,12 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
+from tests.benchmarks.fgsm import painted
 from tests.benchmarks.measure import Options, Row, alternate
 from tests.benchmarks.minimal_norm import length, nearest
-from tests.perturb.truth import digits
+from tests.benchmarks.pgd import trained
+
+IMAGES, SIDE = 8, 64
 
 STEPS = 200
 """Of the libraries, for each constant; foolbox tries nine, torchattacks knows one."""
@@ -37,19 +40,27 @@ LIBRARIES: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
 }
 """Row -> the library's distances."""
 
+OURS: dict[str, dict[str, int]] = {
+    "foolbox": {},
+    "torchattacks": {"steps": 20, "search_steps": 1},
+}
+"""Our settings beside each: the defaults, and a single constant beside the library's single one."""
+
 
 def run(options: Options) -> Iterator[Row]:
     """Median distance and time on the same trained network."""
-    given = digits.load("two", torch.float32)
-    n = 4 if options.small else len(given.image)
-    batch = given.model, given.image[:n], given.target[:n]
+    given = painted(2 if options.small else IMAGES, SIDE)
+    options.tell("training a network" if options.checkpoint is None else "loading a network")
+    net = trained(options.checkpoint, True, SIDE).net.to(memory_format=torch.contiguous_format)
+    batch = net.requires_grad_(False).eval(), given.image, given.target
     for library, theirs in LIBRARIES.items():
         if not options.wants(library):
             continue
-        sides = {"ours": partial(nearest, "cw", 2.0, *batch), library: partial(theirs, *batch)}
+        ours = partial(nearest, "cw", 2.0, *batch, **OURS[library])
+        sides = {"ours": ours, library: partial(theirs, *batch)}
         mine, other = alternate(sides, options.rounds, tell=options.tell).values()
         yield Row(
-            f"C&W on {n} digits, against {library}",
+            f"C&W on {len(given.image)} images of {SIDE} x {SIDE}, against {library}",
             str(mine),
             str(other),
             f"{mine.median / other.median:.2f}x the time",

@@ -26,9 +26,11 @@ STEPS = 1000
 """Gradients that a library's attack takes of each image."""
 
 
-def nearest(name: str, norm: float, model: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+def nearest(
+    name: str, norm: float, model: nn.Module, image: Tensor, target: Tensor, **options: Any
+) -> Tensor:
     """Distances that one of ours finds, float64, shape (n,)."""
-    attack = catalog.build(name, ThreatModel(0.0, norm))
+    attack = catalog.build(name, ThreatModel(0.0, norm), options=options)
     assert isinstance(attack, MinimalNorm)
     return attack.nearest(model, image, target).distance
 
