@@ -40,9 +40,9 @@ LIBRARIES: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
 }
 """Row -> the library's distances."""
 
-OURS: dict[str, dict[str, int]] = {
+OURS: dict[str, dict[str, Any]] = {
     "foolbox": {},
-    "torchattacks": {"steps": 20, "search_steps": 1},
+    "torchattacks": {"steps": 12, "search_steps": 1},
 }
 """Our settings beside each: the defaults, and a single constant beside the library's single one."""
 
@@ -56,7 +56,8 @@ def run(options: Options) -> Iterator[Row]:
     for library, theirs in LIBRARIES.items():
         if not options.wants(library):
             continue
-        ours = partial(nearest, "cw", 2.0, *batch, **OURS[library])
+        model, image, target = batch
+        ours = partial(nearest, "cw", 2.0, model, image, target, **OURS[library])
         sides = {"ours": ours, library: partial(theirs, *batch)}
         mine, other = alternate(sides, options.rounds, tell=options.tell).values()
         yield Row(
