@@ -126,7 +126,7 @@ def result_of(
     )
     gpu = hardware.use_gpu(config.trainer.accelerator)
     found = efforts(read_frames(folder / PREDICTIONS), plan.conditions)
-    read = checks(folder / PREDICTIONS, plan, rows)
+    read = checks(folder / PREDICTIONS, plan, rows, task)
     findings = [*data_findings(task, data.audit), *read, *probed]
     if len(variants) < len(config.batchnorm):
         findings.append(_no_statistics(config))

@@ -31,13 +31,16 @@ OUTDONE = 0.002
 a path of steps is not the same twice (AutoAttack, checks.py: 0.2 points)."""
 
 
-def checks(path: Path, plan: Plan, rows: Sequence[Row]) -> list[Finding]:
+def checks(
+    path: Path, plan: Plan, rows: Sequence[Row], task: TaskSection | None = None
+) -> list[Finding]:
     """Checks a job's predictions.
 
     Args:
         path: of the predictions table; read one condition at a time.
         plan: what the model was measured under.
         rows: the numbers, see `bcadv.metrics.robustness.summarise`.
+        task: says which images an attacker's aim concerns; needed where that is not every image.
 
     Returns:
         For each choice of BatchNorm statistics: the same pixels get the same answer; no attack
@@ -49,7 +52,7 @@ def checks(path: Path, plan: Plan, rows: Sequence[Row]) -> list[Finding]:
     found: list[Finding] = []
     seen: dict[str, _Variant] = {}
     for variant, name, answers in read_conditions(path):
-        of_variant = seen.setdefault(variant, _Variant(variant))
+        of_variant = seen.setdefault(variant, _Variant(variant, task))
         of_variant.see(conditions[name], answers)
     for of_variant in seen.values():
         found += of_variant.findings(plan)
@@ -62,8 +65,8 @@ def checks(path: Path, plan: Plan, rows: Sequence[Row]) -> list[Finding]:
 class _Variant:
     """What is remembered of the answers under one choice of statistics: a bit per image."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, task: TaskSection | None = None) -> None:
+        self.name, self.task = name, task
         self.clean: Answers | None = None
         self.right: dict[str, np.ndarray] = {}
         self.still: dict[str, int] = {}
@@ -74,7 +77,7 @@ class _Variant:
         right = answers.prediction == answers.target
         if condition.id == CLEAN.id:
             self.clean = answers
-        elif condition.strength == 0 and self.clean is not None:
+        elif condition.strength == 0 and self.clean is not None and _same_pixels(condition):
             differ = int((answers.prediction != self.clean.prediction).sum())
             apart = np.abs(answers.probability - self.clean.probability)
             # What is no number is not the same as another time.
@@ -82,13 +85,25 @@ class _Variant:
             self.again.append((condition, differ, float(largest)))
         if condition.kind == "attack" and condition.strength > 0:
             # An image that is wrong already needs no attack; one left right and unmoved got none.
-            self.still[condition.id] = int((right & (answers.size == 0)).sum())
+            concerned = self._concerned(condition, answers.target)
+            self.still[condition.id] = int((right & (answers.size == 0) & concerned).sum())
             if condition.is_untargeted and not np.isnan(answers.distance).all():
                 # What was found lies in the ball, and something else was returned.
                 held = right & (answers.distance <= condition.size)
                 self.dropped[condition.id] = int(held.sum())
         self.right[condition.id] = np.packbits(right)
         self.n = len(right)
+
+    def _concerned(
+        self, condition: Condition, target: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Which images an attack was after."""
+        if condition.is_untargeted or self.task is None:
+            return np.full(len(target), condition.is_untargeted)
+        if condition.wanted is not None:
+            return target != self.task.classes.index(condition.wanted)
+        sick = np.isin(target, self.task.positive)
+        return sick if condition.goal == "hide" else ~sick
 
     def findings(self, plan: Plan) -> Iterator[Finding]:
         yield self._same_answers()
@@ -232,6 +247,11 @@ class _Variant:
             taints=tuple(strong.id for _, strong, _, _ in risen),
             threshold=ALPHA,
         )
+
+
+def _same_pixels(condition: Condition) -> bool:
+    """Whether at strength 0 the model sees the image as it is: a JPEG of it is another one."""
+    return not condition.acceptance.startswith("jpeg")
 
 
 def _access(condition: Condition) -> str:

@@ -35,6 +35,7 @@ FEW = {
     "spsa": {"queries": 60, "samples": 3},
     "hopskipjump": {"queries": 200, "samples": 10},
     "random": {"draws": 5},
+    "worst": {"preset": "quick"},
 }
 """Options with which the slower attacks are quick enough for tests."""
 
