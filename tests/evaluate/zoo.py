@@ -142,7 +142,8 @@ class Detached(Changed):
         self.branch = network(999)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.logits(image.detach()) + 1e-3 * self.branch(image)
+        followed: Tensor = self.branch(image)
+        return self.logits(image.detach()) + 1e-3 * followed
 
 
 class Jpeg(Changed):

@@ -21,7 +21,7 @@ from tests.metrics.tables import fgsm, pgd
 from tests.report.jobs_on_disk import write_job
 from tests.study.made import TRAINED, answer, table
 
-SOUND = dict.fromkeys(NEEDED, "ok")
+SOUND: dict[str, Outcome] = dict.fromkeys(NEEDED, "ok")
 
 
 def findings(outcomes: Mapping[str, Outcome]) -> list[Finding]:
@@ -127,7 +127,7 @@ def test_a_gain_is_worth_what_the_checks_allow(
     assert because in answer_text(of_it)
     assert brief_text(of_it)
     assert headline(found).endswith(f"): {said}.")
-    assert of_it.helps == of_it.word == said.split(" up")[0]
+    assert of_it.helps == of_it.word == said.split(" up", maxsplit=1)[0]
     assert of_it.defence.outcome == {"r": "ok", "m": "failed", "u": "unknown"}[said[0]]
     # What is masked taints the numbers that it shows.
     assert bool(of_it.defence.taints) == (said == "masked")
