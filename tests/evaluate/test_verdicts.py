@@ -43,7 +43,7 @@ def test_the_verdict_names_the_strength_and_leaves_the_world_as_it_was() -> None
 )
 def test_what_cannot_be_judged_is_said(changed: dict[str, Any], words: str) -> None:
     test = zoo.images(6, 0)
-    given = {
+    given: dict[str, Any] = {
         "model": zoo.network(0),
         "undefended": zoo.network(1),
         "image": test.image,

@@ -6,11 +6,12 @@ import io
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from bcadv.perturb.attacks.pgd import PGD
 from bcadv.perturb.threat import ThreatModel
@@ -88,12 +89,13 @@ def trained(seed: int, *, robust: bool = False, data: int = 0) -> nn.Sequential:
     attack = PGD(ThreatModel(TRAINED_AT), steps=5, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(12):
-        for rows in torch.randperm(len(seen.image), generator=generator).split(100):
+        for rows in torch.randperm(len(seen.image), generator=generator).chunk(6):
             image, target = seen.image[rows], seen.target[rows]
             if robust:
                 image = attack(net, image, target, draw=epoch)
             optimizer.zero_grad()
-            functional.cross_entropy(net(image), target).backward()
+            loss = functional.cross_entropy(net(image), target)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return net.eval()
 
@@ -105,26 +107,31 @@ class Changed(nn.Module):
         super().__init__()
         self.net = net
 
+    def logits(self, image: Tensor) -> Tensor:
+        """Of the network itself."""
+        found: Tensor = self.net(image)
+        return found
+
 
 class Quantised(Changed):
     """Its input is rounded to 64 grey levels, and rounding has a gradient of zero."""
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.net((image * 63).round() / 63)
+        return self.logits((image * 63).round() / 63)
 
 
 class Times1000(Changed):
     """Its logits are so large that softmax is saturated."""
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.net(image) * 1000
+        return self.logits(image) * 1000
 
 
 class Drawn(Changed):
     """Its image is shifted at random before it is looked at, as in randomised smoothing."""
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.net(image) + 6 * torch.randn(len(image), 2)
+        return self.logits(image) + 6 * torch.randn(len(image), 2)
 
 
 class Detached(Changed):
@@ -135,30 +142,33 @@ class Detached(Changed):
         self.branch = network(999)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.net(image.detach()) + 1e-3 * self.branch(image)
+        followed: Tensor = self.branch(image)
+        return self.logits(image.detach()) + 1e-3 * followed
 
 
 class Jpeg(Changed):
     """Its images are saved as JPEG, which no gradient survives."""
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.net(torch.stack([self._saved(one) for one in image.numpy()]))
+        return self.logits(torch.stack([self._saved(one) for one in image.numpy()]))
 
-    def _saved(self, one: object) -> Tensor:
+    def _saved(self, one: npt.NDArray[np.float32]) -> Tensor:
         buffer = io.BytesIO()
-        to_pil_image(torch.from_numpy(one)).save(buffer, "JPEG", quality=98, subsampling=0)
-        return pil_to_tensor(Image.open(buffer)).float() / 255
+        grey = (one.transpose(1, 2, 0) * 255).round().astype(np.uint8)
+        Image.fromarray(grey).save(buffer, "JPEG", quality=98, subsampling=0)
+        back = np.asarray(Image.open(buffer), dtype=np.float32)
+        return torch.from_numpy(back.transpose(2, 0, 1) / 255)
 
 
 class OneClass(Changed):
     """It names the same class always, by far."""
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.net(image) * 1e-3 + torch.tensor([0.0, 50.0])
+        return self.logits(image) * 1e-3 + torch.tensor([0.0, 50.0])
 
 
 class Outputs(Changed):
     """Its outputs are probabilities."""
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.net(image).softmax(1)
+        return self.logits(image).softmax(1)
