@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from bcadv.perturb.attacks.cw import CW
     from bcadv.perturb.attacks.ddn import DDN
     from bcadv.perturb.attacks.deepfool import DeepFool
+    from bcadv.perturb.attacks.fab import FAB
     from bcadv.perturb.attacks.fgsm import FGSM
     from bcadv.perturb.attacks.fmn import FMN
+    from bcadv.perturb.attacks.jsma import JSMA
+    from bcadv.perturb.attacks.lbfgs import LBFGS
     from bcadv.perturb.attacks.pgd import PGD
+    from bcadv.perturb.attacks.sigma_zero import SigmaZero
     from bcadv.perturb.attacks.superdeepfool import SuperDeepFool
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
@@ -25,13 +29,17 @@ if TYPE_CHECKING:
 __all__ = [
     "CW",
     "DDN",
+    "FAB",
     "FGSM",
     "FMN",
+    "JSMA",
+    "LBFGS",
     "PGD",
     "CheckedPerturbation",
     "DeepFool",
     "GaussianNoise",
     "GradientAttack",
+    "SigmaZero",
     "SuperDeepFool",
     "Sweep",
     "ThreatModel",
