@@ -9,8 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bcadv.perturb.attacks.cw import CW
+    from bcadv.perturb.attacks.ddn import DDN
+    from bcadv.perturb.attacks.deepfool import DeepFool
+    from bcadv.perturb.attacks.fab import FAB
     from bcadv.perturb.attacks.fgsm import FGSM
+    from bcadv.perturb.attacks.fmn import FMN
+    from bcadv.perturb.attacks.jsma import JSMA
+    from bcadv.perturb.attacks.lbfgs import LBFGS
     from bcadv.perturb.attacks.pgd import PGD
+    from bcadv.perturb.attacks.sigma_zero import SigmaZero
+    from bcadv.perturb.attacks.superdeepfool import SuperDeepFool
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
     from bcadv.perturb.noise import GaussianNoise
@@ -18,11 +27,20 @@ if TYPE_CHECKING:
     from bcadv.perturb.worst import WorstCase
 
 __all__ = [
+    "CW",
+    "DDN",
+    "FAB",
     "FGSM",
+    "FMN",
+    "JSMA",
+    "LBFGS",
     "PGD",
     "CheckedPerturbation",
+    "DeepFool",
     "GaussianNoise",
     "GradientAttack",
+    "SigmaZero",
+    "SuperDeepFool",
     "Sweep",
     "ThreatModel",
     "WorstCase",

@@ -137,8 +137,11 @@ class AdversarialAttack(CheckedPerturbation):
 
         By more than rounding: the same pixels in another batch must not be right again.
         """
-        rounding = _ROUNDING * torch.finfo(logits.dtype).eps * logits.abs().amax(1).double()
-        return self.lead(logits, target) > rounding
+        return self.lead(logits, target) > self.rounding(logits)
+
+    def rounding(self, logits: Tensor) -> Tensor:
+        """What rounding may do to a lead, float64, shape (batch,)."""
+        return _ROUNDING * torch.finfo(logits.dtype).eps * logits.abs().amax(1).double()
 
     def _verify(self, result: Tensor, origin: Tensor, index: Tensor) -> None:
         inside = self.threat.contains(result, origin)

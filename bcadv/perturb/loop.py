@@ -56,12 +56,7 @@ class GradientAttack(AdversarialAttack):
     def _gradient(self, model: nn.Module, point: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient of what the adversary wants to grow, and the logits met on the way."""
         point = point.detach().requires_grad_()
-        logits = self.task.check(model(point), target, self.name)
-        if not logits.requires_grad:
-            raise BcadvError(
-                f"{self.name}: the model's logits carry no gradient back to the image, so a "
-                "gradient attack cannot work; remove no_grad and detach from the model's forward."
-            )
+        logits = self._traced(model, point, target)
         losses = self._objective(logits, target)
         if not isinstance(losses, Tensor) or losses.shape != target.shape:
             shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
@@ -69,7 +64,21 @@ class GradientAttack(AdversarialAttack):
                 f"{self.name}: the loss has shape {shape}; give one that returns "
                 f"the loss of each image, shape ({len(target)},) (reduction='none')."
             )
-        (gradient,) = torch.autograd.grad(losses.sum(), point)
+        return self._slope(losses, point), logits.detach()
+
+    def _traced(self, model: nn.Module, point: Tensor, target: Tensor) -> Tensor:
+        """The logits of points that require a gradient, with their graph."""
+        logits = self.task.check(model(point), target, self.name)
+        if not logits.requires_grad:
+            raise BcadvError(
+                f"{self.name}: the model's logits carry no gradient back to the image, so a "
+                "gradient attack cannot work; remove no_grad and detach from the model's forward."
+            )
+        return logits
+
+    def _slope(self, losses: Tensor, point: Tensor, *, again: bool = False) -> Tensor:
+        """Gradient of each image's loss; ``again`` if the graph is to be used once more."""
+        (gradient,) = torch.autograd.grad(losses.sum(), point, retain_graph=again)
         finite = gradient.flatten(1).abs().amax(1).isfinite()
         if not bool(finite.all()):
             image = int((~finite).nonzero()[0])
@@ -77,7 +86,7 @@ class GradientAttack(AdversarialAttack):
                 f"{self.name}: the gradient of image {image} of the batch is not finite (its "
                 f"loss is {losses[image].item():g}); check the model's weights and the loss."
             )
-        return gradient, logits.detach()
+        return gradient
 
     def _objective(self, logits: Tensor, target: Tensor) -> Tensor:
         """What the adversary wants to grow, of each image, shape (batch,)."""

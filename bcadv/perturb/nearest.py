@@ -6,6 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from bcadv.perturb.loop import GradientAttack
@@ -44,6 +45,11 @@ class MinimalNorm(GradientAttack):
         rows = search.standing
         if len(rows):
             self._approach(search, rows)
+        # At smaller radii than that of what was found, it is what came closest, cut to the ball.
+        rows = (search.distance.isfinite() & (search.high > 0)).nonzero()[:, 0]
+        number = search.high[rows] - 1
+        point = self.threat.project(search.found[rows], search.image[rows], search.radii[number])
+        search.failed(rows, number, point, torch.full_like(search.distance[rows], -torch.inf))
 
     @abstractmethod
     def _approach(self, search: Search, rows: Tensor) -> None:

@@ -20,7 +20,12 @@ from bcadv.perturb.catalog import ATTACKS
 from bcadv.perturb.threat import ThreatModel
 from tests.perturb.nets import CLASSES, batch, small_net
 
-RADII = {"inf": [0.0, 4 / 255, 16 / 255], "2": [0.0, 0.2, 0.7]}
+RADII = {
+    "inf": [0.0, 4 / 255, 16 / 255],
+    "2": [0.0, 0.2, 0.7],
+    "1": [0.0, 0.5, 4.0],
+    "0": [0.0, 2.0, 8.0],
+}
 EVERY = [(name, norm) for name, row in ATTACKS.items() for norm in row.norms]
 every_attack = pytest.mark.parametrize(("name", "norm"), EVERY)
 

@@ -2,6 +2,161 @@
 
 from __future__ import annotations
 
-from bcadv.perturb.row import Attack
+from bcadv.perturb.row import Attack, Option
 
-ROWS: tuple[Attack, ...] = ()
+_DEEPFOOL = (
+    Option("steps", 50, "whole number", "Steps at most.", low=1),
+    Option(
+        "overshoot",
+        0.02,
+        "number",
+        "By which share each step goes beyond the linear model's boundary.",
+        low=0,
+        high=1,
+    ),
+    Option(
+        "candidates",
+        10,
+        "whole number",
+        "Classes, by their logits, to whose boundaries it looks.",
+        low=1,
+    ),
+)
+
+ROWS: tuple[Attack, ...] = (
+    Attack(
+        name="deepfool",
+        place="bcadv.perturb.attacks.deepfool:DeepFool",
+        label="DeepFool",
+        words="DeepFool (Moosavi-Dezfooli et al. 2016): steps to the linear model's boundary.",
+        access="white box",
+        family="minimal norm",
+        how="steps to the nearest boundary of the linear model, {steps} at most",
+        norms=("inf", "2"),
+        options=_DEEPFOOL,
+    ),
+    Attack(
+        name="superdeepfool",
+        place="bcadv.perturb.attacks.superdeepfool:SuperDeepFool",
+        label="SuperDeepFool",
+        words="SuperDeepFool (Abdollahpoor et al. 2024): DeepFool, then along the boundary.",
+        access="white box",
+        family="minimal norm",
+        how="DeepFool, then projections onto the boundary's tangent plane, {rounds} at most",
+        norms=("2",),
+        options=(
+            *_DEEPFOOL,
+            Option("rounds", 50, "whole number", "Projections at most.", low=1),
+        ),
+    ),
+    Attack(
+        name="ddn",
+        place="bcadv.perturb.attacks.ddn:DDN",
+        label="DDN",
+        words="Decoupled direction and norm (Rony et al. 2019): steps on a sphere that adapts.",
+        access="white box",
+        family="minimal norm",
+        how="steps along the gradient on a sphere that adapts, {steps} at most",
+        norms=("2",),
+        options=(Option("steps", 300, "whole number", "Steps at most.", low=1),),
+    ),
+    Attack(
+        name="fmn",
+        place="bcadv.perturb.attacks.fmn:FMN",
+        label="FMN",
+        words="Fast minimum norm (Pintor et al. 2021): steps in a ball that adapts.",
+        access="white box",
+        family="minimal norm",
+        how="steps along the gradient in a ball that adapts, {steps} at most",
+        norms=("inf", "2", "1", "0"),
+        options=(Option("steps", 300, "whole number", "Steps at most.", low=1),),
+    ),
+    Attack(
+        name="cw",
+        place="bcadv.perturb.attacks.cw:CW",
+        label="C&W",
+        words="Carlini and Wagner (2017): distance and missing lead, weighed by a constant.",
+        access="white box",
+        family="minimal norm",
+        how="Adam on distance and missing lead, {search_steps} constants of {steps} steps at most",
+        norms=("2",),
+        options=(
+            Option("steps", 100, "whole number", "Steps for each constant at most.", low=1),
+            Option("search_steps", 9, "whole number", "Constants at most.", low=1),
+            Option(
+                "lr",
+                0.1,
+                "number",
+                "First step in each pixel, as a share of the distance spread over all pixels.",
+                low=1e-6,
+                high=10,
+            ),
+            Option("confidence", 0.0, "number", "Lead that the result must have.", low=0),
+        ),
+    ),
+    Attack(
+        name="fab",
+        place="bcadv.perturb.attacks.fab:FAB",
+        label="FAB",
+        words="Fast adaptive boundary (Croce and Hein 2020): projections onto the boundary.",
+        access="white box",
+        family="minimal norm",
+        how="projections onto the linear model's boundary, {restarts} x {steps} at most",
+        norms=("inf", "2", "1"),
+        options=(
+            Option("steps", 100, "whole number", "Steps of each restart at most.", low=1),
+            Option("restarts", 5, "whole number", "Runs, the first from the image.", low=1),
+            Option(
+                "candidates",
+                10,
+                "whole number",
+                "Classes, by their logits, to whose boundaries it looks; 1: the leading one.",
+                low=1,
+            ),
+        ),
+    ),
+    Attack(
+        name="sigma_zero",
+        place="bcadv.perturb.attacks.sigma_zero:SigmaZero",
+        label="sigma-zero",
+        words="Sigma-zero (Cinà et al. 2025): a smooth count of the changed values is lowered.",
+        access="white box",
+        family="minimal norm",
+        how="Adam on a smooth count of changed values, {steps} steps",
+        norms=("0",),
+        options=(
+            Option("steps", 300, "whole number", "Steps.", low=1),
+            Option("lr", 1.0, "number", "First step, a share of the box.", low=1e-6, high=10),
+            Option("sigma", 1e-3, "number", "How sharp the count is.", low=1e-9, high=10),
+        ),
+    ),
+    Attack(
+        name="jsma",
+        place="bcadv.perturb.attacks.jsma:JSMA",
+        label="JSMA",
+        words="Saliency map (Papernot et al. 2016): the values that help most, one by one.",
+        access="white box",
+        family="minimal norm",
+        how="the most salient values, {values} at a time",
+        norms=("0",),
+        options=(
+            Option("theta", 1.0, "number", "Step in a value, a share of the box.", 1e-6, 1),
+            Option("values", 1, "whole number", "Changed per gradient; 2: pairs.", low=1),
+            Option("share", 1.0, "number", "Of the values that may change.", 1e-6, 1),
+        ),
+    ),
+    Attack(
+        name="lbfgs",
+        place="bcadv.perturb.attacks.lbfgs:LBFGS",
+        label="L-BFGS",
+        words="L-BFGS in the box (Szegedy et al. 2014): distance and loss, weighed by a search.",
+        access="white box",
+        family="minimal norm",
+        how="L-BFGS on distance and loss, {search_steps} weights of {steps} steps at most",
+        norms=("2",),
+        options=(
+            Option("steps", 50, "whole number", "Iterations for each weight at most.", low=1),
+            Option("search_steps", 10, "whole number", "Weights.", low=1),
+        ),
+    ),
+)
