@@ -6,11 +6,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 
 from bcadv.errors import BcadvError
 from bcadv.perturb import FAB, JSMA, LBFGS, SigmaZero
+from bcadv.perturb.halfspace import smallest_change
 from bcadv.perturb.nearest import MinimalNorm
 from bcadv.perturb.threat import ThreatModel
 from bcadv.task import Task
@@ -77,7 +80,7 @@ def test_hiding_a_disease_moves_the_sick_to_the_healthy_alone(attack: MinimalNor
 @pytest.mark.parametrize("net", ["two", "three"])
 def test_fab_is_within_a_percent_on_bent_boundaries(net: str) -> None:
     digits = load(net)
-    found = FAB(INF, restarts=1).nearest(digits.net, digits.image, digits.target)
+    found = FAB(INF, restarts=1).nearest(digits.model, digits.image, digits.target)
     ratio = found.distance / digits.exact
     assert float(ratio.min()) > 1 - 1e-5
     assert float(ratio.median()) < 1.01
@@ -105,3 +108,33 @@ def test_jsma_changes_no_more_values_than_it_may() -> None:
 def test_options_out_of_range_are_answered(kind: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(BcadvError, match=said):
         kind(**{"threat": L2, **options})
+
+
+@pytest.mark.parametrize("norm", [1, math.inf])
+def test_a_projection_onto_plane_and_box_is_what_a_linear_program_finds(norm: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(12, 1, 2, 4, generator=generator, dtype=torch.float64)
+    slope = torch.randn(image.shape, generator=generator, dtype=torch.float64)
+    room = torch.where(slope > 0, 1 - image, image)
+    share = torch.rand(12, generator=generator, dtype=torch.float64)
+    need = share * (slope.abs() * room).flatten(1).sum(1)
+    found = ThreatModel(0.0, norm).size(smallest_change(ThreatModel(0.0, norm), image, slope, need))
+    for i in range(12):
+        steep = slope[i].flatten().abs().numpy()
+        free = room[i].flatten().numpy()
+        if norm == 1:
+            solved = linprog(
+                np.ones(8),
+                A_ub=-steep[None],
+                b_ub=[-float(need[i])],
+                bounds=list(zip(0 * free, free)),
+            )
+        else:  # the last unknown is the size
+            above = np.hstack([np.eye(8), -np.ones((8, 1))])
+            solved = linprog(
+                np.eye(9)[8],
+                A_ub=np.vstack([np.append(-steep, 0), above]),
+                b_ub=np.append(-float(need[i]), np.zeros(8)),
+                bounds=[*zip(0 * free, free), (0, 1)],
+            )
+        assert float(found[i]) == pytest.approx(solved.fun, rel=1e-6)

@@ -27,9 +27,10 @@ class LBFGS(BoundaryAttack):
     Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow and Fergus, "Intriguing properties of
     neural networks", ICLR 2014, section 4.1. The loss is ``log(1 + exp(-lead))``, with two classes
     cross entropy against the wanted one. The weight begins at what a linear model would need and
-    is taken four times larger or smaller until it brackets the smallest that makes the image adversarial,
-    then bisected on a logarithmic scale until it is known within a tenth. Every point that the line searches ask for counts, and
-    what was found is drawn onto the boundary's linear model at the end. One image at a time.
+    is taken four times larger or smaller until it brackets the smallest that makes the image
+    adversarial, then bisected on a logarithmic scale until it is known within a tenth. Every point
+    that the line searches ask for counts, and what was found is drawn onto the boundary's linear
+    model at the end. One image at a time.
 
     Attributes:
         steps: iterations of L-BFGS for each weight, at most.
