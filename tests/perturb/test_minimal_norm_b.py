@@ -127,7 +127,7 @@ def test_a_projection_onto_plane_and_box_is_what_a_linear_program_finds(norm: fl
                 np.ones(8),
                 A_ub=-steep[None],
                 b_ub=[-float(need[i])],
-                bounds=list(zip(0 * free, free)),
+                bounds=list(zip(0 * free, free, strict=True)),
             )
         else:  # the last unknown is the size
             above = np.hstack([np.eye(8), -np.ones((8, 1))])
@@ -135,6 +135,6 @@ def test_a_projection_onto_plane_and_box_is_what_a_linear_program_finds(norm: fl
                 np.eye(9)[8],
                 A_ub=np.vstack([np.append(-steep, 0), above]),
                 b_ub=np.append(-float(need[i]), np.zeros(8)),
-                bounds=[*zip(0 * free, free), (0, 1)],
+                bounds=[*zip(0 * free, free, strict=True), (0, 1)],
             )
         assert float(found[i]) == pytest.approx(solved.fun, rel=1e-6)
