@@ -22,9 +22,7 @@ import torch.nn.backends.thnn
 import torchxrayvision
 from hypothesis import HealthCheck, given, settings
 from torch import Tensor, nn
-from torchvision.models.densenet import (  # type: ignore[import-untyped]
-    DenseNet as TorchvisionDenseNet,
-)
+from torchvision.models.densenet import DenseNet as TorchvisionDenseNet
 
 from bcadv.errors import BcadvError
 from bcadv.models import weights

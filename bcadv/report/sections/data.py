@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bcadv.report.document import Block, Bullets, Cell, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say
-from bcadv.results.condition import Series, span
+from bcadv.results.condition import Condition, Series, span
 from bcadv.study.facts import unknown_patients
 from bcadv.study.jobs import Job, setting_text
 from bcadv.study.numbers import amounts
@@ -91,7 +91,7 @@ def _attack(series: Series) -> str:
         "attack",
         label=series.label,
         settings=[f"{name} {setting_text(v)}" for name, v in settings if v is not None],
-        how=[word for word in (first.how or first.kind, first.goal) if word],
+        how=[word for word in (first.how or first.kind, _goal(first), _saved(first)) if word],
         norm=first.norm,
         symbol=first.symbol,
         noise=first.kind == "noise",
@@ -99,6 +99,21 @@ def _attack(series: Series) -> str:
         if few
         else f"{span(tried[0], tried[-1])} ({len(tried)} strengths)",
     )
+
+
+def _goal(condition: Condition) -> str:
+    """What an attack is after; empty of what is none."""
+    if condition.goal == "targeted":
+        return f"towards {condition.wanted}"
+    words = {"hide": "positive images only, to hide the disease"}
+    words |= {"invent": "negative images only, to invent the disease"}
+    return words.get(str(condition.goal), condition.goal or "")
+
+
+def _saved(condition: Condition) -> str:
+    """What its images have to survive."""
+    how = {"float": "", "8bit": "judged after rounding to 256 grey levels"}
+    return how.get(condition.acceptance, f"judged after saving as {condition.acceptance}")
 
 
 def _corruptions(tried: Iterable[Series]) -> list[str]:
