@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,8 +55,8 @@ class LBFGS(BoundaryAttack):
         return "lbfgs"
 
     def _approach(self, search: Search, rows: Tensor) -> None:
-        for row in rows.split(1):
-            self._search_weight(search, row)
+        for k in range(len(rows)):
+            self._search_weight(search, rows[k : k + 1])
         lost = rows[~search.distance[rows].isfinite()]
         if len(lost):
             self._cross(search, lost, _OPENING)
@@ -86,7 +85,7 @@ class LBFGS(BoundaryAttack):
     def _minimise(self, search: Search, row: Tensor, weight: float, unit: float) -> bool:
         """Whether the minimum for a weight, in units of a squared distance, is adversarial."""
         image = search.image[row]
-        origin = image.double().cpu().numpy().ravel()
+        origin: NDArray[np.float64] = image.double().cpu().numpy().ravel()
         reached = False
 
         def value(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -106,7 +105,13 @@ class LBFGS(BoundaryAttack):
             )
 
         limits = [self.bounds] * len(origin)
-        options: dict[str, Any] = {"maxiter": self.steps, "ftol": 1e-6, "gtol": 1e-6}
-        found = minimize(value, origin, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+        found = minimize(
+            value,
+            origin,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=limits,
+            options={"maxiter": self.steps, "ftol": 1e-6, "gtol": 1e-6},
+        )
         value(found.x)
         return reached
