@@ -9,11 +9,13 @@ import torch
 from bcadv.callbacks.evaluate import Trial
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import Config
+from bcadv.data.datamodule import ImageDataModule
 from bcadv.defend import catalog as objectives
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
 from bcadv.models.weights import fetch_weights, load_state_dict
 from bcadv.perturb import catalog
+from bcadv.perturb.attack import AdversarialAttack
 from bcadv.perturb.base import CheckedPerturbation
 from bcadv.perturb.corrupt import catalog as corruptions
 from bcadv.perturb.noise import GaussianNoise
@@ -80,6 +82,11 @@ def build_injection(config: Config) -> NoiseInjection | None:
     )
 
 
+def task_of(data: ImageDataModule) -> Task:
+    """What the outputs of a model of these images mean."""
+    return Task(classes=tuple(data.classes), positive=tuple(data.positive))
+
+
 def build_trials(config: Config, plan: Plan, task: Task) -> list[Trial]:
     """The perturbations of an evaluation plan.
 
@@ -89,16 +96,15 @@ def build_trials(config: Config, plan: Plan, task: Task) -> list[Trial]:
         task: what its outputs mean.
 
     Raises:
-        BcadvError: an aim that these classes do not have.
+        BcadvError: an aim, or a loss, that these classes do not have.
     """
-    return [
-        Trial(
-            _perturbation(config, series.first, task),
-            series.conditions,
-            _wanted(series.first, task),
-        )
-        for series in plan.series
-    ]
+    trials = []
+    for series in plan.series:
+        made = _perturbation(config, series.first, task)
+        if isinstance(made, AdversarialAttack):
+            made.suits(len(task.classes))
+        trials.append(Trial(made, series.conditions, _wanted(series.first, task)))
+    return trials
 
 
 def _wanted(condition: Condition, task: Task) -> int | None:

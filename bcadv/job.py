@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 from bcadv import distributed, hardware
-from bcadv.build import build_injection, build_model, pretrained
+from bcadv.build import build_injection, build_model, build_trials, pretrained, task_of
 from bcadv.callbacks.record import History
 from bcadv.config import Config
 from bcadv.console import label, say, terminal
@@ -125,6 +125,8 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
     pretrained(config)
     data.prepare()
     distributed.wait()
+    # An aim or a loss that these classes do not have is said before the training.
+    build_trials(config, plan_of(config), task_of(data))
     to_csv(data.records, data.split, folder / SPLIT)
     _announce(console, config, data)
     gpu = hardware.use_gpu(config.trainer.accelerator)

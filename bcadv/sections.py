@@ -42,7 +42,7 @@ class EvaluationConfig(Section):
     batch_size: int = Field(default=32, ge=1, description="Give a whole number of at least 1.")
     """Images of an evaluation batch."""
     n_boot: int = Field(default=1000, ge=100, le=100_000, description="Give 100 to 100000 draws.")
-    """Bootstrap draws behind an interval: of patients, or of images where none is known."""
+    """Bootstrap draws behind the interval of the calibration error: of patients, or of images."""
     examples: int = Field(default=4, ge=1, le=16, description="Give 1 to 16 images.")
     """Test images that are kept for the figures."""
 

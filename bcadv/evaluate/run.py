@@ -7,13 +7,13 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bcadv import distributed, hardware
-from bcadv.build import build_trials
+from bcadv.build import build_trials, task_of
 from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import BatchNormChoice, Config
@@ -131,8 +131,7 @@ def evaluated(
     distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
     variants = variants_of(config, model)
-    task = replace(model.task, classes=tuple(data.classes), positive=tuple(data.positive))
-    trials = build_trials(config, plan, task)
+    trials = build_trials(config, plan, task_of(data))
     key = evaluation_key(config, data, plan, variants, weights)
     with _place(config, folder, key) as place:
         pieces = max(1, len(trials))

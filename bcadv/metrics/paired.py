@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrc
+from scipy.special import bdtrc, stdtr
+
+from bcadv.metrics.clinical import Floats
+from bcadv.metrics.clustered import between, drawn, effective, student
+from bcadv.metrics.intervals import LEVEL
+
+_NONE = 1e-12
+"""A variance below is that of rounding."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +47,61 @@ def rises(before: NDArray[np.bool_], after: NDArray[np.bool_], *, comparisons: i
     # At least so many of the images that changed, were each a fair coin.
     p = float(bdtrc(gained - 1, gained + lost, 0.5)) if gained else 1.0
     return Rise(min(1.0, comparisons * p), gained, lost)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How much more often one model is right than another on the same images.
+
+    Attributes:
+        low: lower end of the interval of the difference.
+        high: upper end.
+        p: of a difference at least as large if there were none, two-sided; below 1 minus the level
+            where the interval leaves 0 out, and only there.
+    """
+
+    low: float
+    high: float
+    p: float
+
+
+def paired_gap(
+    gained: Floats,
+    lost: Floats,
+    weights: Floats,
+    *,
+    influence: Floats | None = None,
+    independent: float = 0.0,
+    level: float = LEVEL,
+) -> Gap:
+    """Interval and test of the difference of two shares on the same images.
+
+    Bonett & Price 2012 for the effective number of images: one image more is taken to be gained and
+    one to be lost, so that the interval keeps a width where nothing differs.
+
+    Args:
+        gained: of each patient, the share of all images that A alone has right, (patients,).
+        lost: that B alone has right, likewise.
+        weights: share of all images that are of each patient, summing to 1.
+        influence: of each patient on the difference; ``None``: what follows from the others.
+        independent: variance if images were independent, which the one found is at least.
+        level: confidence level in (0, 1).
+    """
+    up, down = float(gained.sum()), float(lost.sum())
+    value = up - down
+    patients = effective(weights)
+    quantile = student(patients - 1, level)
+    if math.isinf(quantile):
+        return Gap(-1.0, 1.0, 1.0)
+    units, of_images = patients, up + down - value**2
+    if of_images > _NONE:
+        moved = gained - lost - value * weights if influence is None else influence
+        variance = max(between(moved, weights), independent)
+        units = of_images / drawn(variance, of_images / patients, effective(gained + lost))
+    more, less = ((units * share + 1) / (units + 2) for share in (up, down))
+    centre = more - less
+    error = math.sqrt((more + less - centre**2) / (units + 2))
+    reach = quantile * error
+    p = 2 * float(stdtr(patients - 1, -abs(centre) / error))
+    low, high = max(-1.0, min(centre - reach, value)), min(1.0, max(centre + reach, value))
+    return Gap(low, high, min(1.0, p))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +10,12 @@ import pandas as pd
 
 from bcadv.errors import BcadvError
 from bcadv.metrics import clinical
+from bcadv.metrics.calibration import calibration_intervals, gaps
 from bcadv.metrics.clinical import Floats, Integers, Mask
-from bcadv.metrics.intervals import (
-    Interval,
-    Resamples,
-    auroc_score_interval,
-    bootstrap_interval,
-    mean_interval,
-    pick_interval,
-    wilson,
-)
+from bcadv.metrics.clustered import mean_of_parts, rate_interval
+from bcadv.metrics.intervals import Interval, wilson
 from bcadv.metrics.patients import RECOGNITION, recognition
+from bcadv.metrics.ranking import Ranking, auroc_interval, ranking
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Measure, Row
 
@@ -33,8 +27,8 @@ KEYS = ["batchnorm", "condition"]
 class _Answers:
     """The model's answers on n images under one perturbation.
 
-    ``patient`` numbers the patients, -1 where unknown. ``group`` numbers the unit of resampling;
-    ``unit`` is ``patient`` where patients are known.
+    ``patient`` numbers the patients, -1 where unknown. ``group`` numbers what counts as
+    independent, from 0 to ``n_groups`` - 1; ``unit`` is ``patient`` where patients are known.
     """
 
     target: Integers
@@ -43,8 +37,14 @@ class _Answers:
     probability: Floats
     patient: Integers
     group: Integers
+    n_groups: int
     unit: str
     n_patients: int | None
+
+    @property
+    def prefix(self) -> str:
+        """Of the kind of an interval."""
+        return "patient " if self.unit == "patient" else ""
 
 
 def summarise(
@@ -58,11 +58,14 @@ def summarise(
 ) -> list[Row]:
     """Measures accuracy, its clinical parts and its loss under perturbation, with intervals.
 
-    Intervals are at 95 %. Where patients are known, `ci_low` and `ci_high` come from resampling
-    patients (an image without a patient counts as a patient of its own) and rates also carry the
-    Wilson interval; where none is known, rates carry the Wilson interval and the other metrics
-    come from resampling images. Degenerate bootstraps give way to the wider of bootstrap and
-    formula (`intervals.pick_interval`), and `ci_kind` says so.
+    Intervals are at 95 %, and `ci_kind` says which they are. Where patients are known, they allow
+    for the likeness of a patient's images (an image without a patient counts as a patient of its
+    own): rates have Wilson's interval on the effective number of images (``patient wilson``,
+    `clustered.share_interval`), beside that of independent images; the AUROC has a score interval
+    (``patient score``, `ranking.auroc_interval`); means over classes combine those of the classes
+    (``mean of ...``, `clustered.mean_of_parts`). Where no patient is known each image stands for
+    itself (``wilson``, ``score``). The calibration error resamples patients, or images
+    (``patient bootstrap``, `calibration.calibration_intervals`).
 
     Args:
         predictions: a row per image, BatchNorm variant and condition, with columns image_id,
@@ -72,7 +75,7 @@ def summarise(
         conditions: that the table may be about; rows of others are refused.
         classes: names of the K classes.
         positive: indices of the classes that count as positive (malignant).
-        n_boot: number of resamples.
+        n_boot: number of resamples behind the interval of the calibration error.
         seed: of the resampling; the order of the rows does not matter.
 
     Returns:
@@ -188,14 +191,16 @@ def _answers(part: pd.DataFrame, clean: pd.Series[int], n_classes: int) -> _Answ
     known = part["patient"].notna().to_numpy(dtype=bool)
     codes = pd.factorize(part["patient"], sort=True)[0]
     # An image of unknown patient is its own group, numbered after the real ones.
-    group = np.where(known, codes, len(part) + np.arange(len(part))).astype(np.int64)
+    group = np.where(known, codes, len(part) + np.arange(len(part)))
+    names, group = np.unique(group, return_inverse=True)
     return _Answers(
         target=part["target"].to_numpy(dtype=np.int64),
         prediction=part["prediction"].to_numpy(dtype=np.int64),
         clean=np.asarray(clean.loc[part["image_id"]], dtype=np.int64),
         probability=part[[f"p_{c}" for c in range(n_classes)]].to_numpy(dtype=np.float64),
         patient=codes.astype(np.int64),
-        group=group,
+        group=group.astype(np.int64),
+        n_groups=len(names),
         unit="patient" if known.any() else "image",
         n_patients=len(np.unique(codes[known])) if known.any() else None,
     )
@@ -205,95 +210,94 @@ def _metrics(
     a: _Answers, classes: Sequence[str], positive: Sequence[int], n_boot: int, seed: int
 ) -> dict[str, Measure]:
     is_positive = np.isin(a.target, positive)
-    weights = Resamples(a.group, n_boot, seed)
-    entries = _rates(a, is_positive, np.isin(a.prediction, positive), weights)
+    entries = _rates(a, is_positive, np.isin(a.prediction, positive))
     if not 0 < len(positive) < len(classes):
         # Whatever the model answers, none of them could be missed, or called in vain.
         reason = f"{'every' if positive else 'no'} class counts as positive"
         entries |= dict.fromkeys(("sensitivity", "specificity"), _undefined(0, reason))
 
-    def add(
-        name: str,
-        statistic: Callable[[Floats], Floats],
-        strata: list[Mask],
-        *,
-        undefined: str | None = None,
-        formula: Callable[[float], Interval] | None = None,
-        formula_name: str = "",
-        centred: bool = False,
-    ) -> None:
-        if undefined is not None:
-            entries[name] = _undefined(len(a.target), undefined)
-            return
-        value = float(statistic(np.ones((1, len(a.target))))[0])
-        lower, upper = bootstrap_interval(statistic, weights, centre=value if centred else None)
-        low, high, kind = pick_interval(
-            value,
-            (float(lower), float(upper)),
-            None if formula is None else formula(value),
-            unit=a.unit,
-            formula_name=formula_name,
-            clusters=min(len(np.unique(a.group[stratum])) for stratum in strata),
-        )
-        entries[name] = Measure(
-            value=value,
-            n=len(a.target),
-            ci_low=_finite(low),
-            ci_high=_finite(high),
-            ci_kind=kind,
-        )
-
+    n = len(a.target)
     present = [a.target == c for c in np.unique(a.target)]
     right = a.prediction == a.target
     entries[RECOGNITION] = recognition(right, a.patient)
-    add(
-        "balanced_accuracy",
-        lambda w: clinical.balanced_accuracy(a.target, a.prediction, w),
-        present,
-        formula=lambda _: mean_interval(
-            [wilson(int(right[members].sum()), int(members.sum())) for members in present]
-        ),
-        formula_name="mean of wilson",
-    )
+    entries["balanced_accuracy"] = _mean(a, [_recall(a, right, of) for of in present], "wilson")
 
     broken = None
     if not np.isfinite(a.probability).all():
         broken = "some probabilities are not finite"
-    n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
-    one_sided = None
-    if n_positive == 0 or n_negative == 0:
-        one_sided = f"no {'positive' if n_positive == 0 else 'negative'} images"
-    score = a.probability[:, list(positive)].sum(axis=1)
-    add(
-        "auroc",
-        lambda w: clinical.auroc(score, is_positive, w),
-        [is_positive, ~is_positive],
-        undefined=broken or one_sided,
-        formula=lambda value: auroc_score_interval(value, n_positive, n_negative),
-        formula_name="score",
-    )
+    one_sided = broken
+    if broken is None and not 0 < is_positive.sum() < n:
+        one_sided = f"no {'negative' if is_positive.any() else 'positive'} images"
+    if one_sided is not None:
+        entries["auroc"] = _undefined(n, one_sided)
+    else:
+        score = a.probability[:, list(positive)].sum(axis=1)
+        ends, part = _auroc(a, score, is_positive)
+        entries["auroc"] = _measured(part.value, n, ends, f"{a.prefix}score")
     if len(classes) > 2:
-        add(
-            "auroc_macro",
-            lambda w: clinical.macro_auroc(a.probability, a.target, w),
-            present,
-            undefined=broken or ("images of one class only" if len(present) < 2 else None),
-            formula=lambda _: _macro_score_interval(a, present),
-            formula_name="mean of score",
+        alone = broken or ("images of one class only" if len(present) < 2 else None)
+        entries["auroc_macro"] = (
+            _undefined(n, alone)
+            if alone is not None
+            else _mean(a, [_one_versus_rest(a, of) for of in present], "score")
         )
-    add(
-        "ece",
-        lambda w: clinical.calibration_error(a.probability.max(axis=1), right, w),
-        [np.ones(len(a.target), dtype=bool)],
-        undefined=broken,
-        centred=True,
-    )
+    entries["ece"] = _undefined(n, broken) if broken is not None else _ece(a, right, n_boot, seed)
     return entries
 
 
-def _rates(
-    a: _Answers, is_positive: Mask, called_positive: Mask, weights: Resamples
-) -> dict[str, Measure]:
+@dataclass(frozen=True)
+class _Part:
+    """An estimate that a mean is taken of: its interval, and the influence of each patient."""
+
+    value: float
+    ends: Interval
+    influence: Floats
+
+
+def _mean(a: _Answers, parts: Sequence[_Part], of: str) -> Measure:
+    """The mean of estimates, one per class."""
+    values = [part.value for part in parts]
+    ends = mean_of_parts(
+        values, [part.ends for part in parts], np.array([part.influence for part in parts])
+    )
+    return _measured(float(np.mean(values)), len(a.target), ends, f"mean of {a.prefix}{of}")
+
+
+def _recall(a: _Answers, right: Mask, members: Mask) -> _Part:
+    hit, group = right[members], a.group[members]
+    value = float(hit.mean())
+    influence = np.bincount(group, (hit - value) / len(hit), a.n_groups).astype(np.float64)
+    return _Part(value, _share_interval(a, hit, group), influence)
+
+
+def _one_versus_rest(a: _Answers, members: Mask) -> _Part:
+    ends, of = _auroc(a, a.probability[:, a.target[members][0]], members)
+    return _Part(of.value, ends, of.influence.sum(axis=0))
+
+
+def _auroc(a: _Answers, score: Floats, positive: Mask) -> tuple[Interval, Ranking]:
+    of = ranking(score, positive, a.group, a.n_groups)
+    return auroc_interval(of), of
+
+
+def _ece(a: _Answers, right: Mask, n_boot: int, seed: int) -> Measure:
+    confidence = a.probability.max(axis=1)
+    once = np.ones((1, len(right)))
+    value = float(clinical.calibration_error(confidence, right, once)[0])
+    found = gaps(confidence[:, None], right[:, None], a.group, a.n_groups)
+    [(low, high)] = calibration_intervals([found], n_boot, seed)
+    ends = min(low, value), max(high, value)
+    return _measured(value, len(right), ends, f"{a.unit} bootstrap")
+
+
+def _share_interval(a: _Answers, hit: Mask, group: Integers) -> Interval:
+    """Wilson's: of images by patients where these are known, else of images."""
+    if a.unit == "patient":
+        return rate_interval(hit, group)
+    return wilson(int(hit.sum()), len(hit))
+
+
+def _rates(a: _Answers, is_positive: Mask, called_positive: Mask) -> dict[str, Measure]:
     """The metrics that are k of n images."""
     everyone = np.ones(len(a.target), dtype=bool)
     right, right_clean = a.prediction == a.target, a.clean == a.target
@@ -307,56 +311,30 @@ def _rates(
         "attack_success": (~right, right_clean, "no image was right when clean"),
         "flip_rate": (a.prediction != a.clean, everyone, "no images"),
     }
-    counted = np.stack([hit & base for hit, base, _ in rates.values()], axis=1).astype(np.float64)
-    out_of = np.stack([base for _, base, _ in rates.values()], axis=1).astype(np.float64)
-    by_patient = a.unit == "patient"
-    if by_patient:
-        lows, highs = bootstrap_interval(lambda w: clinical.share(w @ counted, w @ out_of), weights)
     entries: dict[str, Measure] = {}
-    for j, (name, (hit, base, reason)) in enumerate(rates.items()):
+    for name, (hit, base, reason) in rates.items():
         k, n = int((hit & base).sum()), int(base.sum())
         if n == 0:
             entries[name] = _undefined(0, reason)
             continue
-        formula = wilson(k, n)
-        low, high, kind = (*formula, "wilson")
-        if by_patient:
-            low, high, kind = pick_interval(
-                k / n,
-                (float(lows[j]), float(highs[j])),
-                formula,
-                unit="patient",
-                formula_name="wilson",
-                clusters=len(np.unique(a.group[base])),
-                events=min(k, n - k),
-            )
-        ends = formula if by_patient else (None, None)
+        low, high = _share_interval(a, hit[base], a.group[base])
+        independent = wilson(k, n) if a.unit == "patient" else (None, None)
         entries[name] = Measure(
             value=k / n,
             n=n,
             k=k,
             ci_low=low,
             ci_high=high,
-            ci_kind=kind,
-            wilson_low=ends[0],
-            wilson_high=ends[1],
+            ci_kind=f"{a.prefix}wilson",
+            wilson_low=independent[0],
+            wilson_high=independent[1],
         )
     return entries
 
 
-def _macro_score_interval(a: _Answers, present: list[Mask]) -> Interval:
-    once = np.ones((1, len(a.target)))
-    intervals = []
-    for members in present:
-        score = a.probability[:, a.target[members][0]]
-        value = float(clinical.auroc(score, members, once)[0])
-        intervals.append(auroc_score_interval(value, int(members.sum()), int((~members).sum())))
-    return mean_interval(intervals)
+def _measured(value: float, n: int, ends: Interval, kind: str) -> Measure:
+    return Measure(value=value, n=n, ci_low=ends[0], ci_high=ends[1], ci_kind=kind)
 
 
 def _undefined(n: int, reason: str) -> Measure:
     return Measure(value=None, n=n, ci_low=None, ci_high=None, ci_kind=None, reason=reason)
-
-
-def _finite(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -9,17 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bcadv.perturb.attacks.apgd import APGD
+    from bcadv.perturb.attacks.bim import BIM
     from bcadv.perturb.attacks.cw import CW
     from bcadv.perturb.attacks.ddn import DDN
     from bcadv.perturb.attacks.deepfool import DeepFool
+    from bcadv.perturb.attacks.difgsm import DIFGSM
     from bcadv.perturb.attacks.fab import FAB
     from bcadv.perturb.attacks.fgsm import FGSM
     from bcadv.perturb.attacks.fmn import FMN
+    from bcadv.perturb.attacks.hopskipjump import HopSkipJump
     from bcadv.perturb.attacks.jsma import JSMA
     from bcadv.perturb.attacks.lbfgs import LBFGS
+    from bcadv.perturb.attacks.mifgsm import MIFGSM
+    from bcadv.perturb.attacks.nifgsm import NIFGSM
     from bcadv.perturb.attacks.pgd import PGD
+    from bcadv.perturb.attacks.random_noise import RandomNoise
+    from bcadv.perturb.attacks.rfgsm import RFGSM
     from bcadv.perturb.attacks.sigma_zero import SigmaZero
+    from bcadv.perturb.attacks.spsa import SPSA
+    from bcadv.perturb.attacks.square import Square
     from bcadv.perturb.attacks.superdeepfool import SuperDeepFool
+    from bcadv.perturb.attacks.tifgsm import TIFGSM
+    from bcadv.perturb.attacks.transfer import Transfer
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
     from bcadv.perturb.noise import GaussianNoise
@@ -27,22 +39,34 @@ if TYPE_CHECKING:
     from bcadv.perturb.worst import WorstCase
 
 __all__ = [
+    "APGD",
+    "BIM",
     "CW",
     "DDN",
+    "DIFGSM",
     "FAB",
     "FGSM",
     "FMN",
     "JSMA",
     "LBFGS",
+    "MIFGSM",
+    "NIFGSM",
     "PGD",
+    "RFGSM",
+    "SPSA",
+    "TIFGSM",
     "CheckedPerturbation",
     "DeepFool",
     "GaussianNoise",
     "GradientAttack",
+    "HopSkipJump",
+    "RandomNoise",
     "SigmaZero",
+    "Square",
     "SuperDeepFool",
     "Sweep",
     "ThreatModel",
+    "Transfer",
     "WorstCase",
 ]
 
@@ -52,6 +76,7 @@ _PLACES = {
     "GradientAttack": "loop",
     "GaussianNoise": "noise",
     "ThreatModel": "threat",
+    "Transfer": "attacks.transfer",
 }
 
 

@@ -123,6 +123,14 @@ class AdversarialAttack(CheckedPerturbation):
         self.improve(search)
         return search.sweep(strengths)
 
+    def suits(self, classes: int) -> None:
+        """Looks for what would fail on the first batch of a model of so many classes.
+
+        Raises:
+            BcadvError: the aim or the loss needs other classes.
+        """
+        self.wanted(torch.zeros(1, classes), torch.zeros(1, dtype=torch.int64))
+
     def wanted(self, logits: Tensor, target: Tensor) -> Tensor:
         """Which answers the adversary wants, bool, shape (batch, classes)."""
         aim: Aim = "class" if self.targeted else self.aim
@@ -155,4 +163,17 @@ class AdversarialAttack(CheckedPerturbation):
             f"{self.threat.norm:g}-norm, eps is {self.threat.eps:.8g}; its pixels span "
             f"[{result[worst].min().item():.8g}, {result[worst].max().item():.8g}], "
             f"allowed is [{low:g}, {high:g}]."
+        )
+
+
+def whole(attack: AdversarialAttack, name: str, least: int) -> None:
+    """Refuses a field of an attack that is no whole number, or too small a one.
+
+    Raises:
+        BcadvError: names field and value.
+    """
+    value = getattr(attack, name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BcadvError(
+            f"{attack.name}: {name} is {value!r}; give a whole number from {least} up."
         )

@@ -33,6 +33,9 @@ class Sweep:
             in the order asked for, -1 where none did, int64, shape (batch, strengths); ``None``
             where there are no members.
         members: names of the members.
+        broken_after: how many forward passes each image had cost, at all strengths together, when
+            it was known to be broken at each, -1: it was not, int64, shape (batch, strengths) in
+            the order asked for; ``None`` where they were not counted.
     """
 
     images: list[Tensor]
@@ -42,6 +45,7 @@ class Sweep:
     distance: Tensor | None = None
     by: Tensor | None = None
     members: tuple[str, ...] = ()
+    broken_after: Tensor | None = None
 
 
 class CheckedPerturbation(ABC):

@@ -62,10 +62,11 @@ class BoundaryAttack(MinimalNorm):
         in the box. Where they do not arrive, all values go as far as the box lets them, along the
         last gradient and along the first.
         """
-        left, point, first = rows, search.image[rows], None
+        left, point = rows, search.image[rows]
+        gradient = first = torch.zeros_like(point)
         for step in range(steps):
             gradient, lead, logits = self._slopes(search, left, point)
-            first = gradient if first is None else first
+            first = first if step else gradient
             on = ~self._accept(search, left, point, logits)
             need = (self._goal(logits) - lead)[on] * self._stride(step)
             left, point, gradient, first = left[on], point[on], gradient[on], first[on]

@@ -53,11 +53,17 @@ class GradientAttack(AdversarialAttack):
                 "asks for more; leave one of them out."
             )
 
-    def _gradient(self, model: nn.Module, point: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient of what the adversary wants to grow, and the logits met on the way."""
+    def _gradient(
+        self,
+        model: nn.Module,
+        point: Tensor,
+        target: Tensor,
+        objective: ImageLoss | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Gradient of what is to grow, by default what the adversary wants, and the logits."""
         point = point.detach().requires_grad_()
         logits = self._traced(model, point, target)
-        losses = self._objective(logits, target)
+        losses = (objective or self._objective)(logits, target)
         if not isinstance(losses, Tensor) or losses.shape != target.shape:
             shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise BcadvError(
@@ -102,18 +108,27 @@ class GradientAttack(AdversarialAttack):
         """
         return self.task.odds(logits, self.wanted(logits, target))
 
-    def gradient_at(self, search: Search, rows: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+    def suits(self, classes: int) -> None:
+        """See `AdversarialAttack.suits`."""
+        super().suits(classes)
+        if self.loss is None:
+            self._own_objective(torch.zeros(1, classes), torch.zeros(1, dtype=torch.int64))
+
+    def gradient_at(
+        self, search: Search, rows: Tensor, point: Tensor, objective: ImageLoss | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Gradient at points of some images, and the logits met on the way; both are counted.
 
         Args:
             search: what is known of the batch.
             rows: numbers of the images, shape (rows,).
             point: shape (rows, ...).
+            objective: of each image, that is to grow; ``None`` is what the adversary wants.
         """
         one = torch.ones_like(rows)
         search.gradients.index_add_(0, rows, one)
         search.queries.index_add_(0, rows, one)
-        return self._gradient(search.model, point, search.target[rows])
+        return self._gradient(search.model, point, search.target[rows], objective)
 
     def _improve(self, search: Search) -> None:
         rows = torch.arange(len(search.image), device=search.image.device)
@@ -158,34 +173,97 @@ class GradientAttack(AdversarialAttack):
         Returns:
             Which images were broken, bool, shape (rows,).
         """
-        origin, eps = search.image[rows], search.radii[probe]
-        best, gain = start.clone(), torch.full((len(start),), -torch.inf, dtype=torch.float64)
-        gain = gain.to(start.device)
-        done = torch.zeros(len(start), dtype=torch.bool, device=start.device)
-        left = torch.arange(len(start), device=start.device)
-        point = start
-
-        def look(logits: Tensor) -> Tensor:
-            """Keeps what is better than before; returns which of those left go on."""
-            reached = search.offer(rows[left], point, logits)
-            now = self.lead(logits, search.target[rows[left]])
-            better = now > gain[left]
-            best[left[better]], gain[left[better]] = point[better], now[better]
-            done[left[reached]] = True
-            return ~reached
-
+        climb, point = Climb(self, search, rows, probe), start
         for length in lengths:
-            if not len(left):
+            if not len(climb.left):
                 break
-            gradient, logits = self.gradient_at(search, rows[left], point)
-            on = look(logits)
-            direction = self.threat.direction(gradient[on])
-            point, left = point[on], left[on]
-            moved = point + direction * per_image((length * eps[left]).to(point), point)
-            point = self.threat.project(moved, origin[left], eps[left])
-        if len(left):
-            look(search.logits(rows[left], point))
-        search.failed(rows[~done], probe[~done], best[~done], gain[~done])
+            gradient, logits = self.gradient_at(search, climb.at, point)
+            point, gradient = climb.keep(climb.look(point, logits), point, gradient)
+            size = (length * climb.eps).to(point)
+            moved = point + self.threat.direction(gradient) * per_image(size, point)
+            point = self.threat.project(moved, climb.origin, climb.eps)
+        return climb.finish(point)
+
+
+class Climb:
+    """Images that climb at a radius each, until they break: who is left, and what came closest.
+
+    Args:
+        attack: at work.
+        search: what is known of the batch; is offered every point.
+        rows: numbers of the images, shape (rows,).
+        probe: number of the radius of each, shape (rows,).
+
+    Attributes:
+        left: which of the rows still stand at their radius, numbers, shape (left,).
+        origin: the unperturbed images of those, shape (left, ...).
+        eps: radius of each, float64, shape (left,).
+    """
+
+    def __init__(
+        self, attack: AdversarialAttack, search: Search, rows: Tensor, probe: Tensor
+    ) -> None:
+        self.attack, self.search, self.rows, self.probe = attack, search, rows, probe
+        self.left = torch.arange(len(rows), device=rows.device)
+        self.origin, self.eps = search.image[rows], search.radii[probe]
+        self._best = self.origin.clone()
+        self._gain = torch.full((len(rows),), -torch.inf, dtype=torch.float64, device=rows.device)
+
+    @property
+    def at(self) -> Tensor:
+        """Numbers of the images left, in the batch."""
+        return self.rows[self.left]
+
+    def look(self, point: Tensor, logits: Tensor, *, inside: bool = True) -> Tensor:
+        """Offers points to the search and remembers what came closest.
+
+        Args:
+            point: in the box, shape (left, ...).
+            logits: the model's answers to them.
+            inside: whether they lie within the radius; those farther out count elsewhere alone.
+
+        Returns:
+            Which of the images left go on, bool, shape (left,).
+        """
+        self.search.offer(self.at, point, logits)
+        if inside:
+            now = self.attack.lead(logits, self.search.target[self.at])
+            better = now > self._gain[self.left]
+            ahead = self.left[better]
+            self._best[ahead], self._gain[ahead] = point[better], now[better]
+        return self.search.high[self.at] > self.probe[self.left]
+
+    def keep(self, on: Tensor, *others: Tensor) -> list[Tensor]:
+        """Lets the images go that are broken.
+
+        Args:
+            on: see `look`.
+            others: tensors that hold a row for each image left.
+
+        Returns:
+            What the others hold of the images that go on.
+        """
+        if bool(on.all()):
+            return list(others)
+        self.left, self.origin, self.eps = self.left[on], self.origin[on], self.eps[on]
+        return [other[on] for other in others]
+
+    def finish(self, point: Tensor) -> Tensor:
+        """Looks at the last points, and tells the search how close the images left came.
+
+        Args:
+            point: shape (left, ...).
+
+        Returns:
+            Which of all images were broken, bool, shape (rows,).
+        """
+        if len(self.left):
+            self.keep(self.look(point, self.search.logits(self.at, point)))
+        self.search.failed(
+            self.at, self.probe[self.left], self._best[self.left], self._gain[self.left]
+        )
+        done = torch.ones(len(self.rows), dtype=torch.bool, device=self.rows.device)
+        done[self.left] = False
         return done
 
 

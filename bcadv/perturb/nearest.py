@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from bcadv.perturb.attack import AdversarialAttack
 from bcadv.perturb.loop import GradientAttack
 from bcadv.perturb.search import Search
 
@@ -32,7 +33,7 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class MinimalNorm(GradientAttack):
+class NearestAttack(AdversarialAttack):
     """An attack that looks for the nearest adversarial image.
 
     One run serves every radius: an image is broken at each that its distance does not exceed. The
@@ -95,3 +96,8 @@ class MinimalNorm(GradientAttack):
             none.long() if sweep.gradients is None else sweep.gradients,
             none.long() if sweep.queries is None else sweep.queries,
         )
+
+
+@dataclass(frozen=True)
+class MinimalNorm(NearestAttack, GradientAttack):
+    """One that follows gradients."""

@@ -250,6 +250,20 @@ class Search:
     def sweep(self, strengths: Sequence[float]) -> Sweep:
         """What the perturbation returns."""
         images = [self.image_at(eps) for eps in strengths]
+        after = [self._broken_after(eps) for eps in strengths]
         return Sweep(
-            images, self.clean_logits, self.gradients, queries=self.queries, distance=self.distance
+            images,
+            self.clean_logits,
+            self.gradients,
+            queries=self.queries,
+            distance=self.distance,
+            broken_after=torch.stack(after, 1) if after else self.broken_after[:, :0],
         )
+
+    def _broken_after(self, eps: float) -> Tensor:
+        """Queries of each image when it broke in a ball, -1: it did not, shape (batch,)."""
+        if eps > 0:
+            return self.broken_after[:, int(torch.bucketize(eps, self.radii))]
+        # An image that is wrong as it is broke at every radius at once, by the first answer.
+        first = self.broken_after[:, 0] if len(self.radii) else self.queries
+        return torch.where(self.distance == 0, first, -1)

@@ -74,6 +74,11 @@ class WorstCase(AdversarialAttack):
             )
         return [self._made(member) for member in chosen]
 
+    def suits(self, classes: int) -> None:
+        """See `AdversarialAttack.suits`."""
+        for member in self.team(classes):
+            member.suits(classes)
+
     def _made(self, member: Member) -> AdversarialAttack:
         options: dict[str, Any] = dict(member.options)
         made = build(

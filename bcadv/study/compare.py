@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bcadv.metrics.clinical import Floats, share
-from bcadv.metrics.intervals import (
-    Interval,
-    mcnemar,
-    mean_interval,
-    paired_difference_interval,
-)
-from bcadv.metrics.pooled import Clusters, percentiles, resampled_sums
+from bcadv.metrics.intervals import mcnemar
+from bcadv.metrics.pooled import Clusters, pooled_gap
 from bcadv.results.condition import Condition
 from bcadv.study.arms import Measured, Model, undefended
 from bcadv.study.found import Found
-from bcadv.study.measures import DESCRIBED, Draw, described, typed
+from bcadv.study.measures import DESCRIBED, NumberPatients, described, typed
 from bcadv.study.naming import differing
+from bcadv.study.seed import patients_of
 
 COLUMNS = (
     "arm",
@@ -31,6 +25,7 @@ COLUMNS = (
     "seed",
     *DESCRIBED,
     "n",
+    "n_patients",
     "only_reference",
     "only_arm",
     "p",
@@ -65,12 +60,12 @@ def beside_the_defence(one: Measured, other: Measured) -> list[str]:
     return differing([one.way, other.way])
 
 
-def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[Found]]:
+def compare(arms: Sequence[Measured], number: NumberPatients) -> tuple[pd.DataFrame, list[Found]]:
     """Compares every arm with its undefended one on the same images of the same seeds.
 
     Args:
         arms: all arms.
-        draw: gives the resamples of patients.
+        number: numbers the patients.
 
     Returns:
         The table, see `Study.comparisons`, and a finding on each arm or seed without a partner.
@@ -98,7 +93,7 @@ def compare(arms: Sequence[Measured], draw: Draw) -> tuple[pd.DataFrame, list[Fo
         absent = [seed for seed in measured.models if seed not in seeds]
         if absent:
             remark("some_seeds", 22, measured, reference=name, seeds=seeds, absent=absent)
-        records += _compared(measured, reference, seeds, draw)
+        records += _compared(measured, reference, seeds, number)
     return typed(pd.DataFrame(records, columns=list(COLUMNS))), remarks
 
 
@@ -139,7 +134,7 @@ class _Pair:
 
 
 def _compared(
-    measured: Measured, reference: Measured, seeds: Sequence[int], draw: Draw
+    measured: Measured, reference: Measured, seeds: Sequence[int], number: NumberPatients
 ) -> list[tuple[Any, ...]]:
     records: list[tuple[Any, ...]] = []
     together: dict[tuple[int, ...], list[Condition]] = {}
@@ -154,16 +149,14 @@ def _compared(
         if shared and condition.kind != "corruption":
             together.setdefault(tuple(shared), []).append(condition)
     for shared_seeds, conditions in together.items():
-        found = draw([measured.models[seed] for seed in shared_seeds])
-        pairs = [
-            [_pair(measured, reference, seed, key) for seed in shared_seeds] for key in conditions
-        ]
-        resampled = _resampled_differences(pairs, found)
+        models = [measured.models[seed] for seed in shared_seeds]
+        found = number(models)
         each = [([s], seed) for s, seed in enumerate(shared_seeds)]
         for chosen, label in [*each, (list(range(len(shared_seeds))), None)]:
-            ends = percentiles(np.mean([resampled[s] for s in chosen], axis=0))
-            for key, of_seeds, bootstrap in zip(conditions, pairs, ends.T, strict=True):
-                row = _row([of_seeds[s] for s in chosen], (bootstrap[0], bootstrap[1]))
+            patients = patients_of("accuracy", [models[s] for s in chosen])
+            for key in conditions:
+                pairs = {s: _pair(measured, reference, shared_seeds[s], key) for s in chosen}
+                row = _row(pairs, found, patients)
                 records.append(
                     (measured.arm.name, reference.arm.name, label, *described(key), *row)
                 )
@@ -176,41 +169,29 @@ def _pair(measured: Measured, reference: Measured, seed: int, condition: Conditi
     return _Pair(one.prediction == target, other.prediction == target)
 
 
-def _resampled_differences(pairs: Sequence[Sequence[_Pair]], found: Clusters) -> list[Floats]:
-    """Differences of accuracy under every resample of patients: per seed, (resamples, conditions).
+def _row(pairs: Mapping[int, _Pair], found: Clusters, patients: int | None) -> tuple[Any, ...]:
+    """What the table says of one condition.
+
+    n, patients, images that one model alone has right, p, difference, interval. p is that of the
+    interval by patients. Where none is known, images of one seed are independent, and p is exact.
 
     Args:
-        pairs: per condition, per seed.
-        found: the patients of these seeds.
+        pairs: by the position of the seed.
+        found: the patients.
+        patients: number of known ones.
     """
-    result = []
-    for s, number in enumerate(found.numbers):
-        gain = np.stack([of[s].arm.astype(np.int8) - of[s].reference for of in pairs], axis=1)
-        columns = np.concatenate([gain, np.ones((len(number), 1))], axis=1)
-        drawn = resampled_sums(found, s, columns)
-        result.append(share(drawn[:, :-1], np.repeat(drawn[:, -1:], len(pairs), axis=1)))
-    return result
-
-
-def _row(pairs: Sequence[_Pair], bootstrap: Interval) -> tuple[Any, ...]:
-    """What the table says of one condition: n, discordant images, p, difference, interval."""
-    counts = [pair.counts for pair in pairs]
+    counts = [pair.counts for pair in pairs.values()]
     value = float(np.mean([(c[1] - c[2]) / sum(c) for c in counts]))
     only_arm, only_reference = (sum(c[side] for c in counts) for side in (1, 2))
-    # Over several seeds the same image counts several times: no exact test of all together.
-    p = mcnemar(pairs[0].reference, pairs[0].arm) if len(pairs) == 1 else math.nan
+    gap = pooled_gap(
+        found,
+        {s: pair.arm for s, pair in pairs.items()},
+        {s: pair.reference for s, pair in pairs.items()},
+    )
+    p = gap.p
+    if patients is None and len(pairs) == 1:
+        [pair] = pairs.values()
+        p = mcnemar(pair.reference, pair.arm)
     n = sum(sum(c) for c in counts)
-    return n, only_reference, only_arm, p, value, *_interval(value, bootstrap, counts)
-
-
-def _interval(
-    value: float, bootstrap: Interval, counts: Sequence[tuple[int, int, int, int]]
-) -> Interval:
-    """From the lower of the lower ends to the higher of the upper ends of two intervals.
-
-    The bootstrap over patients is too narrow where few patients or few images make the difference;
-    Newcombe's interval takes images for independent. Neither is to be trusted alone.
-    """
-    formula = mean_interval([paired_difference_interval(*c) for c in counts])
-    low, high = (f(b, n) for f, b, n in zip((min, max), bootstrap, formula, strict=True))
-    return min(low, value), max(high, value)
+    low, high = min(gap.low, value), max(gap.high, value)
+    return n, patients, only_reference, only_arm, p, value, low, high

@@ -6,15 +6,16 @@ looks robust to the attacks that are measured here, and nothing yet tells the tw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference
-from bcadv.study.facts import Facts, commonest_share
+from bcadv.study.facts import Facts, commonest_share, unknown_patients
 from bcadv.study.found import Found
+from bcadv.study.limits import VERY_FEW_PATIENTS
 from bcadv.study.numbers import positive_of
 
 Verdict: TypeAlias = Literal["no better", "undecided"]
@@ -47,6 +48,7 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
                 "most": max(attacked, key=lambda row: row.value, default=None),
                 "margin": MARGIN,
                 "of": arm.name,
+                "few": few_patients(arm, rows),
             },
             about=arm.name,
             taints=tuple(row.condition.id for row in better) if flaw else (),
@@ -57,6 +59,14 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
         facts_of = {"of": arm.name, "difference": clean}
         found.append(Found("clean_cost", "failed", 50, "defence", facts_of, about=arm.name))
     return [*found, *_one_attack_only(facts, by_condition, better, arm), *_batchnorm(facts, arm)]
+
+
+def few_patients(arm: Arm, rows: Sequence[Difference]) -> int | None:
+    """How many patients a comparison rests on, where they are too few to bear a verdict."""
+    if any(unknown_patients(job.result, "test") for job in arm.jobs):
+        return None
+    counts = [row.patients for row in rows if row.patients is not None]
+    return min(counts) if counts and min(counts) < VERY_FEW_PATIENTS else None
 
 
 def _worst_cases(facts: Facts, arm: Arm, rows: Mapping[Condition, Difference]) -> list[Difference]:

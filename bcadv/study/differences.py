@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bcadv.results.condition import Condition, ordered
 
@@ -22,9 +24,10 @@ class Difference:
         value: in [-1, 1].
         low: lower end of its 95 % interval.
         high: upper end.
-        certain: whether the interval leaves 0 out and, of one seed, McNemar's p is below 0.05; of
-            several seeds, all of them lie on the same side.
-        p: of McNemar's exact test, seed by seed.
+        certain: whether the interval leaves 0 out, the p is below 0.05, and all seeds lie on the
+            same side.
+        p: of no difference, adjusted for the number of comparisons of the arm (Holm 1979).
+        patients: number of known patients that both were tested on; ``None`` where none is known.
     """
 
     arm: str
@@ -33,7 +36,8 @@ class Difference:
     low: float
     high: float
     certain: bool
-    p: tuple[float, ...]
+    p: float
+    patients: int | None = None
 
     @property
     def attacked(self) -> bool:
@@ -74,15 +78,34 @@ def differences(
         known: its conditions.
     """
     by_id = {condition.id: condition for condition in known}
-    found: dict[str, dict[Condition, Difference]] = {}
-    for key, rows in comparisons.groupby(["arm", "condition"], sort=False):
-        arm, condition = str(key[0]), by_id[str(key[1])]
-        together = rows[rows["seed"].isna()].iloc[0]
-        each = rows[rows["seed"].notna()].sort_values("seed")
-        value, low, high = (float(together[name]) for name in ("difference", "low", "high"))
-        p = tuple(float(of_seed) for of_seed in each["p"])
-        agreed = bool((each["difference"] * value > 0).all()) if len(p) > 1 else p[0] < ALPHA
-        certain = (low > 0 or high < 0) and agreed
-        row = Difference(arm, condition, value, low, high, certain, p)
-        found.setdefault(arm, {})[condition] = row
-    return {arm: [of[c] for c in ordered(set(of))] for arm, of in found.items()}
+    found: dict[str, list[Difference]] = {}
+    for arm, of_arm in comparisons.groupby("arm", sort=False):
+        together = of_arm[of_arm["seed"].isna()]
+        adjusted = holm(together["p"].to_numpy(np.float64))
+        each = of_arm[of_arm["seed"].notna()].groupby("condition")["difference"]
+        of: dict[Condition, Difference] = {}
+        for (_, row), p in zip(together.iterrows(), adjusted.tolist(), strict=True):
+            value, low, high = (float(row[name]) for name in ("difference", "low", "high"))
+            agreed = bool((each.get_group(row["condition"]) * value > 0).all())
+            certain = (low > 0 or high < 0) and p < ALPHA and agreed
+            patients = None if pd.isna(row["n_patients"]) else int(row["n_patients"])
+            condition = by_id[str(row["condition"])]
+            of[condition] = Difference(str(arm), condition, value, low, high, certain, p, patients)
+        found[str(arm)] = [of[condition] for condition in ordered(set(of))]
+    return found
+
+
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """p-values adjusted for their number: that any below a level is wrong has at most its chance.
+
+    Args:
+        p: of any tests, however they depend on each other, shape (m,).
+
+    Returns:
+        As many, in the same order, at most 1 (Holm 1979).
+    """
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bcadv.metrics.clinical import Floats
-from bcadv.metrics.intervals import Interval, mean_interval, pick_interval
+from bcadv.metrics.calibration import calibration_intervals
+from bcadv.metrics.intervals import Interval
 from bcadv.metrics.patients import KIND, RECOGNITION, recognition_interval
-from bcadv.metrics.pooled import Clusters, auroc_interval, percentiles
+from bcadv.metrics.pooled import Clusters, pooled_auroc, pooled_rate
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Measure
 from bcadv.study.arms import Cell, Measured, Model
 from bcadv.study.found import Found
-from bcadv.study.seed import RATES, Seed
+from bcadv.study.seed import RATES, Seed, patients_of
 
 METRICS = (*RATES, RECOGNITION, "auroc", "ece")
 DESCRIBED = ("condition", "label", "norm", "strength", "unit")
@@ -36,30 +36,32 @@ COLUMNS = (
     "n_patients",
     "kind",
 )
-Draw = Callable[[Sequence[Model]], Clusters]
-"""Numbers and resamples the patients of some models' test images."""
+FORMS = {"auroc": "score", "ece": "bootstrap"}
+"""Form of an interval, where that is not Wilson's."""
+
+NumberPatients = Callable[[Sequence[Model]], Clusters]
+"""Numbers the patients of some models' test images."""
 
 Record = tuple[Any, ...]
 
 
-def measure(arms: Sequence[Measured], draw: Draw) -> pd.DataFrame:
+def measure(arms: Sequence[Measured], number: NumberPatients) -> pd.DataFrame:
     """A row per arm, seed, condition and metric.
 
     Rows of a seed are those of its ``results.json``. Rows of all seeds together (seed ``<NA>``)
-    are the mean over the seeds, with an interval from resampling patients; of a single seed they
-    repeat its row.
+    are the mean over the seeds, with an interval by patients; of a single seed they repeat its row.
 
     Args:
         arms: to measure.
-        draw: gives the resamples.
+        number: numbers the patients.
     """
     records: list[Record] = []
     for measured in arms:
         for condition in measured.conditions():
             cells = _cells(measured, condition)
             for seed, cell in cells.items():
-                records += _of_seed(measured.arm.name, seed, condition, cell)
-        records += _together(measured, draw)
+                records += _of_seed(measured, seed, seed, condition, cell)
+        records += _together(measured, number)
     return typed(pd.DataFrame(records, columns=list(COLUMNS)))
 
 
@@ -94,7 +96,10 @@ def _cells(measured: Measured, condition: Condition) -> dict[int, Cell]:
     return {seed: cells[condition] for seed, cells in of_seeds.items() if condition in cells}
 
 
-def _of_seed(name: str, seed: int | None, condition: Condition, cell: Cell) -> list[Record]:
+def _of_seed(
+    measured: Measured, seed: int, named: int | None, condition: Condition, cell: Cell
+) -> list[Record]:
+    """Rows of ``results.json``, under the name of the seed, or as those of all seeds together."""
     records: list[Record] = []
     for metric in METRICS:
         entry = cell.row.metrics.get(metric)
@@ -102,8 +107,8 @@ def _of_seed(name: str, seed: int | None, condition: Condition, cell: Cell) -> l
             continue
         records.append(
             (
-                name,
-                seed,
+                measured.arm.name,
+                named,
                 *described(condition),
                 metric,
                 _number(entry.value),
@@ -111,7 +116,7 @@ def _of_seed(name: str, seed: int | None, condition: Condition, cell: Cell) -> l
                 _number(entry.ci_high),
                 entry.k,
                 entry.n,
-                cell.row.n_patients,
+                patients_of(metric, [measured.models[seed]]),
                 entry.ci_kind or entry.reason,
             )
         )
@@ -122,7 +127,7 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _together(measured: Measured, draw: Draw) -> list[Record]:
+def _together(measured: Measured, number: NumberPatients) -> list[Record]:
     by_seeds: dict[tuple[int, ...], list[Condition]] = {}
     for condition in measured.conditions():
         by_seeds.setdefault(tuple(_cells(measured, condition)), []).append(condition)
@@ -131,10 +136,10 @@ def _together(measured: Measured, draw: Draw) -> list[Record]:
         if len(seeds) == 1:
             for condition in conditions:
                 cell = measured.cells(seeds[0])[condition]
-                records += _of_seed(measured.arm.name, None, condition, cell)
+                records += _of_seed(measured, seeds[0], None, condition, cell)
         else:
             models = [measured.models[seed] for seed in seeds]
-            records += _pooled(measured, seeds, conditions, draw(models))
+            records += _pooled(measured, seeds, conditions, number(models))
     return records
 
 
@@ -149,8 +154,6 @@ def _pooled(
         Seed(m, c, of, found, s)
         for s, (m, c, of) in enumerate(zip(models, clean, cells, strict=True))
     ]
-    resampled = [seed.resampled() for seed in one]
-    patients = len(frozenset().union(*(model.images.patients for model in models))) or None
     records: list[Record] = []
     for metric in METRICS:
         if any(metric not in cell.row.metrics for of in cells for cell in of):
@@ -163,55 +166,52 @@ def _pooled(
         for defined, columns in by_seeds.items():
             if not defined:
                 continue
-            mean = values[np.ix_(defined, columns)].mean(axis=0)
+            mean = values[np.ix_(defined, columns)].mean(axis=0).tolist()
             given = [[entries[s][j] for s in defined] for j in columns]
+            chosen = [one[s] for s in defined]
             if metric == RECOGNITION:
-                rows = _recognition([one[s] for s in defined], columns, mean.tolist(), given)
+                rows = _recognition(chosen, columns, mean, given)
             else:
-                clusters = len(np.unique(np.concatenate([one[s].bearing(metric) for s in defined])))
-                if metric == "auroc":
-                    ends = _auroc_ends([one[s] for s in defined], columns, mean)
-                else:
-                    drawn = np.mean([resampled[s][metric][:, columns] for s in defined], axis=0)
-                    low_high = percentiles(drawn, centre=mean if metric == "ece" else None)
-                    ends = [(float(low), float(high)) for low, high in low_high.T]
+                ends = _ends(metric, chosen, columns)
                 rows = [
-                    _pooled_row(metric, value, bootstrap, of, clusters, patients)
-                    for value, bootstrap, of in zip(mean.tolist(), ends, given, strict=True)
+                    _pooled_row(metric, chosen, value, interval, of)
+                    for value, interval, of in zip(mean, ends, given, strict=True)
                 ]
             records += _named(measured, conditions, metric, columns, rows)
     return records
 
 
-def _auroc_ends(seeds: Sequence[Seed], columns: Sequence[int], means: Floats) -> list[Interval]:
-    influences = [np.mean([seed.auroc_influence(j) for seed in seeds], axis=0) for j in columns]
-    return [auroc_interval(v, i) for v, i in zip(means.tolist(), influences, strict=True)]
+def _ends(metric: str, seeds: Sequence[Seed], columns: Sequence[int]) -> list[Interval]:
+    """Intervals of the mean over seeds of a metric under some conditions."""
+    found = seeds[0].found
+    if metric == "ece":
+        return calibration_intervals([seed.gaps(columns) for seed in seeds])
+    if metric == "auroc":
+        positive = {seed.position: seed.model.images.positive for seed in seeds}
+        return [
+            pooled_auroc(found, {s.position: s.cells[j].answers.score for s in seeds}, positive)
+            for j in columns
+        ]
+    base = {seed.position: seed.base(metric) for seed in seeds}
+    return [
+        pooled_rate(found, {seed.position: seed.hits(metric, j) for seed in seeds}, base)
+        for j in columns
+    ]
 
 
 def _pooled_row(
-    metric: str,
-    value: float,
-    bootstrap: Interval,
-    entries: Sequence[Measure],
-    clusters: int,
-    patients: int | None,
+    metric: str, seeds: Sequence[Seed], value: float, ends: Interval, entries: Sequence[Measure]
 ) -> Record:
     """Value, ends, k, n, patients and kind of interval of several seeds together."""
-    is_rate = metric in RATES
-    k = sum(entry.k or 0 for entry in entries) if is_rate else None
-    n = sum(entry.n for entry in entries)
-    low, high, kind = pick_interval(
-        value,
-        bootstrap,
-        mean_interval([_independent(entry) for entry in entries]),
-        unit="image" if patients is None else "patient",
-        formula_name="mean of the seeds' intervals",
-        clusters=clusters,
-        # The same image wrong under three seeds is one event, not three.
-        events=None if k is None else min(k, n - k) // len(entries),
-    )
-    kind = kind.replace("bootstrap", "influence") if metric == "auroc" else kind
-    return value, low, high, k, n, patients, kind
+    k = sum(entry.k or 0 for entry in entries) if metric in RATES else None
+    patients = patients_of(metric, [seed.model for seed in seeds])
+    form = FORMS.get(metric, "wilson")
+    if form == "bootstrap":
+        unit = "image " if patients is None else "patient "
+    else:
+        unit = "" if patients is None else "patient "
+    low, high = min(ends[0], value), max(ends[1], value)
+    return value, low, high, k, sum(entry.n for entry in entries), patients, f"{unit}{form}"
 
 
 def _recognition(
@@ -265,10 +265,3 @@ def _named(
 def described(condition: Condition) -> tuple[str, str, str | None, float, str | None]:
     """The columns `DESCRIBED`."""
     return condition.id, condition.label, condition.norm, condition.strength, condition.unit
-
-
-def _independent(entry: Measure) -> Interval:
-    """An interval of a seed that does not collapse: Wilson's for a rate, else the seed's own."""
-    if entry.wilson_low is not None and entry.wilson_high is not None:
-        return entry.wilson_low, entry.wilson_high
-    return _number(entry.ci_low), _number(entry.ci_high)

@@ -1,4 +1,4 @@
-"""One seed's answers, resampled by patients, as a mean over seeds needs them."""
+"""One seed's answers by patients, as a mean over seeds needs them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcadv.metrics.clinical import Floats, share
+from bcadv.metrics.calibration import Gaps, gaps
+from bcadv.metrics.clinical import Floats
 from bcadv.metrics.patients import shares_right
-from bcadv.metrics.pooled import Clusters, auroc_influence, calibration_gaps, resampled_sums
+from bcadv.metrics.pooled import Clusters
+from bcadv.study.answers import Images
 from bcadv.study.arms import Cell, Model
 
 RATES = ("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity")
 """Metrics that are k of n images."""
+
+
+def about(metric: str, images: Images) -> NDArray[np.bool_]:
+    """Images that a metric is about, (n,)."""
+    if metric in {"sensitivity", "accuracy_positive"}:
+        return images.positive
+    return ~images.positive if metric == "specificity" else np.ones_like(images.positive)
+
+
+def patients_of(metric: str, models: Sequence[Model]) -> int | None:
+    """How many known patients a metric rests on; ``None`` where none of its images has one."""
+    known = [
+        model.images.group[about(metric, model.images) & model.images.of_known] for model in models
+    ]
+    return len(np.unique(np.concatenate(known).astype(str))) or None
 
 
 @dataclass(frozen=True)
@@ -36,48 +53,20 @@ class Seed:
         """An array of the answers, (images, conditions)."""
         return np.stack([getattr(cell.answers, name) for cell in self.cells], axis=1)
 
-    def resampled(self) -> dict[str, Floats]:
-        """Each metric but the AUROC under every resample, (resamples, conditions)."""
-        right = self._stacked("prediction") == self._target
-        right_clean = self.clean.answers.prediction[:, None] == self._target
-        called_positive = self._stacked("called_positive")
-        hits = {
-            "accuracy": right,
-            "robust_accuracy": right & right_clean,
-            "accuracy_positive": right,
-            "sensitivity": called_positive,
-            "specificity": ~called_positive,
-        }
-        n, m = right.shape
-        gaps = calibration_gaps(self._stacked("confidence"), right)
-        columns = np.concatenate(
-            [
-                *(hits[metric] & self._base(metric)[:, None] for metric in RATES),
-                *(self._base(metric)[:, None] for metric in RATES),
-                gaps.reshape(n, -1),
-            ],
-            axis=1,
-            dtype=np.float32,
-        )
-        drawn = resampled_sums(self.found, self.position, columns)
-        wholes = drawn[:, len(RATES) * m : len(RATES) * (m + 1)]
-        result = {
-            metric: share(drawn[:, i * m : (i + 1) * m], np.repeat(wholes[:, [i]], m, axis=1))
-            for i, metric in enumerate(RATES)
-        }
-        error = np.abs(drawn[:, len(RATES) * (m + 1) :].reshape(len(drawn), m, -1)).sum(axis=2)
-        images = wholes[:, [RATES.index("accuracy")]]
-        return result | {"ece": share(error, np.repeat(images, m, axis=1))}
+    def hits(self, metric: str, condition: int) -> NDArray[np.bool_]:
+        """Images that a rate counts, (images,)."""
+        images, answers = self.model.images, self.cells[condition].answers
+        right = answers.prediction == images.target
+        hit: NDArray[np.bool_] = {
+            "sensitivity": answers.called_positive,
+            "specificity": ~answers.called_positive,
+            "robust_accuracy": right & (self.clean.answers.prediction == images.target),
+        }.get(metric, right)
+        return hit & self.base(metric)
 
-    def _base(self, metric: str) -> NDArray[np.bool_]:
-        positive = self.model.images.positive
-        if metric in {"sensitivity", "accuracy_positive"}:
-            return positive
-        return ~positive if metric == "specificity" else np.ones_like(positive)
-
-    def bearing(self, metric: str) -> NDArray[np.int64]:
-        """Patients that bear on the metric."""
-        return self.found.numbers[self.position][self._base(metric)]
+    def base(self, metric: str) -> NDArray[np.bool_]:
+        """Images that a metric is about, (images,)."""
+        return about(metric, self.model.images)
 
     def shares_right(self, conditions: Sequence[int]) -> Floats:
         """Share of each known patient's images, (patients, conditions); nan for other patients."""
@@ -89,11 +78,12 @@ class Seed:
             self.found.count,
         )
 
-    def auroc_influence(self, condition: int) -> Floats:
-        """Of every patient on the AUROC, (patients,)."""
-        influence = auroc_influence(
-            self.cells[condition].answers.score, self.model.images.positive
-        )[1]
-        number = self.found.numbers[self.position]
-        of_patients: Floats = np.bincount(number, influence, self.found.count).astype(np.float64)
-        return of_patients
+    def gaps(self, conditions: Sequence[int]) -> Gaps:
+        """What the calibration error under some conditions sums up."""
+        right = self._stacked("prediction") == self._target
+        return gaps(
+            self._stacked("confidence")[:, conditions],
+            right[:, conditions],
+            self.found.numbers[self.position],
+            self.found.count,
+        )

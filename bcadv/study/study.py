@@ -16,7 +16,7 @@ from bcadv.study.compare import compare, references
 from bcadv.study.corruption import corruption_errors
 from bcadv.study.found import Found
 from bcadv.study.jobs import Job, told_apart
-from bcadv.study.measures import Draw, incomplete, measure
+from bcadv.study.measures import NumberPatients, incomplete, measure
 from bcadv.study.numbers import Key, Number, all_series, together
 
 
@@ -30,10 +30,10 @@ class Study:
             with; ``None`` where there is none.
         measures: tidy, a row per arm, seed, condition and metric: arm, seed (``<NA>``: all seeds
             together), condition (its id), label, norm, strength, unit, metric, value, low, high,
-            k, n, n_patients, kind (of the interval).
+            k, n, n_patients (that it rests on), kind (of the interval).
         comparisons: a row per arm, seed and condition: arm, reference, seed, condition, label,
-            norm, strength, unit, n, only_reference, only_arm, p, difference (of accuracy, arm
-            minus reference), low, high.
+            norm, strength, unit, n, n_patients, only_reference, only_arm, p, difference (of
+            accuracy, arm minus reference), low, high.
         conditions: everything that some arm was measured under, clean first.
         synthetic: whether any image is made up.
         left_out: a sentence for each result that was not used.
@@ -94,14 +94,14 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
     arms, used, unusable = measured_arms(told_apart(jobs))
     if not arms:
         raise BcadvError(" ".join(unusable) or "There is no finished job to report on.")
-    draw = _draws()
-    comparisons, remarks = compare(arms, draw)
+    number = _numbers()
+    comparisons, remarks = compare(arms, number)
     reference = next((each.arm for each in references(arms)), None)
     made_up = {job.synthetic for job in used}
     return Study(
         arms=tuple(each.arm for each in arms),
         reference=reference,
-        measures=measure(arms, draw),
+        measures=measure(arms, number),
         comparisons=comparisons,
         synthetic=True in made_up,
         left_out=(*left_out, *unusable),
@@ -113,14 +113,15 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
     )
 
 
-def _draws() -> Draw:
-    """Draws the resamples of the same patients once, whatever is measured on them."""
+def _numbers() -> NumberPatients:
+    """Numbers the same patients once, whatever is measured on them."""
     known: dict[tuple[int, ...], Clusters] = {}
 
-    def draw(models: Sequence[Model]) -> Clusters:
+    def number(models: Sequence[Model]) -> Clusters:
         key = tuple(id(model) for model in models)
         if key not in known:
-            known[key] = clusters([model.images.group for model in models])
+            images = [model.images for model in models]
+            known[key] = clusters([of.group for of in images], [of.image_id for of in images])
         return known[key]
 
-    return draw
+    return number

@@ -1,121 +1,77 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from bcadv.metrics import clinical
-from bcadv.metrics.intervals import bootstrap_interval, cluster_bootstrap
-from bcadv.metrics.pooled import (
-    auroc_influence,
-    auroc_interval,
-    calibration_gaps,
-    clusters,
-    percentiles,
-    resampled_sums,
-)
+from bcadv.metrics.clustered import rate_interval
+from bcadv.metrics.paired import paired_gap
+from bcadv.metrics.pooled import Clusters, clusters, pooled_auroc, pooled_gap, pooled_rate
+from bcadv.metrics.ranking import auroc_interval, ranking
+
+N, COUNT = 120, 20
+PATIENT = np.repeat(np.arange(COUNT), N // COUNT)
+EVERYONE = np.ones(N, dtype=bool)
 
 
-def test_a_patient_is_drawn_with_all_images_of_all_seeds() -> None:
-    groups = [np.array(["a", "b", "b"], dtype=object), np.array(["b", "c"], dtype=object)]
-    found = clusters(groups, n_boot=50)
-    assert found.count == 3
-    first = resampled_sums(found, 0, np.eye(3))
-    second = resampled_sums(found, 1, np.eye(2))
-    assert np.array_equal(first[:, 1], first[:, 2])
-    assert np.array_equal(first[:, 1], second[:, 0])
-    assert not np.array_equal(first[:, 0], second[:, 1])
-    drawn = first[:, 0] + first[:, 1] + second[:, 1]
-    assert (drawn == 3).all()
+def _clusters(*images: NDArray[np.int64]) -> Clusters:
+    """Test sets of so many images of `PATIENT`."""
+    groups = [np.array([f"P{PATIENT[i]}" for i in each], dtype=object) for each in images]
+    names = [np.array([f"image {i}" for i in each], dtype=object) for each in images]
+    return clusters(groups, names)
 
 
-def test_sums_are_those_of_a_loop() -> None:
-    random = np.random.default_rng(0)
-    patient = random.integers(0, 7, 40)
-    found = clusters([np.array([f"P{p}" for p in patient], dtype=object)], n_boot=20)
-    columns = random.normal(size=(40, 3))
-    drawn = resampled_sums(found, 0, columns)
-    for b in range(20):
-        expected = sum(found.weights[b, found.numbers[0][i]] * columns[i] for i in range(40))
-        assert drawn[b] == pytest.approx(expected, abs=1e-4)
-
-
-def test_gaps_sum_up_to_the_calibration_error() -> None:
-    random = np.random.default_rng(1)
-    confidence = random.uniform(0.5, 1, (60, 2)).astype(np.float32)
-    confidence[:3, 0] = [1, 0.6, 0.8]
-    right = random.random((60, 2)) < 0.7
-    gaps = calibration_gaps(confidence, right)
-    for j in range(2):
-        expected = clinical.calibration_error(
-            confidence[:, j].astype(np.float64), right[:, j], np.ones((1, 60))
-        )[0]
-        assert np.abs(gaps[:, j].sum(axis=0)).sum() / 60 == pytest.approx(expected, abs=1e-6)
-
-
-@given(st.integers(0, 10_000))
-def test_influence_is_the_derivative_by_an_images_weight(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    positive = random.permutation([True] * 5 + [False] * 7)
-    score = random.integers(0, 6, 12).astype(float)  # with ties
-    value, influence = auroc_influence(score, positive)
-    once = np.ones((1, 12))
-    assert value == pytest.approx(clinical.auroc(score, positive, once)[0])
-    assert influence.sum() == pytest.approx(0, abs=1e-12)
-    for i in range(12):
-        more, less = once.copy(), once.copy()
-        more[0, i] += 1e-5
-        less[0, i] -= 1e-5
-        slope = (
-            clinical.auroc(score, positive, more)[0] - clinical.auroc(score, positive, less)[0]
-        ) / 2e-5
-        assert influence[i] == pytest.approx(slope, abs=1e-6)
-
-
-def test_auroc_interval_is_close_to_a_bootstrap_over_patients() -> None:
-    random = np.random.default_rng(2)
-    patient = np.repeat(np.arange(120), 3)
-    positive = patient % 2 == 0
-    score = positive + random.normal(0, 1, 120)[patient] + random.normal(0, 0.5, 360)
-    value, influence = auroc_influence(score, positive)
-    low, high = auroc_interval(value, np.bincount(patient, influence).astype(np.float64))
-    drawn = bootstrap_interval(
-        lambda w: clinical.auroc(score, positive, w), cluster_bootstrap(patient, 2000)
+def test_a_name_is_one_patient_and_one_image_in_all_seeds() -> None:
+    found = clusters(
+        [np.array(["a", "b", "b"], dtype=object), np.array(["b", "c"], dtype=object)],
+        [np.array(["1", "2", "3"], dtype=object), np.array(["3", "4"], dtype=object)],
     )
-    assert (low, high) == pytest.approx((float(drawn[0]), float(drawn[1])), abs=0.015)
-    assert low < value < high
-    as_images = auroc_interval(value, influence)
-    assert as_images[1] - as_images[0] < 0.75 * (high - low)
+    assert (found.count, found.n_images) == (3, 4)
+    values = {0: np.array([1.0, 2.0, 3.0]), 1: np.array([10.0, 20.0])}
+    assert found.of_patients(values).tolist() == [0.5, 7.5, 10]
+    assert found.of_images(values).tolist() == [0.5, 1, 6.5, 10]
 
 
-def test_auroc_interval_has_no_width_where_nothing_varies() -> None:
-    assert auroc_interval(1.0, np.zeros(9)) == (1.0, 1.0)
-    assert auroc_interval(0.7, np.array([0.1])) == (0.7, 0.7)
+def test_the_same_answers_under_each_seed_are_those_of_one_seed() -> None:
+    random = np.random.default_rng(0)
+    every = np.arange(N)
+    found = _clusters(every, every, every)
+    hit, other = random.random((2, N)) < 0.7
+    seeds = range(3)
+    rate = pooled_rate(found, dict.fromkeys(seeds, hit), dict.fromkeys(seeds, EVERYONE))
+    assert rate == pytest.approx(rate_interval(hit, PATIENT))
+    gap = pooled_gap(found, dict.fromkeys(seeds, hit), dict.fromkeys(seeds, other))
+    only = [np.bincount(PATIENT, a & ~b, COUNT) / N for a, b in ((hit, other), (other, hit))]
+    variance = float(np.var(hit.astype(float) - other)) / N
+    one = paired_gap(only[0], only[1], np.full(COUNT, 1 / COUNT), independent=variance)
+    assert (gap.low, gap.high, gap.p) == pytest.approx((one.low, one.high, one.p))
+    score, positive = random.normal(size=N), PATIENT % 2 == 0
+    auroc = pooled_auroc(found, dict.fromkeys(seeds, score), dict.fromkeys(seeds, positive))
+    alone = auroc_interval(ranking(score, positive, PATIENT, COUNT))
+    assert auroc == pytest.approx(alone, abs=2e-3)
 
 
-def test_percentiles_leave_out_undefined_resamples() -> None:
-    random = np.random.default_rng(3)
-    values = random.normal(size=(400, 3))
-    values[::4, 1] = np.nan
-    values[:, 2] = np.nan
-    ends = percentiles(values)
-    for j in range(2):
-        expected = np.nanquantile(values[:, j], [0.025, 0.975])
-        assert ends[:, j] == pytest.approx(expected)
-    assert np.isnan(ends[:, 2]).all()
-    centred = percentiles(values, centre=np.array([5.0, 6.0, 7.0]))
-    assert centred[:, 1] - ends[:, 1] == pytest.approx([6 - np.nanmean(values[:, 1])] * 2)
-    assert math.isnan(centred[0, 2])
+def test_seeds_with_other_patients_make_the_mean_surer() -> None:
+    random = np.random.default_rng(1)
+    hit = random.random(N) < 0.7
+    half = np.arange(N // 2), np.arange(N // 2, N)
+    apart = pooled_rate(
+        _clusters(*half),
+        {s: hit[images] for s, images in enumerate(half)},
+        {s: EVERYONE[images] for s, images in enumerate(half)},
+    )
+    assert apart == pytest.approx(rate_interval(hit, PATIENT), abs=0.02)
+    alone = rate_interval(hit[half[0]], PATIENT[half[0]])
+    assert apart[1] - apart[0] < 0.8 * (alone[1] - alone[0])
 
 
-def test_the_interval_of_an_auroc_is_that_of_its_logit() -> None:
-    influence = np.array([0.02, -0.03, 0.01])
-    error = math.sqrt(3 / 2 * float((influence**2).sum())) / (0.8 * 0.2)
-    low, high = auroc_interval(0.8, influence)
-    for end, sign in ((low, -1), (high, 1)):
-        assert math.log(end / (1 - end)) == pytest.approx(
-            math.log(0.8 / 0.2) + sign * 1.959964 * error, rel=1e-6
-        )
+def test_what_differs_between_seeds_alone_is_no_part_of_the_interval() -> None:
+    """Each seed is as often right with every patient, one seed more often than the other."""
+    place = np.arange(N) % (N // COUNT)
+    right = {0: place < 5, 1: place < 2}
+    every = np.arange(N)
+    found = _clusters(every, every)
+    low, high = pooled_rate(found, right, dict.fromkeys(right, EVERYONE))
+    single = rate_interval(place < 4, PATIENT)
+    assert (low + high) / 2 == pytest.approx(7 / 12, abs=0.02)
+    assert high - low < 1.2 * (single[1] - single[0])

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_recall, binary_specificity
 
 from bcadv.errors import BcadvError
-from bcadv.metrics.clinical import calibration_error
-from bcadv.metrics.intervals import Resamples, bootstrap_interval
+from bcadv.metrics.calibration import calibration_intervals, gaps
+from bcadv.metrics.clustered import rate_interval
+from bcadv.metrics.intervals import wilson
+from bcadv.metrics.ranking import auroc_interval, ranking
 from bcadv.metrics.robustness import summarise
 from bcadv.results.condition import CLEAN
 from bcadv.results.schema import Row
@@ -121,13 +123,14 @@ def test_rates_agree_with_counting_and_with_torchmetrics() -> None:
     assert righted  # else robust accuracy might be plain accuracy unseen
 
 
-def test_a_rate_with_few_events_takes_the_wider_interval() -> None:
+def test_a_rate_with_one_event_is_no_surer_than_of_independent_images() -> None:
     table = predictions(n=120, patients=40, eps_px=())
     table["prediction"] = table["target"].where(table["index"] > 0, 1 - table["target"])
     entry = summarise(table, KNOWN, BINARY, [1], n_boot=200)[0].metrics["accuracy"]
     assert (entry.k, entry.n) == (119, 120)
-    assert entry.ci_low == entry.wilson_low
-    assert entry.ci_kind == "wilson (wider than patient bootstrap)"
+    assert (entry.wilson_low, entry.wilson_high) == wilson(119, 120)
+    assert number(entry.ci_low) < number(entry.wilson_low)
+    assert entry.ci_kind == "patient wilson"
 
 
 def test_several_classes_collapse_into_positive_and_negative() -> None:
@@ -151,19 +154,35 @@ def test_where_no_answer_could_be_wrong_there_is_no_rate(positive: list[int], sa
     assert metrics["accuracy"].value is not None
 
 
-def test_patients_give_a_bootstrap_interval_beside_wilson_and_images_give_wilson() -> None:
-    known = summarise(predictions(n=200, patients=40), KNOWN, BINARY, [1], n_boot=200)[-1]
+def test_patients_give_intervals_of_their_own_beside_wilsons_of_images() -> None:
+    table = predictions(n=200, patients=40)
+    known = summarise(table, KNOWN, BINARY, [1], n_boot=200)[-1]
     unknown = summarise(predictions(n=200, patients=0), KNOWN, BINARY, [1], n_boot=200)[-1]
     assert known.n_patients == 39  # one of 40 got no image
-    assert known.metrics["accuracy"].ci_kind == "patient bootstrap"
-    assert known.metrics["auroc"].ci_kind == "patient bootstrap"
+    last = table[table["condition"] == known.condition].reset_index()
+    patient = last["patient"].str[1:].to_numpy(dtype=np.int64)
+    positive = (last["target"] == 1).to_numpy()
+    right = (last["prediction"] == last["target"]).to_numpy()
+    score = last["p_1"].to_numpy()
+    expected = {
+        "accuracy": ("patient wilson", rate_interval(right, patient)),
+        "specificity": ("patient wilson", rate_interval(right[~positive], patient[~positive])),
+        "auroc": ("patient score", auroc_interval(ranking(score, positive, patient, 40))),
+    }
+    for name, (kind, ends) in expected.items():
+        found = known.metrics[name]
+        assert found.ci_kind == kind
+        assert (found.ci_low, found.ci_high) == pytest.approx(ends, abs=1e-9)
     entry = known.metrics["accuracy"]
     # patients differ in how hard their images are, so counting images as independent is too sure
     width = number(entry.wilson_high) - number(entry.wilson_low)
     assert number(entry.ci_high) - number(entry.ci_low) > width
     assert unknown.n_patients is None
-    assert unknown.metrics["accuracy"].ci_kind == "wilson"
-    assert unknown.metrics["auroc"].ci_kind == "image bootstrap"
+    alone = unknown.metrics["accuracy"]
+    assert (alone.ci_low, alone.ci_high) == wilson(number(alone.k), 200)
+    kinds = {name: entry.ci_kind for name, entry in unknown.metrics.items()}
+    assert (kinds["accuracy"], kinds["balanced_accuracy"]) == ("wilson", "mean of wilson")
+    assert (kinds["auroc"], kinds["ece"]) == ("score", "image bootstrap")
 
 
 def test_a_perfect_model_does_not_get_an_interval_without_width() -> None:
@@ -173,9 +192,9 @@ def test_a_perfect_model_does_not_get_an_interval_without_width() -> None:
     table["p_0"] = 1 - table["p_1"]
     metrics = summarise(table, KNOWN, BINARY, [1], n_boot=100)[0].metrics
     kinds = {
-        "accuracy": "wilson (wider than patient bootstrap)",
-        "balanced_accuracy": "mean of wilson (wider than patient bootstrap)",
-        "auroc": "score (wider than patient bootstrap)",
+        "accuracy": "patient wilson",
+        "balanced_accuracy": "mean of patient wilson",
+        "auroc": "patient score",
     }
     for name, kind in kinds.items():
         assert metrics[name].value == 1
@@ -277,21 +296,23 @@ def test_patients_that_do_not_bear_on_a_rate_do_not_make_it_sure() -> None:
     missed = table.index[table["target"] == 1][::3]
     table.loc[missed, "prediction"] = 0
     metrics = summarise(table, KNOWN, BINARY, [1], n_boot=200)[0].metrics
-    assert "wider than" in str(metrics["sensitivity"].ci_kind)
-    assert "wider than" in str(metrics["auroc"].ci_kind)
-    assert metrics["specificity"].ci_kind == "patient bootstrap"
+    low, high = (
+        number(end) for end in (metrics["sensitivity"].ci_low, metrics["sensitivity"].ci_high)
+    )
+    assert high - low > 0.4
+    low, high = (number(end) for end in (metrics["auroc"].ci_low, metrics["auroc"].ci_high))
+    assert high - low > 0.15
 
 
-def test_the_calibration_error_that_resampling_adds_is_no_part_of_its_interval() -> None:
+def test_the_calibration_error_has_its_own_interval() -> None:
     table = predictions(n=60, patients=0, eps_px=())
     entry = summarise(table, KNOWN, BINARY, [1], n_boot=200)[0].metrics["ece"]
     confidence = table[["p_0", "p_1"]].max(axis=1).to_numpy()
     right = (table["prediction"] == table["target"]).to_numpy()
-    low, high = bootstrap_interval(
-        lambda w: calibration_error(confidence, right, w), Resamples(np.arange(60), 200, 0)
-    )
-    assert number(entry.ci_low) < low - 0.005
-    assert number(entry.ci_high) < high - 0.005
+    found = gaps(confidence[:, None], right[:, None], np.arange(60), 60)
+    [ends] = calibration_intervals([found], 200)
+    assert (entry.ci_low, entry.ci_high) == pytest.approx(ends)
+    assert 0 < number(entry.value) < number(entry.ci_high)
 
 
 def test_clean_answers_under_other_statistics_do_not_count() -> None:

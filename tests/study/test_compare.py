@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from bcadv.metrics.intervals import paired_difference_interval
+from bcadv.metrics.paired import Gap, paired_gap
 from bcadv.results.schema import Defence
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study, build_study
@@ -40,6 +40,14 @@ def _pair(
         write_job(folder / f"{sigma}-{seed}", sigma=sigma, run_seed=seed, frame=frame)
 
 
+def _gap(*gains: float) -> Gap:
+    """Of patients with an image each that the arm gains (1), loses (-1) or neither (0)."""
+    gain, n = np.array(gains), len(gains)
+    independent = float(np.var(gain)) / n
+    up, down = ((gain == sign) / n for sign in (1, -1))
+    return paired_gap(up, down, np.full(n, 1 / n), independent=independent)
+
+
 def _row(study: Study, seed: int | None = None, eps_px: float = 1.0) -> pd.Series:
     rows = study.comparisons
     of_seed = rows["seed"].isna() if seed is None else rows["seed"] == seed
@@ -55,48 +63,59 @@ def test_images_that_one_model_alone_has_right_are_counted(tmp_path: Path) -> No
         row = _row(study, seed)
         assert (row["arm"], row["reference"]) == (DEFENDED, "undefended")
         assert (row["n"], row["only_reference"], row["only_arm"]) == (24, 1, 7)
-        assert row["p"] == pytest.approx(binomtest(1, 8).pvalue)
+        assert row["n_patients"] == 24
+        gap = _gap(*[1] * 7, -1, *[0] * 16)
+        assert (row["p"], row["low"], row["high"]) == pytest.approx((gap.p, gap.low, gap.high))
         assert row["difference"] == pytest.approx(6 / 24)
     clean = _row(study, None, 0.0)
     assert (clean["difference"], clean["p"]) == (0, 1)
     # No image tells the models apart, yet the interval has a width.
-    low, high = paired_difference_interval(24, 0, 0, 0)
-    assert (clean["low"], clean["high"]) == pytest.approx((low, high))
-    assert high > 0.1
+    none = _gap(*[0] * 24)
+    assert (clean["low"], clean["high"]) == pytest.approx((none.low, none.high))
+    assert none.high > 0.1
 
 
-def test_the_interval_has_the_outer_ends(tmp_path: Path) -> None:
-    # The three patients that make the difference are all or nothing: 8 images each.
+def test_a_difference_that_one_patient_makes_is_not_certain(tmp_path: Path) -> None:
+    # Of three patients with 8 images each, one makes the difference with all of its images.
     patient = [f"P{i // 8}" for i in range(24)]
     _pair(tmp_path / "a", _right(*range(8)), _right(), patient)
     clustered = _row(_study(tmp_path / "a"))
     _pair(tmp_path / "b", _right(*range(8)), _right())
     alone = _row(_study(tmp_path / "b"))
-    newcombe = paired_difference_interval(16, 8, 0, 0)
     assert clustered["difference"] == alone["difference"] == pytest.approx(1 / 3)
-    assert (clustered["low"], clustered["high"]) == pytest.approx((0.0, 1.0))
-    random = np.random.default_rng(0)
-    gains = random.multinomial(24, [1 / 24] * 24, size=4000)[:, :8].sum(axis=1) / 24
-    drawn = np.quantile(gains, [0.025, 0.975])
-    assert alone["low"] == pytest.approx(min(newcombe[0], drawn[0]), abs=0.03)
-    assert alone["high"] == pytest.approx(max(newcombe[1], drawn[1]), abs=0.03)
+    assert clustered["low"] < 0 < alone["low"]
+    assert alone["p"] < 0.05 < clustered["p"]
+    assert clustered["n_patients"] == 3
+
+
+def test_without_patients_the_test_is_mcnemars(tmp_path: Path) -> None:
+    for sigma, right in ((None, _right(*range(7))), (0.1, _right(7))):
+        tried = {("as_trained", 0.0): _right(), ("as_trained", 1.0): right}
+        frame = answers(tried, TARGET).assign(patient=None)
+        write_job(tmp_path / str(sigma), sigma=sigma, frame=frame)
+    row = _row(_study(tmp_path), 0)
+    assert row["p"] == pytest.approx(binomtest(1, 8).pvalue)
+    gap = _gap(*[1] * 7, -1, *[0] * 16)
+    assert (row["low"], row["high"]) == pytest.approx((gap.low, gap.high))
+    assert pd.isna(row["n_patients"])
 
 
 def test_several_seeds_are_tested_one_by_one(tmp_path: Path) -> None:
     _pair(tmp_path, _right(0, 1, 2, 3), _right(), seed=0)
     _pair(tmp_path, _right(0, 1), _right(2, 3, 4), seed=1)
     study = _study(tmp_path)
-    assert _row(study, 0)["p"] == pytest.approx(0.125)
-    assert _row(study, 1)["p"] == pytest.approx(1.0)
+    assert _row(study, 0)["p"] == pytest.approx(_gap(*[1] * 4, *[0] * 20).p)
+    assert _row(study, 1)["p"] == pytest.approx(_gap(1, 1, -1, -1, -1, *[0] * 19).p)
     row = _row(study)
-    assert np.isnan(row["p"])
     assert (row["n"], row["only_reference"], row["only_arm"]) == (48, 3, 6)
     assert row["difference"] == pytest.approx((4 / 24 - 1 / 24) / 2)
-    ends = np.mean(
-        [paired_difference_interval(20, 4, 0, 0), paired_difference_interval(19, 2, 3, 0)], axis=0
-    )
-    assert row["low"] <= ends[0] + 1e-9
-    assert row["high"] >= ends[1] - 1e-9
+    # Of the same images both gain two; the others are gained or lost by half.
+    gain = np.array([1, 1, 0, 0, -0.5, *[0] * 19])
+    assert row["difference"] == pytest.approx(gain.mean())
+    assert row["low"] < 0 < row["high"]
+    single = _row(study, 0)
+    assert row["high"] - row["low"] < 1.2 * (single["high"] - single["low"])
+    assert 0.1 < row["p"] < 1
 
 
 def test_seeds_with_other_images_are_not_paired(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bcadv.report.words import sentence
 from bcadv.results.condition import CLEAN, Series
 from bcadv.results.schema import Finding
-from bcadv.study.differences import differences
+from bcadv.study.differences import differences, holm
 from bcadv.study.headline import Conclusion, conclude
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study, build_study
@@ -78,7 +79,7 @@ def test_a_fall_is_followed_in_its_own_norm(tmp_path: Path) -> None:
     assert (facts["first"][0], facts["lowest"][0]) == (fgsm(1), fgsm(2))
 
 
-@pytest.mark.parametrize(("left", "word"), [(18, "undecided"), (8, "fooled")])
+@pytest.mark.parametrize(("left", "word"), [(18, "undecided"), (4, "fooled")])
 def test_a_fall_within_chance_is_none(tmp_path: Path, left: int, word: str) -> None:
     hits = {("as_trained", 0.0): [True] * 20, ("as_trained", 4.0): [i < left for i in range(20)]}
     write_job(tmp_path / "u", frame=answers(hits, [i % 2 for i in range(20)]))
@@ -146,13 +147,62 @@ def test_the_smallest_test_set_and_versions_that_differ_are_named(tmp_path: Path
 
 def test_seeds_on_two_sides_make_nothing_certain() -> None:
     rows = pd.DataFrame(
-        [(None, 0.2, 0.1, 0.3, np.nan), (0, 0.5, 0.4, 0.6, 0.01), (1, -0.1, -0.2, 0.1, 0.4)],
+        [(None, 0.2, 0.1, 0.3, 0.01), (0, 0.5, 0.4, 0.6, 0.01), (1, -0.1, -0.2, 0.1, 0.4)],
         columns=["seed", "difference", "low", "high", "p"],
-    ).assign(arm="a", condition=fgsm(1).id)
+    ).assign(arm="a", condition=fgsm(1).id, n_patients=30)
     [row] = differences(rows, [fgsm(1)])["a"]
-    assert (row.certain, row.p) == (False, (0.01, 0.4))
+    assert (row.certain, row.p, row.patients) == (False, 0.01, 30)
     [row] = differences(rows[:2], [fgsm(1)])["a"]
     assert row.better
+
+
+def test_holm_multiplies_the_smallest_by_all_and_never_turns_an_order_round() -> None:
+    p = np.array([0.04, 0.01, 0.03, 0.5])
+    assert holm(p).tolist() == pytest.approx([0.09, 0.04, 0.09, 0.5])
+    assert holm(np.array([0.9, 0.8])).tolist() == [1, 1]
+    assert holm(np.array([0.03])).tolist() == [0.03]
+
+
+def test_one_of_many_strengths_is_not_certain_by_itself() -> None:
+    strengths = [fgsm(eps) for eps in (1, 2, 4)]
+    rows = pd.DataFrame(
+        [
+            (seed, of.id, 0.2, 0.01, 0.4, p)
+            for of, p in zip(strengths, (0.02, 0.3, 0.01), strict=True)
+            for seed in (None, 0)
+        ],
+        columns=["seed", "condition", "difference", "low", "high", "p"],
+    ).assign(arm="a", n_patients=30)
+    found = differences(rows, strengths)["a"]
+    assert [row.p for row in found] == pytest.approx([0.04, 0.3, 0.03])
+    assert [row.better for row in found] == [True, False, True]
+    more = differences(pd.concat([rows, rows.assign(arm="b")]), strengths)
+    assert more["b"][0].p == found[0].p  # each model is a question of its own
+
+
+@pytest.mark.parametrize(("ill", "said"), [(4, {"sensitivity": 4}), (12, {})])
+def test_few_patients_of_a_side_are_named(tmp_path: Path, ill: int, said: dict[str, int]) -> None:
+    target = [int(i < 3 * ill) for i in range(150)]
+    frame = answers({("as_trained", 0.0): [True] * 150}, target, [f"P{i // 3}" for i in range(150)])
+    write_job(tmp_path / "u", frame=frame)
+    found = conclude(build_study(*find_jobs([tmp_path])), 0.1)
+    assert [of.facts["few"] for of in found.of("few_of_a_side")] == ([said] if said else [])
+
+
+def test_a_verdict_on_few_patients_says_so(tmp_path: Path) -> None:
+    target, patient = [i % 2 for i in range(90)], [f"P{i // 10}" for i in range(90)]
+    for sigma, share in ((None, 0.2), (0.1, 1.0)):
+        hits = {
+            ("as_trained", 0.0): [True] * 90,
+            ("as_trained", 1.0): [i % 10 < 10 * share for i in range(90)],
+        }
+        frame = answers(hits, target, patient)
+        write_job(tmp_path / str(sigma), sigma=sigma, frame=frame)
+    found = conclude(build_study(*find_jobs([tmp_path])), 0.1)
+    verdict = answer(found, "noise").defence
+    assert verdict is not None
+    assert (verdict.facts["reason"], verdict.facts["few"]) == ("gain", 9)
+    assert sentence(verdict).endswith("9 patients cannot bear a verdict")
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from bcadv.errors import BcadvError
 from bcadv.metrics import clinical
-from bcadv.metrics.intervals import bootstrap_interval, cluster_bootstrap, wilson
+from bcadv.metrics.clustered import rate_interval
 from bcadv.results.schema import Defence
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study, build_study
+from tests.metrics.percentile import bootstrap
 from tests.metrics.tables import fgsm, predictions
 from tests.report.jobs_on_disk import answers, rewrite, write_job
 
@@ -204,9 +206,9 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[pd.Data
 
 
 @pytest.mark.parametrize(
-    "metric", ["accuracy", "robust_accuracy", "sensitivity", "specificity", "auroc", "ece"]
+    "metric", ["accuracy", "robust_accuracy", "sensitivity", "specificity", "auroc"]
 )
-def test_seeds_together_are_their_mean_with_patients_resampled(
+def test_seeds_together_are_their_mean_with_an_interval_by_patients(
     seeds: tuple[Study, list[pd.DataFrame]], metric: str
 ) -> None:
     study, frames = seeds
@@ -224,14 +226,22 @@ def test_seeds_together_are_their_mean_with_patients_resampled(
         values = [_measured(metric, *part, w) for part, w in zip(parts, weights, strict=True)]
         return np.mean(values, axis=0)
 
-    drawn = cluster_bootstrap(np.concatenate(groups), 2000, seed=5)
-    ends = bootstrap_interval(
-        lambda w: mean(np.split(w, 2, axis=1)), drawn, centre=float(found["value"])
+    # With patients enough a bootstrap over them is an independent reference.
+    names, place = np.unique(np.concatenate(groups), return_inverse=True)
+    ends = bootstrap(
+        lambda times: mean(np.split(times[:, place], 2, axis=1)),
+        len(names),
+        2000,
+        np.random.default_rng(5),
     )
-    assert found["low"] == pytest.approx(float(ends[0]), abs=0.013)
-    assert found["high"] == pytest.approx(float(ends[1]), abs=0.013)
-    assert found["n_patients"] == 60
-    assert found["kind"] == f"patient {'influence' if metric == 'auroc' else 'bootstrap'}"
+    width = ends[1] - ends[0]
+    assert found["low"] == pytest.approx(ends[0], abs=0.25 * width)
+    assert found["high"] == pytest.approx(ends[1], abs=0.25 * width)
+    assert width < found["high"] - found["low"] < 1.4 * width
+    assert found["kind"] == f"patient {'score' if metric == 'auroc' else 'wilson'}"
+    sides = {"sensitivity": [1], "specificity": [0]}.get(metric, [0, 1])
+    about = [frame.loc[frame["target"].isin(sides), "patient"] for frame in frames]
+    assert found["n_patients"] == pd.concat(about).nunique()
 
 
 def test_the_upward_push_of_resampling_on_ece_is_taken_back(tmp_path: Path) -> None:
@@ -247,12 +257,14 @@ def test_the_upward_push_of_resampling_on_ece_is_taken_back(tmp_path: Path) -> N
     for seed, frame in enumerate(frames):
         write_job(tmp_path / str(seed), frame=frame, run_seed=seed)
     found = _row(_study(tmp_path), "undefended", 0, "ece")
-    weights = cluster_bootstrap(np.arange(60), 2000, seed=5).astype(float)
+    assert found["value"] > 0.05
+    assert found["low"] == 0
+    assert found["kind"] == "patient bootstrap"
+    random = np.random.default_rng(5)
+    weights = random.multinomial(60, np.full(60, 1 / 60), size=2000).astype(float)
     drawn = np.mean([_measured("ece", frame, frame, weights) for frame in frames], axis=0)
-    push = drawn.mean() - found["value"]
-    assert push > 0.02
-    for end, share in (("low", 0.025), ("high", 0.975)):
-        assert found[end] == pytest.approx(np.quantile(drawn, share) - push, abs=push / 3)
+    assert drawn.mean() - found["value"] > 0.02
+    assert found["value"] < found["high"] < np.quantile(drawn, 0.975)
 
 
 def _measured(metric: str, clean: pd.DataFrame, attacked: pd.DataFrame, w: Any) -> Any:
@@ -278,7 +290,7 @@ def test_counts_of_seeds_are_summed_and_collapse_is_avoided(tmp_path: Path) -> N
     found = _row(_study(tmp_path), "undefended", 0, "accuracy")
     assert (found["k"], found["n"], found["n_patients"], found["value"]) == (60, 60, 20, 1.0)
     # Wilson's for 20 of 20, not for 60 of 60: the same images three times are no more images.
-    assert found["low"] == pytest.approx(20 / (20 + 1.959964**2), abs=1e-5)
+    assert found["low"] == pytest.approx(20 / (20 + t.ppf(0.975, 19) ** 2), abs=1e-5)
     assert found["high"] == 1.0
 
 
@@ -288,9 +300,9 @@ def test_the_same_image_wrong_under_each_seed_is_one_event(tmp_path: Path) -> No
         frame = answers({("as_trained", 0.0): right}, [i % 2 for i in range(40)])
         write_job(tmp_path / str(seed), frame=frame, run_seed=seed)
     found = _row(_study(tmp_path), "undefended", 0, "accuracy")
-    # Six wrong answers, but two wrong images: too few for a bootstrap alone.
-    assert found["kind"] == "mean of the seeds' intervals (wider than patient bootstrap)"
-    assert (found["low"], found["high"]) == pytest.approx(wilson(38, 40))
+    # Six wrong answers, but two wrong images.
+    single = rate_interval(np.array(right), np.arange(40))
+    assert (found["low"], found["high"]) == pytest.approx(single)
 
 
 def test_undefined_metrics_stay_undefined(tmp_path: Path) -> None:
@@ -329,7 +341,7 @@ def test_several_classes_and_unknown_patients(tmp_path: Path) -> None:
         values.append(part["prediction"].isin([1, 3]).mean())
     assert found["value"] == pytest.approx(np.mean(values))
     assert pd.isna(found["n_patients"])
-    assert found["kind"].endswith("image bootstrap")
+    assert found["kind"] == "wilson"
     assert found["low"] < found["value"] < found["high"]
 
 

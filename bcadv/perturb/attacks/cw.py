@@ -41,8 +41,8 @@ class CW(BoundaryAttack):
     is searched for by halving. Four differences, which make it nearer and quicker: Adam's steps end
     in the box by being cut to it, and not through the hyperbolic tangent, whose slope vanishes at
     black and white pixels; their length is a share of the distance; the search begins at the
-    boundary with twice the constant that balances both terms there, and each image's ends by itself; and
-    at the end what was found is drawn onto the boundary's linear model.
+    boundary with twice the constant that balances both terms there, and each image's ends by
+    itself; and at the end what was found is drawn onto the boundary's linear model.
 
     Attributes:
         steps: of Adam for each constant, at most.

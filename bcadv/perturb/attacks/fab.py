@@ -18,7 +18,7 @@ _BIAS, _EXTRAPOLATION, _BACKWARD = 0.1, 1.05, 0.9
 """alpha_max, eta and beta of the paper, section 4."""
 
 _PATIENCE, _GAIN = 20, 1e-4
-"""A restart ends for an image that so many steps in a row brought nearer by less than this share."""
+"""A restart ends for an image after so many steps without a gain of at least this share."""
 
 _PLANES, _QUERIES = 15, 12
 """Tangent planes, and queries of the last search along the path to what was found."""

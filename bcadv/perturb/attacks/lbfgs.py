@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,9 +26,10 @@ class LBFGS(BoundaryAttack):
     Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow and Fergus, "Intriguing properties of
     neural networks", ICLR 2014, section 4.1. The loss is ``log(1 + exp(-lead))``, with two classes
     cross entropy against the wanted one. The weight begins at what a linear model would need and
-    is doubled or halved by fours until it brackets the smallest that makes the image adversarial,
-    then bisected on a logarithmic scale. Every point that the line searches ask for counts, and
-    what was found is drawn onto the boundary's linear model at the end. One image at a time.
+    is taken four times larger or smaller until it brackets the smallest that makes the image
+    adversarial, then bisected on a logarithmic scale until it is known within a tenth. Every point
+    that the line searches ask for counts, and what was found is drawn onto the boundary's linear
+    model at the end. One image at a time.
 
     Attributes:
         steps: iterations of L-BFGS for each weight, at most.
@@ -55,8 +55,8 @@ class LBFGS(BoundaryAttack):
         return "lbfgs"
 
     def _approach(self, search: Search, rows: Tensor) -> None:
-        for row in rows.split(1):
-            self._search_weight(search, row)
+        for k in range(len(rows)):
+            self._search_weight(search, rows[k : k + 1])
         lost = rows[~search.distance[rows].isfinite()]
         if len(lost):
             self._cross(search, lost, _OPENING)
@@ -73,6 +73,8 @@ class LBFGS(BoundaryAttack):
         weight, low, high = max(4 * short / steep**2, 1e-12), 0.0, np.inf
         unit = max(short / steep, 1e-12) ** 2
         for _ in range(self.search_steps):
+            if high < 1.1 * low:
+                break
             if self._minimise(search, row, weight / unit, unit):
                 high = weight
                 weight = (low * high) ** 0.5 if low else weight / 4
@@ -83,7 +85,7 @@ class LBFGS(BoundaryAttack):
     def _minimise(self, search: Search, row: Tensor, weight: float, unit: float) -> bool:
         """Whether the minimum for a weight, in units of a squared distance, is adversarial."""
         image = search.image[row]
-        origin = image.double().cpu().numpy().ravel()
+        origin: NDArray[np.float64] = image.double().cpu().numpy().ravel()
         reached = False
 
         def value(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -103,7 +105,13 @@ class LBFGS(BoundaryAttack):
             )
 
         limits = [self.bounds] * len(origin)
-        options: dict[str, Any] = {"maxiter": self.steps, "ftol": 1e-9, "gtol": 1e-9}
-        found = minimize(value, origin, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+        found = minimize(
+            value,
+            origin,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=limits,
+            options={"maxiter": self.steps, "ftol": 1e-6, "gtol": 1e-6},
+        )
         value(found.x)
         return reached

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from bcadv.perturb.row import Attack, Option
 
+_CLIMB = (
+    Option("steps", 10, "whole number", "Gradients at each radius.", low=1),
+    Option("momentum", 1.0, "number", "Of the sum of gradients, kept a step.", low=0, high=2),
+)
+
 ROWS = (
     Attack(
         name="fgsm",
@@ -38,6 +43,120 @@ ROWS = (
                 high=2,
                 optional=True,
             ),
+        ),
+    ),
+    Attack(
+        name="apgd",
+        place="bcadv.perturb.attacks.apgd:APGD",
+        label="APGD-{steps} ({surrogate})",
+        words="Auto-PGD (Croce and Hein 2020, L1: 2021): steps that find their own size.",
+        access="white box",
+        family="gradient",
+        how="{steps} steps along the gradient of the {surrogate} from each of {restarts} starts",
+        norms=("inf", "2", "1"),
+        options=(
+            Option("steps", 100, "whole number", "Gradients per restart.", low=1),
+            Option("restarts", 1, "whole number", "Attempts from different points.", low=1),
+            Option(
+                "surrogate",
+                "margin",
+                "choice",
+                "What grows; dlr needs three classes, with two the others are the same.",
+                choices=("margin", "cross_entropy", "dlr"),
+            ),
+            Option(
+                "start",
+                "diverse",
+                "choice",
+                "Where restarts begin: in turns, output-diversified, or random.",
+                choices=("diverse", "output", "random"),
+            ),
+            Option(
+                "targets",
+                0,
+                "whole number",
+                "Likeliest classes aimed at one by one; 0: all at once.",
+                low=0,
+            ),
+        ),
+    ),
+    Attack(
+        name="rfgsm",
+        place="bcadv.perturb.attacks.rfgsm:RFGSM",
+        label="R+FGSM",
+        words="FGSM from a random point (Tramèr et al. 2018).",
+        access="white box",
+        family="gradient",
+        how="a random step, then one along the gradient",
+        norms=("inf",),
+        steps=1,
+        options=(
+            Option("share", 0.5, "number", "Of epsilon, for the random step.", low=0.01, high=0.99),
+        ),
+    ),
+    Attack(
+        name="bim",
+        place="bcadv.perturb.attacks.bim:BIM",
+        label="BIM-{steps}",
+        words="Basic iterative method (Kurakin et al. 2017): equal steps from the image.",
+        access="white box",
+        family="gradient",
+        how="{steps} equal steps along the gradient",
+        norms=("inf", "2"),
+        options=(Option("steps", 10, "whole number", "Gradients per image.", low=1),),
+    ),
+    Attack(
+        name="mifgsm",
+        place="bcadv.perturb.attacks.mifgsm:MIFGSM",
+        label="MI-FGSM-{steps}",
+        words="Equal steps with momentum (Dong et al. 2018).",
+        access="white box",
+        family="gradient",
+        how="{steps} equal steps along gradients with momentum",
+        norms=("inf", "2"),
+        options=_CLIMB,
+    ),
+    Attack(
+        name="nifgsm",
+        place="bcadv.perturb.attacks.nifgsm:NIFGSM",
+        label="NI-FGSM-{steps}",
+        words="MI-FGSM that looks ahead (Lin et al. 2020); on several scales it is SI-NI-FGSM.",
+        access="white box",
+        family="gradient",
+        how="{steps} equal steps along gradients ahead, with momentum",
+        norms=("inf", "2"),
+        options=(
+            *_CLIMB,
+            Option("scales", 1, "whole number", "Copies at falling brightness.", low=1, high=16),
+        ),
+    ),
+    Attack(
+        name="difgsm",
+        place="bcadv.perturb.attacks.difgsm:DIFGSM",
+        label="DI-FGSM-{steps}",
+        words="MI-FGSM with gradients of resized and moved images (Xie et al. 2019).",
+        access="white box",
+        family="gradient",
+        how="{steps} equal steps along gradients of resized images, with momentum",
+        norms=("inf", "2"),
+        options=(
+            *_CLIMB,
+            Option("probability", 0.5, "number", "That an image is resized.", low=0, high=1),
+            Option("smallest", 0.9, "number", "Copy, as a share of the side.", low=0.1, high=1),
+        ),
+    ),
+    Attack(
+        name="tifgsm",
+        place="bcadv.perturb.attacks.tifgsm:TIFGSM",
+        label="TI-FGSM-{steps}",
+        words="MI-FGSM with smoothed gradients (Dong et al. 2019).",
+        access="white box",
+        family="gradient",
+        how="{steps} equal steps along smoothed gradients, with momentum",
+        norms=("inf", "2"),
+        options=(
+            *_CLIMB,
+            Option("kernel", 15, "whole number", "Width of the Gaussian in pixels, odd.", low=1),
         ),
     ),
 )

@@ -34,7 +34,7 @@ def blocks(draft: Draft) -> list[Block]:
         )
     ]
     if compared:
-        tests = sum(len(row.p) for row in rows.values())
+        tests = max(len(of) for of in draft.facts.differences.values())
         made.append(Text(say("compared", seeds=draft.seeds, tests=tests)))
     return [*made, *compared]
 
@@ -42,4 +42,4 @@ def blocks(draft: Draft) -> list[Block]:
 def _cell(row: Difference) -> Cell:
     value, interval = Cell.of(row.text)
     mark = {True: " ▲", False: " ▼"}[row.value > 0] if row.certain else ""
-    return Cell(f"{value}{mark}", f"{interval} p {' / '.join(map(p_text, row.p))}")
+    return Cell(f"{value}{mark}", f"{interval} p {p_text(row.p)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from bcadv.metrics.pooled import N_BOOT
+from bcadv.metrics.calibration import N_BOOT
 from bcadv.report.document import Block, Bullets, Cell, Code, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say, sentence

@@ -1,0 +1,187 @@
+"""Square Attack: a random search over squares of colour."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from bcadv.errors import BcadvError
+from bcadv.perturb.queries import Ascent, Draws, QueryAttack, whole
+from bcadv.perturb.search import Search
+from bcadv.perturb.threat import is_number, per_image
+
+_HALVED_AFTER = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+"""Shares of the budget after which the squares lose half of their area (section 4)."""
+
+
+@dataclass(frozen=True)
+class Square(QueryAttack):
+    """Random search whose steps are squares, large at first; it sees scores and no gradient.
+
+    Andriushchenko, Croce, Flammarion and Hein, "Square Attack: a query-efficient black-box
+    adversarial attack via random search", ECCV 2020: algorithm 2 in the maximum norm, 3 in the
+    Euclidean one. A step is kept if it raises the lead of what the adversary wants. Two things
+    differ: each image draws squares of its own, and a square that would change nothing (every
+    eighth of one pixel and three channels, every second of one channel) has one channel turned
+    instead of being asked about in vain.
+
+    Attributes:
+        queries: answers that an image may cost at each radius, beside the one to the clean image.
+        p_init: share of the image's area that the first squares cover.
+
+    Raises:
+        BcadvError: an option out of its range.
+    """
+
+    queries: int = field(default=1000, kw_only=True)
+    p_init: float = field(default=0.8, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole(self, "queries", 1)
+        if not is_number(self.p_init) or not 0 < self.p_init <= 1:
+            raise BcadvError(
+                f"square: p_init is {self.p_init!r}; give a share of the image above 0, at most 1."
+            )
+
+    @property
+    def name(self) -> str:
+        """The row of the catalog."""
+        return "square"
+
+    def side(self, step: int, height: int, width: int) -> int:
+        """Side of the square of a step, counted from 0, in pixels."""
+        halvings = sum(step / self.queries > share for share in _HALVED_AFTER)
+        area = self.p_init * 0.5**halvings * height * width
+        return min(max(round(math.sqrt(area)), 1), height, width)
+
+    def _attempt(self, search: Search, rows: Tensor, probe: Tensor) -> None:
+        ascent = Ascent(self, search, rows, probe)
+        channels, height, width = ascent.origin.shape[1:]
+        first, propose = (_tiles, _moved) if self.threat.norm == 2 else (_stripes, _coloured)
+        draws = Draws.of(search, rows, self.seed, 6 + channels)
+        point = ascent.known(first(ascent, draws))
+        for number in range(self.queries):
+            if number:
+                point = propose(ascent, draws.step(), self.side(number, height, width))
+            lead, broken = ascent.ask(point)
+            ascent.keep(point, lead)
+            if bool(broken.any()):
+                ascent.leave(broken)
+                draws.leave(broken)
+                if not len(ascent):
+                    return
+        ascent.give_up()
+
+
+def _stripes(ascent: Ascent, draws: Draws) -> Tensor:
+    """Every column of each channel as bright or as dark as it may be."""
+    _, channels, _, width = ascent.origin.shape
+    up = draws.uniform(channels, 1, width) < 0.5
+    return _extreme(ascent, ascent.origin, up)
+
+
+def _extreme(ascent: Ascent, origin: Tensor, up: Tensor) -> Tensor:
+    """Pixels moved by eps up or down, cut by the box."""
+    low, high = ascent.attack.bounds
+    eps = per_image(ascent.eps, origin)
+    return torch.where(up, (origin + eps).clamp(max=high), (origin - eps).clamp(min=low))
+
+
+def _coloured(ascent: Ascent, random: Tensor, side: int) -> Tensor:
+    """A square of each image's best point filled with one of the extreme colours."""
+    channels = ascent.origin.shape[1]
+    square = _window(ascent.best, random[:, :2], side)
+    origin, old = ascent.origin[square], ascent.best[square]
+    up = random[:, 2 : 2 + channels] < 0.5
+    idle = (_extreme(ascent, origin, up[..., None, None]) == old).flatten(1).all(1)
+    turned = (random[:, 2 + channels, None] * channels).long()
+    up = up ^ (idle[:, None] & (torch.arange(channels, device=up.device) == turned))
+    point = ascent.best.clone()
+    point[square] = _extreme(ascent, origin, up[..., None, None])
+    return point
+
+
+def _tiles(ascent: Ascent, draws: Draws) -> Tensor:
+    """Five by five humps, each half up and half down, to a length of eps together."""
+    number, channels, height, width = ascent.origin.shape
+    side = max(min(height, width) // 5, 1)
+    down, across = math.ceil(height / side), math.ceil(width / side)
+    sign = (draws.uniform(channels, down, across) < 0.5).to(ascent.origin) * 2 - 1
+    hump = _hump(side).to(ascent.origin)
+    delta = torch.einsum("ncij,ab->nciajb", sign, hump)
+    delta = delta.reshape(number, channels, down * side, across * side)[..., :height, :width]
+    length = ascent.attack.threat.size(delta)
+    return ascent.project(ascent.origin + delta * per_image(ascent.eps / length, delta))
+
+
+def _moved(ascent: Ascent, random: Tensor, side: int) -> Tensor:
+    """What two squares of each image's change hold, gathered in a hump in the first."""
+    channels, height, width = ascent.origin.shape[1:]
+    side = min(max(side | 1, 3), height, width)
+    delta = ascent.best - ascent.origin
+    first, second = (_window(delta, random[:, at : at + 2], side) for at in (0, 2))
+    old = delta[first]
+    unused = (ascent.eps.square() - delta.flatten(1).square().sum(1)).clamp(min=0)
+    left = delta.clone()
+    left[first] = 0
+    left[second] = 0
+    held = delta.square().sum((2, 3)) - left.square().sum((2, 3))  # (left, channels)
+    hump = _hump(side).to(delta)
+    turned = per_image(random[:, 4] < 0.5, delta)
+    sign = (random[:, 6 : 6 + channels] < 0.5).to(delta) * 2 - 1
+    new = torch.where(turned, hump.T, hump) * sign[..., None, None]
+    tiny = torch.finfo(delta.dtype).tiny
+    new = new + old / old.square().sum((2, 3), keepdim=True).sqrt().clamp(min=tiny)
+    length = new.square().sum((2, 3), keepdim=True).sqrt().clamp(min=tiny)
+    room = (held.clamp(min=0) + unused[:, None] / channels).sqrt()
+    left[first] = new / length * room[..., None, None]
+    return ascent.project(ascent.origin + left)
+
+
+@cache
+def _hump(side: int) -> Tensor:
+    """A change of length 1: a hump in one half of a square, its negative in the other.
+
+    Equation 2 and what stands around it: each half is a sum of rectangles about its middle.
+    """
+    half = side // 2
+    both = torch.cat([_rectangles(half, side), -_rectangles(side - half, side)])
+    length: Tensor = torch.linalg.vector_norm(both)
+    return both / length
+
+
+def _rectangles(height: int, width: int) -> Tensor:
+    """Nested rectangles, each less high than the one in it, together of length 1."""
+    count = max(height, width) // 2 + 1
+    rows, columns = torch.arange(height) - height // 2, torch.arange(width) - width // 2
+    ring = torch.maximum(rows.abs()[:, None], columns.abs()[None])
+    heights = 1 / torch.arange(1, count + 1).double().square()
+    value = heights.flip(0).cumsum(0).flip(0)[ring]
+    length: Tensor = torch.linalg.vector_norm(value)
+    return value / length if height else value
+
+
+def _window(image: Tensor, place: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Indices of a square of each image.
+
+    Args:
+        image: shape (batch, channels, height, width).
+        place: of the upper left corner, each uniform in [0, 1), shape (batch, 2).
+        side: of the square.
+
+    Returns:
+        Of batch, channel, row and column; together they index (batch, channels, side, side).
+    """
+    number, channels, height, width = image.shape
+    room = torch.tensor([height - side + 1, width - side + 1], device=place.device)
+    corner = (place * room).long()
+    run = torch.arange(side, device=place.device)
+    rows, columns = corner[:, :1] + run, corner[:, 1:] + run
+    batch = torch.arange(number, device=place.device)[:, None, None, None]
+    channel = torch.arange(channels, device=place.device)[None, :, None, None]
+    return batch, channel, rows[:, None, :, None], columns[:, None, None, :]
