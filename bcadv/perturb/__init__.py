@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from bcadv.perturb.attacks.ddn import DDN
     from bcadv.perturb.attacks.deepfool import DeepFool
     from bcadv.perturb.attacks.difgsm import DIFGSM
+    from bcadv.perturb.attacks.fab import FAB
     from bcadv.perturb.attacks.fgsm import FGSM
     from bcadv.perturb.attacks.fmn import FMN
     from bcadv.perturb.attacks.hopskipjump import HopSkipJump
+    from bcadv.perturb.attacks.jsma import JSMA
+    from bcadv.perturb.attacks.lbfgs import LBFGS
     from bcadv.perturb.attacks.mifgsm import MIFGSM
     from bcadv.perturb.attacks.nifgsm import NIFGSM
     from bcadv.perturb.attacks.pgd import PGD
     from bcadv.perturb.attacks.random_noise import RandomNoise
     from bcadv.perturb.attacks.rfgsm import RFGSM
+    from bcadv.perturb.attacks.sigma_zero import SigmaZero
     from bcadv.perturb.attacks.spsa import SPSA
     from bcadv.perturb.attacks.square import Square
     from bcadv.perturb.attacks.superdeepfool import SuperDeepFool
@@ -40,8 +44,11 @@ __all__ = [
     "CW",
     "DDN",
     "DIFGSM",
+    "FAB",
     "FGSM",
     "FMN",
+    "JSMA",
+    "LBFGS",
     "MIFGSM",
     "NIFGSM",
     "PGD",
@@ -54,6 +61,7 @@ __all__ = [
     "GradientAttack",
     "HopSkipJump",
     "RandomNoise",
+    "SigmaZero",
     "Square",
     "SuperDeepFool",
     "Sweep",

@@ -37,7 +37,8 @@ def standard(classes: int) -> list[Member]:
     members = [_FIRST, Member("apgd", {"steps": 100, "restarts": 5, **_loss(classes)})]
     if classes > 2:
         members.append(Member("apgd", {"steps": 100, "targets": min(9, classes - 1)}))
-    return [*members, Member("fmn"), Member("square", {"queries": 5000})]
+    fab = Member("fab", {"steps": 100, "restarts": 5})
+    return [*members, fab, Member("fmn"), Member("square", {"queries": 5000})]
 
 
 def thorough(classes: int) -> list[Member]:

@@ -36,6 +36,9 @@ FEW = {
     "hopskipjump": {"queries": 200, "samples": 10},
     "random": {"draws": 5},
     "worst": {"preset": "quick"},
+    "fab": {"steps": 20, "restarts": 2},
+    "sigma_zero": {"steps": 30},
+    "lbfgs": {"steps": 10, "search_steps": 4},
 }
 """Options with which the slower attacks are quick enough for tests."""
 
