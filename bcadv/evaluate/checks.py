@@ -101,7 +101,8 @@ class _Variant:
         if condition.is_untargeted or self.task is None:
             return np.full(len(target), condition.is_untargeted)
         if condition.wanted is not None:
-            return target != self.task.classes.index(condition.wanted)
+            other: npt.NDArray[np.bool_] = target != self.task.classes.index(condition.wanted)
+            return other
         sick = np.isin(target, self.task.positive)
         return sick if condition.goal == "hide" else ~sick
 

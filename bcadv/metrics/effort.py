@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bcadv.results.condition import CLEAN, Condition
-from bcadv.results.schema import Effort
+from bcadv.results.effort import Effort
 
 Floats = NDArray[np.float64]
 

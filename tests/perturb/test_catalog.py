@@ -30,7 +30,7 @@ EVERY = [(name, norm) for name, row in ATTACKS.items() for norm in row.norms]
 every_attack = pytest.mark.parametrize(("name", "norm"), EVERY)
 
 
-FEW = {
+FEW: dict[str, dict[str, Any]] = {
     "square": {"queries": 40},
     "spsa": {"queries": 60, "samples": 3},
     "hopskipjump": {"queries": 200, "samples": 10},

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional
 
@@ -96,7 +97,7 @@ class LBFGS(BoundaryAttack):
             reached = bool(self._accept(search, row, point, logits))
             lead = self.lead(logits, search.target[row])
             loss = float(functional.softplus(-lead))
-            pull = float(torch.sigmoid(-lead))
+            pull = float(expit(-float(lead)))
             slope = gradient.double().cpu().numpy().ravel()
             change = flat - origin
             return (

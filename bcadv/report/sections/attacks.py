@@ -8,7 +8,7 @@ from bcadv.report.document import Block, Cell, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say
 from bcadv.results.condition import Series
-from bcadv.results.schema import Effort
+from bcadv.results.effort import Effort
 from bcadv.study.arms import Arm
 
 
