@@ -173,13 +173,14 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
             weights=weights,
             injection=injection,
             entry=trained.entry,
-        ):
+        ) as done:
             result = result_of(
                 config,
                 data,
                 origin,
                 folder=folder,
-                plan=plan,
+                plan=done.plan,
+                probed=done.findings,
                 variants=variants_of(config, model),
                 model=model,
                 trained=trained,

@@ -82,6 +82,7 @@ def result_of(
     *,
     folder: Path,
     plan: Plan,
+    probed: Sequence[Finding],
     variants: Sequence[str],
     model: Classifier,
     trained: Trained,
@@ -99,6 +100,7 @@ def result_of(
         origin: the command that asked for the job.
         folder: of the job; holds the predictions and everything else that is vouched for.
         plan: what the model was measured under.
+        probed: what the checks on the model itself found.
         variants: choices of BatchNorm statistics that were tested, the first one pictured.
         model: the tested model.
         trained: how it was come by, with its history.
@@ -124,7 +126,8 @@ def result_of(
     )
     gpu = hardware.use_gpu(config.trainer.accelerator)
     found = efforts(read_frames(folder / PREDICTIONS), plan.conditions)
-    findings = [*data_findings(task, data.audit), *checks(folder / PREDICTIONS, plan, rows)]
+    read = checks(folder / PREDICTIONS, plan, rows, task)
+    findings = [*data_findings(task, data.audit), *read, *probed]
     if len(variants) < len(config.batchnorm):
         findings.append(_no_statistics(config))
     attacks = plan.attacks

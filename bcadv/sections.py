@@ -43,6 +43,10 @@ class EvaluationConfig(Section):
     """Images of an evaluation batch."""
     n_boot: int = Field(default=1000, ge=100, le=100_000, description="Give 100 to 100000 draws.")
     """Bootstrap draws behind the interval of the calibration error: of patients, or of images."""
+    check_images: int = Field(default=64, ge=0, le=100_000, description="Give 0 to 100000 images.")
+    """Test images that checks ask the model about, at most one in 24, or 16; 0: nothing is
+    checked, and so no defence is called robust.
+    """
     examples: int = Field(default=4, ge=1, le=16, description="Give 1 to 16 images.")
     """Test images that are kept for the figures."""
 

@@ -73,7 +73,7 @@ def test_no_check_takes_the_unconcerned_for_a_fault(done: Outcome) -> None:
 
 
 def test_the_page_says_what_was_wanted(done: Outcome) -> None:
-    page = (done.folder / "report.md").read_text(encoding="utf-8")
+    page = (done.folder / "report.html").read_text(encoding="utf-8")
     assert "positive images only, to hide the disease" in page
     assert "judged after rounding to 256 grey levels" in page
 

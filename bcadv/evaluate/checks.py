@@ -5,15 +5,17 @@ Each check becomes a `Finding` with its evidence and the conditions whose number
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from bcadv.data.audit import Audit
 from bcadv.evaluate.predictions import Answers, read_conditions
 from bcadv.metrics.paired import rises
+from bcadv.perturb.catalog import ATTACKS
 from bcadv.plan import Plan
 from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.results.schema import Finding, Row, TaskSection
@@ -24,25 +26,33 @@ SAME = 1e-4
 
 ALPHA = 0.05
 
+OUTDONE = 0.002
+"""Share of the images, and more than one, that a weaker attack may break and a stronger one leave:
+a path of steps is not the same twice (AutoAttack, checks.py: 0.2 points)."""
 
-def checks(path: Path, plan: Plan, rows: Sequence[Row]) -> list[Finding]:
+
+def checks(
+    path: Path, plan: Plan, rows: Sequence[Row], task: TaskSection | None = None
+) -> list[Finding]:
     """Checks a job's predictions.
 
     Args:
         path: of the predictions table; read one condition at a time.
         plan: what the model was measured under.
         rows: the numbers, see `bcadv.metrics.robustness.summarise`.
+        task: says which images an attacker's aim concerns; needed where that is not every image.
 
     Returns:
         For each choice of BatchNorm statistics: the same pixels get the same answer; no attack
-        left an image right and where it was; a larger strength never helps beyond chance; the model
-        does not call most images of both sides alike.
+        left an image right and where it was, or right although it had found what breaks it; a
+        larger strength never helps beyond chance; no attack breaks what one that is held to be
+        stronger left; the model does not call most images of both sides alike.
     """
     conditions = {condition.id: condition for condition in plan.conditions}
     found: list[Finding] = []
     seen: dict[str, _Variant] = {}
     for variant, name, answers in read_conditions(path):
-        of_variant = seen.setdefault(variant, _Variant(variant))
+        of_variant = seen.setdefault(variant, _Variant(variant, task))
         of_variant.see(conditions[name], answers)
     for of_variant in seen.values():
         found += of_variant.findings(plan)
@@ -55,18 +65,19 @@ def checks(path: Path, plan: Plan, rows: Sequence[Row]) -> list[Finding]:
 class _Variant:
     """What is remembered of the answers under one choice of statistics: a bit per image."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, task: TaskSection | None = None) -> None:
+        self.name, self.task = name, task
         self.clean: Answers | None = None
         self.right: dict[str, np.ndarray] = {}
         self.still: dict[str, int] = {}
+        self.dropped: dict[str, int] = {}
         self.again: list[tuple[Condition, int, float]] = []
 
     def see(self, condition: Condition, answers: Answers) -> None:
         right = answers.prediction == answers.target
         if condition.id == CLEAN.id:
             self.clean = answers
-        elif condition.strength == 0 and self.clean is not None:
+        elif condition.strength == 0 and self.clean is not None and _same_pixels(condition):
             differ = int((answers.prediction != self.clean.prediction).sum())
             apart = np.abs(answers.probability - self.clean.probability)
             # What is no number is not the same as another time.
@@ -74,15 +85,46 @@ class _Variant:
             self.again.append((condition, differ, float(largest)))
         if condition.kind == "attack" and condition.strength > 0:
             # An image that is wrong already needs no attack; one left right and unmoved got none.
-            self.still[condition.id] = int((right & (answers.size == 0)).sum())
+            concerned = self._concerned(condition, answers.target)
+            self.still[condition.id] = int((right & (answers.size == 0) & concerned).sum())
+            if condition.is_untargeted and not np.isnan(answers.distance).all():
+                # What was found lies in the ball, and something else was returned.
+                held = right & (answers.distance <= condition.size)
+                self.dropped[condition.id] = int(held.sum())
         self.right[condition.id] = np.packbits(right)
         self.n = len(right)
+
+    def _concerned(
+        self, condition: Condition, target: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Which images an attack was after."""
+        if condition.is_untargeted or self.task is None:
+            return np.full(len(target), condition.is_untargeted)
+        if condition.wanted is not None:
+            return target != self.task.classes.index(condition.wanted)
+        sick = np.isin(target, self.task.positive)
+        return sick if condition.goal == "hide" else ~sick
 
     def findings(self, plan: Plan) -> Iterator[Finding]:
         yield self._same_answers()
         for series in plan.attacks:
             yield self._moved(series)
+            yield from self._best_found(series)
             yield self._monotone(series)
+        yield from self._outdone(
+            plan,
+            "one_step",
+            "many steps break every image that one step breaks",
+            weak=lambda c: _white(c) and c.steps == 1,
+            strong=lambda c: _white(c) and c.steps != 1,
+        )
+        yield from self._outdone(
+            plan,
+            "black_box",
+            "no black box breaks images that the white box left",
+            weak=lambda c: _access(c) not in ("", "white box"),
+            strong=_white,
+        )
 
     def _same_answers(self) -> Finding:
         worst = max(self.again, key=lambda found: (found[1], found[2]), default=None)
@@ -126,14 +168,69 @@ class _Variant:
             taints=tainted,
         )
 
+    def _best_found(self, series: Series) -> Iterator[Finding]:
+        dropped = {c.id: self.dropped[c.id] for c in series.conditions if c.id in self.dropped}
+        if not dropped:
+            return
+        worst = max(dropped.values())
+        yield Finding(
+            id="best_found",
+            title=f"{series.first.label} returns what breaks an image where it found that",
+            outcome="failed" if worst else "ok",
+            evidence=f"{worst} of {self.n} images stand although an adversarial one was found",
+            batchnorm=self.name,
+            taints=tuple(name for name, count in dropped.items() if count),
+            value=float(worst),
+            threshold=0.0,
+        )
+
+    def _outdone(
+        self,
+        plan: Plan,
+        name: str,
+        title: str,
+        *,
+        weak: Callable[[Condition], bool],
+        strong: Callable[[Condition], bool],
+    ) -> Iterator[Finding]:
+        """Where both kinds of attack were tried: whether the weak break what the strong left."""
+        groups: dict[tuple[object, ...], list[Condition]] = {}
+        for condition in (c for series in plan.attacks for c in series.conditions):
+            if condition.strength > 0 and condition.id in self.right:
+                c = condition
+                place = (c.norm, c.strength, c.goal, c.wanted, c.acceptance)
+                groups.setdefault(place, []).append(c)
+        allowed = max(1, int(OUTDONE * self.n))
+        found: list[tuple[int, Condition, list[Condition]]] = []
+        for at in groups.values():
+            weaker, stronger = ([c for c in at if kind(c)] for kind in (weak, strong))
+            if weaker and stronger:
+                left = np.logical_and.reduce([self._right(c) for c in stronger])
+                stood = np.logical_and.reduce([self._right(c) for c in weaker])
+                found.append((int((left & ~stood).sum()), weaker[0], stronger))
+        if not found:
+            return
+        broken, by, _ = max(found, key=lambda one: one[0])
+        yield Finding(
+            id=name,
+            title=title,
+            outcome="failed" if broken > allowed else "ok",
+            evidence=f"{by.text} breaks {broken} of {self.n} images that they left",
+            batchnorm=self.name,
+            taints=tuple(c.id for count, _, of in found if count > allowed for c in of),
+            value=float(broken),
+            threshold=float(allowed),
+        )
+
+    def _right(self, condition: Condition) -> npt.NDArray[np.bool_]:
+        return np.unpackbits(self.right[condition.id], count=self.n).astype(bool)
+
     def _monotone(self, series: Series) -> Finding:
         tried = [c for c in series.conditions if c.id in self.right]
         pairs = list(pairwise(tried))
         risen = []
         for weak, strong in pairs:
-            before, after = (
-                np.unpackbits(self.right[c.id], count=self.n).astype(bool) for c in (weak, strong)
-            )
+            before, after = self._right(weak), self._right(strong)
             tested = rises(before, after, comparisons=len(pairs))
             if tested.p < ALPHA:
                 risen.append((weak, strong, before, after))
@@ -150,6 +247,20 @@ class _Variant:
             taints=tuple(strong.id for _, strong, _, _ in risen),
             threshold=ALPHA,
         )
+
+
+def _same_pixels(condition: Condition) -> bool:
+    """Whether at strength 0 the model sees the image as it is: a JPEG of it is another one."""
+    return not condition.acceptance.startswith("jpeg")
+
+
+def _access(condition: Condition) -> str:
+    row = ATTACKS.get(condition.name)
+    return "" if row is None else row.access
+
+
+def _white(condition: Condition) -> bool:
+    return _access(condition) == "white box"
 
 
 def _one_sided(row: Row) -> Finding:

@@ -115,6 +115,23 @@ class PredictionParts:
         with beside(path) as place:
             pq.write_table(table, place, write_page_checksum=True)
 
+    def seen(self, variant: str, batches: int) -> pd.DataFrame:
+        """What this process's images were answered: index, target, condition, prediction.
+
+        Args:
+            variant: choice of BatchNorm statistics; all its batches have been answered.
+            batches: of it.
+        """
+        columns = ["index", "target", "condition", "prediction"]
+        places = [
+            self.place(variant, batch, self.rank, piece)
+            for batch in range(batches)
+            for piece in range(self.pieces)
+        ]
+        tables = [_read(place).select(columns) for place in places]
+        frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+        return frame
+
     def finish(
         self,
         target: Path,
@@ -280,7 +297,12 @@ def _named(
 
 @dataclass(frozen=True)
 class Answers:
-    """A model's answers on all images under one condition, in the order of their numbers."""
+    """A model's answers on all images under one condition, in the order of their numbers.
+
+    Attributes:
+        distance: of the nearest adversarial image that the attack found, inf where none was, nan
+            where none was looked for.
+    """
 
     image_id: npt.NDArray[Any]
     index: npt.NDArray[np.int64]
@@ -289,6 +311,7 @@ class Answers:
     prediction: npt.NDArray[np.int64]
     size: npt.NDArray[np.float64]
     probability: npt.NDArray[np.float64]
+    distance: npt.NDArray[np.float64]
 
 
 def read_conditions(path: Path) -> Iterator[tuple[str, str, Answers]]:
@@ -299,6 +322,7 @@ def read_conditions(path: Path) -> Iterator[tuple[str, str, Answers]]:
 
 def _answers(frame: pd.DataFrame) -> Answers:
     classes = [name for name in frame if str(name).startswith("p_")]
+    unknown = np.full(len(frame), np.nan)
     return Answers(
         frame["image_id"].to_numpy(),
         frame["index"].to_numpy(np.int64),
@@ -307,6 +331,7 @@ def _answers(frame: pd.DataFrame) -> Answers:
         frame["prediction"].to_numpy(np.int64),
         frame["size"].to_numpy(np.float64),
         frame[classes].to_numpy(np.float64),
+        frame["distance"].to_numpy(np.float64, na_value=np.nan) if "distance" in frame else unknown,
     )
 
 

@@ -59,6 +59,13 @@ class EvaluationProgress:
         with self.meter.pace.stopped():
             yield
 
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """The model itself is being asked what makes its numbers suspect."""
+        self.meter.show(f"evaluation{self._under}", "checking the model on a sample of the images")
+        with self.meter.pace.stopped():
+            yield
+
     def begun(self, batch: int, trial: Trial | None) -> None:
         """A batch is about to be perturbed by a trial, or answered as it is."""
         self._batch = batch

@@ -18,6 +18,7 @@ from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation
 from bcadv.callbacks.inject import NoiseInjection
 from bcadv.config import BatchNormChoice, Config
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.evaluate.ask import ask, keep, kept, unreachable, without_white_box
 from bcadv.evaluate.images import save_pictures
 from bcadv.evaluate.predictions import PredictionParts
 from bcadv.evaluate.progress import EvaluationProgress
@@ -30,6 +31,7 @@ from bcadv.progress import Meter
 from bcadv.recalibrate import recalibrate
 from bcadv.results.condition import REPEATED
 from bcadv.results.files import PREDICTIONS
+from bcadv.results.schema import Finding
 from bcadv.store.fingerprint import digest
 from bcadv.store.models import Entry
 from bcadv.trainer import trainer
@@ -76,6 +78,7 @@ def evaluation_key(
             "seed": config.seed,
             "sigma": config.sigma,
             "batch_size": config.evaluation.batch_size,
+            "check_images": config.evaluation.check_images,
         }
     )
 
@@ -99,6 +102,20 @@ class _Sink:
         return StateFile(place.with_suffix(".state"))
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What came of an evaluation beside the table of answers.
+
+    Attributes:
+        plan: what the model was measured under: what was asked for, or of that what can be tried
+            on a model without a gradient.
+        findings: of the checks on the model; none but in the leader.
+    """
+
+    plan: Plan
+    findings: tuple[Finding, ...]
+
+
 @contextmanager
 def evaluated(
     config: Config,
@@ -110,8 +127,11 @@ def evaluated(
     weights: str,
     injection: NoiseInjection | None,
     entry: Entry | None = None,
-) -> Iterator[None]:
+) -> Iterator[Evaluated]:
     """Measures a model under everything that a plan asks for; the body gets a complete table.
+
+    Then the model itself is asked what would make its numbers suspect. One that has no gradient is
+    measured under what needs none.
 
     Always in float32: bf16 has 8 significant bits, which a quarter of a grey level drowns in.
     What is done is on disk after each batch, so a killed evaluation goes on where it was. That is
@@ -131,8 +151,12 @@ def evaluated(
     distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
     variants = variants_of(config, model)
+    _restore(model, trained, config)
+    lost = distributed.tell(unreachable(model, data) if distributed.rank() == 0 else None)
+    asked, plan = plan, without_white_box(plan) if lost else plan
     trials = build_trials(config, plan, task_of(data))
     key = evaluation_key(config, data, plan, variants, weights)
+    findings: list[Finding] = []
     with _place(config, folder, key) as place:
         pieces = max(1, len(trials))
         parts = PredictionParts(place, key, distributed.rank(), distributed.size(), pieces)
@@ -161,6 +185,9 @@ def evaluated(
                     runner.test(model, datamodule=data, verbose=False)
                 except SystemExit:
                     raise KeyboardInterrupt from None
+                if distributed.rank() == 0:
+                    _place_model(model, config)
+                    findings += _checked(config, model, data, asked, parts, variant, progress)
         _restore(model, trained, config)
         recalibrate(variants[0], config, model, data, injection=injection, entry=entry)
         distributed.wait()
@@ -175,13 +202,37 @@ def evaluated(
             attacks = [t for t in trials if t.conditions[0].kind == "attack"]
             if attacks:
                 save_pictures(folder, config, variants[0], attacks[0], model, data)
-        yield
+        yield Evaluated(plan, tuple(findings))
         if distributed.rank() == 0:
             parts.remove()
 
 
+def _checked(
+    config: Config,
+    model: Classifier,
+    data: ImageDataModule,
+    plan: Plan,
+    parts: PredictionParts,
+    variant: str,
+    progress: EvaluationProgress | None,
+) -> list[Finding]:
+    """What the checks on the model find, now or before it was stopped; of the leader's images."""
+    place = parts.folder / f"{variant}-findings.json"
+    found = kept(place)
+    if found is None:
+        seen = parts.seen(variant, len(data.test_dataloader()))
+        with nullcontext() if progress is None else progress.checking():
+            found = ask(config, model, data, plan, seen, variant)
+        keep(place, found)
+    return found
+
+
 def _restore(model: Classifier, state: dict[str, object], config: Config) -> None:
     model.load_state_dict(state)
+    _place_model(model, config)
+
+
+def _place_model(model: Classifier, config: Config) -> None:
     # Each time: the Trainer leaves a model on the CPU.
     model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
 

@@ -1,7 +1,7 @@
 """What a clinic asks of one set of predictions, as functions of image weights.
 
 Every function maps weights of shape (b, n), one row per resample, to values of shape (b,), so that
-one call serves the estimate (weights of one) and the whole bootstrap. Undefined is nan.
+one call serves the estimate (weights of one) and any resamples. Undefined is nan.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import re
 
 import torch
 from torch import Tensor, nn
-from torchvision.io import decode_jpeg, encode_jpeg
 
 from bcadv.errors import BcadvError
+from bcadv.perturb.jpeg import through_jpeg
 
 _JPEG = re.compile(r"jpeg\((100|[1-9]?\d)\)")
 
@@ -36,10 +36,15 @@ def saved(image: Tensor, how: str) -> Tensor:
     if quality is None and how != "8bit":
         raise BcadvError(f"accept={how} is no way to save an image: give float, 8bit or jpeg(90).")
     with torch.no_grad():
-        grey = (image * 255).round().clamp(0, 255)
-        if quality is not None:
-            grey = _through_jpeg(grey, int(quality[1]))
-        after = grey.to(image) / 255
+        if quality is None:
+            after = (image * 255).round().clamp(0, 255) / 255
+        elif image.shape[1] in (1, 3):
+            after = torch.stack([through_jpeg(one, int(quality[1])) for one in image])
+        else:
+            raise BcadvError(
+                f"accept={how} needs images of 1 or 3 channels, these have {image.shape[1]}: take "
+                "accept=8bit."
+            )
     # Adding a difference would round the saved pixels once more.
     result: Tensor = _PassThrough.apply(image, after)
     return result
@@ -55,16 +60,6 @@ class _PassThrough(torch.autograd.Function):
     @staticmethod
     def backward(context: object, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
-
-
-def _through_jpeg(grey: Tensor, quality: int) -> Tensor:
-    if grey.shape[1] not in (1, 3):
-        raise BcadvError(
-            f"accept=jpeg({quality}) needs images of 1 or 3 channels, these have {grey.shape[1]}: "
-            "take accept=8bit."
-        )
-    bytes_ = grey.to(torch.uint8).cpu()
-    return torch.stack([decode_jpeg(encode_jpeg(one, quality)) for one in bytes_]).to(grey.device)
 
 
 class Saved(nn.Module):

@@ -271,22 +271,28 @@ class CheckedPerturbation(ABC):
 @contextmanager
 def _left_as_found(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Puts the model in eval mode without weight gradients, and everything back at the end."""
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus), evaluating(model):
+        yield
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within it the model is in eval mode and its weights have no gradient."""
     # The flags are set directly: train() is recursive and would flatten submodules that differ.
     modes = [(module, module.training) for module in model.modules()]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gpus = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        try:
-            for module, _ in modes:
-                module.training = False
-            for parameter in trained:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-            for parameter in trained:
-                parameter.requires_grad_(True)
+    try:
+        for module, _ in modes:
+            module.training = False
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def _ordinary(tensor: Tensor) -> Tensor:

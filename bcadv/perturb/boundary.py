@@ -112,7 +112,7 @@ class BoundaryAttack(MinimalNorm):
         for k in range(most):
             there = ours[:, k].isfinite()
             one = torch.where(there, ours[:, k] - theirs, 0.0)
-            slope = self._slope(one, point, again=k + 1 < most)
+            slope = self._differentiated(one, point, again=k + 1 < most)
             search.gradients.index_add_(0, rows, there.long())
             far = (-one.detach() / self.threat.dual(slope).double()).nan_to_num(torch.inf)
             nearer = there & ((far < best) | (k == 0))

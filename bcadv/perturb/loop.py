@@ -70,7 +70,7 @@ class GradientAttack(AdversarialAttack):
                 f"{self.name}: the loss has shape {shape}; give one that returns "
                 f"the loss of each image, shape ({len(target)},) (reduction='none')."
             )
-        return self._slope(losses, point), logits.detach()
+        return self._differentiated(losses, point), logits.detach()
 
     def _traced(self, model: nn.Module, point: Tensor, target: Tensor) -> Tensor:
         """The logits of points that require a gradient, with their graph."""
@@ -82,7 +82,7 @@ class GradientAttack(AdversarialAttack):
             )
         return logits
 
-    def _slope(self, losses: Tensor, point: Tensor, *, again: bool = False) -> Tensor:
+    def _differentiated(self, losses: Tensor, point: Tensor, *, again: bool = False) -> Tensor:
         """Gradient of each image's loss; ``again`` if the graph is to be used once more."""
         (gradient,) = torch.autograd.grad(losses.sum(), point, retain_graph=again)
         finite = gradient.flatten(1).abs().amax(1).isfinite()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bcadv.report.draft import Draft
 from bcadv.report.sections.data import line
-from bcadv.report.words import say, sentence
+from bcadv.report.words import say, sentence, verdict_text
 from bcadv.results.condition import Condition
+from bcadv.study.differences import Difference
 from bcadv.study.headline import Answer, Conclusion
 from bcadv.study.numbers import Number
 
@@ -21,7 +22,7 @@ def answer_text(answer: Answer) -> str:
     said = sentence(answer.fall)
     if answer.defence is None:
         return said
-    return f"{said}. Defence {answer.helps}: {sentence(answer.defence)}"
+    return f"{said}. Defence {verdict_text(answer.defence)}: {sentence(answer.defence)}"
 
 
 def brief_text(answer: Answer) -> str:
@@ -47,6 +48,9 @@ def answer(conclusion: Conclusion) -> str:
         fall=sentence(first.fall),
         defended=[a.arm for a in conclusion.answers if a.defence is not None],
         verdicts=dict(conclusion.verdicts),
+        verdict=next(
+            (verdict_text(a.defence) for a in conclusion.answers if a.defence is not None), ""
+        ),
     )
 
 
@@ -55,7 +59,8 @@ def summary(draft: Draft) -> dict[str, Any]:
 
     Returns:
         ``headline``, ``answer`` (a word), ``tested``, ``synthetic``, ``prevalence``, ``models``
-        (name, answer, fall with its numbers, verdict on the defence), ``findings`` (the gravest
+        (name, answer, fall with its numbers, verdict on the defence and
+        the strengths that it holds up to), ``findings`` (the gravest
         first: id, outcome, about, sentence, section, taints), ``numbers`` (a row per model,
         condition and metric, all seeds together; shares in [0, 1]), ``corruption_errors`` (a row
         per model and corruption, and one of all, see `bcadv.study.corruption`).
@@ -99,6 +104,7 @@ def _model(answer: Answer) -> Mapping[str, Any]:
         "answer": answer.word,
         "fooled": answer.fooled,
         "defence": answer.helps,
+        "up_to": [_condition(row.condition) for row in _up_to(answer)],
         "sentence": answer_text(answer),
         "clean": _number(facts["clean"]),
         **{
@@ -106,6 +112,12 @@ def _model(answer: Answer) -> Mapping[str, Any]:
             for name, point in points.items()
         },
     }
+
+
+def _up_to(answer: Answer) -> Sequence[Difference]:
+    """Where a defence was last seen to hold, in each norm."""
+    found: Sequence[Difference] = () if answer.defence is None else answer.defence.facts["up_to"]
+    return found
 
 
 def _condition(condition: Condition) -> dict[str, Any]:

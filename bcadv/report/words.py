@@ -118,3 +118,8 @@ def say(name: str, facts: Mapping[str, Any] | None = None, /, **more: Any) -> st
 def sentence(found: Found) -> str:
     """A finding in words."""
     return say(found.id, found.facts, outcome=found.outcome)
+
+
+def verdict_text(judged: Found) -> str:
+    """The verdict on a defence: ``no better``, ``robust up to ε=4/255``."""
+    return say("verdict", judged.facts)

@@ -1,27 +1,30 @@
 """Whether a defence helps: matched by strength, on the same images, under the worst attack tried.
 
-No more than ``no better`` or ``undecided`` is ever said: a defence that only hides its gradient
-looks robust to the attacks that are measured here, and nothing yet tells the two apart.
+What is measured and what the checks found are gathered here; `bcadv.study.verdict` decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
 
+from bcadv.results.checks import NAMES
 from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Finding, Outcome
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference
 from bcadv.study.facts import Facts, commonest_share, unknown_patients
 from bcadv.study.found import Found
 from bcadv.study.limits import VERY_FEW_PATIENTS
 from bcadv.study.numbers import positive_of
+from bcadv.study.verdict import MARGIN, Checked, Decision, Step, Verdict, decide, fold
 
-Verdict: TypeAlias = Literal["no better", "undecided"]
-
-MARGIN = 0.10
-"""A defence is no better where gains of this much accuracy or more can be ruled out."""
+OUTCOMES: Mapping[Verdict, Outcome] = {
+    "robust": "ok",
+    "masked": "failed",
+    "no better": "failed",
+    "undecided": "unknown",
+}
 
 
 def defence(facts: Facts, arm: Arm) -> list[Found]:
@@ -31,34 +34,97 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
     attacked = _worst_cases(facts, arm, by_condition)
     better = [row for row in attacked if row.better]
     worse = [row for row in attacked if row.worse]
-    flaw = facts.flaw(arm)
-    verdict, reason = _decide(facts, rows, attacked, better, worse, flaw)
-    found = [
-        Found(
-            "defence",
-            "failed" if verdict == "no better" else "unknown",
-            70,
-            "defence",
-            {
-                "verdict": verdict,
-                "reason": reason,
-                "better": better,
-                "worse": worse,
-                "tried": attacked,
-                "most": max(attacked, key=lambda row: row.value, default=None),
-                "margin": MARGIN,
-                "of": arm.name,
-                "few": few_patients(arm, rows),
-            },
-            about=arm.name,
-            taints=tuple(row.condition.id for row in better) if flaw else (),
-        )
-    ]
+    found = _batchnorm(facts, arm)
+    checked = checks_of(arm, batchnorm=_falls(facts, arm, found))
+    decision = _decide(facts, arm, attacked, checked)
+    up_to = {(step.norm, step.strength) for step in decision.up_to}
+    gone = decision.verdict == "masked" or facts.flaw(arm)
+    judged = Found(
+        "defence",
+        OUTCOMES[decision.verdict],
+        70,
+        "defence",
+        {
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "better": better,
+            "worse": worse,
+            "tried": attacked,
+            "most": max(attacked, key=lambda row: row.value, default=None),
+            "margin": MARGIN,
+            "of": arm.name,
+            "up_to": [row for row in attacked if _place(row.condition) in up_to],
+            "checks": [_title(arm, name) for name in decision.checks],
+            "few": few_patients(arm, rows),
+        },
+        about=arm.name,
+        taints=tuple(row.condition.id for row in better) if gone else (),
+    )
+    made = [judged]
     clean = by_condition.get(CLEAN)
     if clean is not None and clean.worse:
         facts_of = {"of": arm.name, "difference": clean}
-        found.append(Found("clean_cost", "failed", 50, "defence", facts_of, about=arm.name))
-    return [*found, *_one_attack_only(facts, by_condition, better, arm), *_batchnorm(facts, arm)]
+        made.append(Found("clean_cost", "failed", 50, "defence", facts_of, about=arm.name))
+    return [*made, *_one_attack_only(facts, by_condition, better, arm), *found]
+
+
+def _decide(facts: Facts, arm: Arm, attacked: Sequence[Difference], checked: Checked) -> Decision:
+    if facts.study.reference is None:
+        return Decision("undecided", "no_reference")
+    if not facts.differences.get(arm.name):
+        return Decision("undecided", "not_compared")
+    steps = [_step(facts, arm, row) for row in attacked]
+    return decide(steps, checked, flaw=facts.flaw(arm), commonest=commonest_share(arm.jobs))
+
+
+def _step(facts: Facts, arm: Arm, row: Difference) -> Step:
+    """A row of `_worst_cases` as what is decided on."""
+    reference = facts.reference_of(arm) or arm
+    theirs = facts.number(reference, row.condition)
+    right = row.value if theirs is None else theirs.value + row.value
+    return Step(
+        norm=row.condition.norm,
+        strength=row.condition.strength,
+        better=row.better,
+        worse=row.worse,
+        low=row.low,
+        high=row.high,
+        right=right,
+        fallen=0.0 if theirs is None else facts.clean(reference).value - theirs.value,
+    )
+
+
+def checks_of(arm: Arm, *, batchnorm: bool = False) -> Checked:
+    """What the checks found on the models of an arm.
+
+    Args:
+        arm: the defended one.
+        batchnorm: whether its gain is gone with BatchNorm statistics of clean images.
+    """
+    of_seeds: dict[int, list[Finding]] = {}
+    for job in arm.jobs:
+        about = [f for f in job.result.findings if f.batchnorm in (None, arm.variant)]
+        of_seeds.setdefault(job.seed, []).extend(about)
+    return fold(of_seeds.values(), batchnorm=batchnorm)
+
+
+def _title(arm: Arm, name: str) -> str:
+    """A check in words."""
+    if name in NAMES:
+        return NAMES[name]
+    titles = (f.title for job in arm.jobs for f in job.result.failed() if f.id == name)
+    return next(titles, name)
+
+
+def _falls(facts: Facts, arm: Arm, found: Sequence[Found]) -> bool:
+    """Whether BatchNorm statistics of clean images lower the arm beyond its interval."""
+    for each in found:
+        for row in each.facts["lost"]:
+            number = facts.number(arm, row.condition)
+            again = facts.study.numbers.get((each.facts["twin"], row.condition, "accuracy"))
+            if number is not None and again is not None and again.value < number.low:
+                return True
+    return False
 
 
 def few_patients(arm: Arm, rows: Sequence[Difference]) -> int | None:
@@ -95,32 +161,6 @@ def _worst_cases(facts: Facts, arm: Arm, rows: Mapping[Condition, Difference]) -
 def _place(condition: Condition) -> tuple[str | None, float]:
     """Norm and strength: attacks of one place are as strong."""
     return condition.norm, condition.strength
-
-
-def _decide(
-    facts: Facts,
-    rows: list[Difference],
-    attacked: list[Difference],
-    better: list[Difference],
-    worse: list[Difference],
-    flaw: str,
-) -> tuple[Verdict, str]:
-    """The verdict, and the reason for it as a word."""
-    undecided = {
-        "no_reference": facts.study.reference is None,
-        "not_compared": not rows,
-        "not_attacked": not attacked,
-    }
-    for reason, holds in undecided.items():
-        if holds:
-            return "undecided", reason
-    if flaw:
-        return "no better", flaw
-    if better:
-        return "undecided", "gain"
-    if worse or max(row.high for row in attacked) < MARGIN:
-        return "no better", "worse" if worse else "margin"
-    return "undecided", "chance"
 
 
 def flaws(facts: Facts, arm: Arm) -> list[Found]:

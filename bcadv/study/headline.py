@@ -15,7 +15,7 @@ from bcadv.study.found import Found
 from bcadv.study.limits import limits
 from bcadv.study.study import Study
 
-Word: TypeAlias = Literal["fooled", "undecided", "not attacked", "no better"]
+Word: TypeAlias = Literal["fooled", "undecided", "not attacked", "no better", "masked", "robust"]
 """The answer on a model, or on its defence."""
 
 FIRST = 5
@@ -48,7 +48,8 @@ class Answer:
         """Whether its defence helps."""
         if self.defence is None:
             return None
-        return "no better" if self.defence.facts["verdict"] == "no better" else "undecided"
+        word: Word = self.defence.facts["verdict"]
+        return word
 
     @property
     def word(self) -> Word:

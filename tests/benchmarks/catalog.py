@@ -24,6 +24,16 @@ BENCHMARKS: Mapping[str, Mapping[str, str]] = {
         "torchattacks": "a PGD-20 curve against torchattacks, and both robust accuracies",
         "foolbox": "the same against foolbox",
     },
+    "apgd": {"adv_lib": "an APGD-100 curve against adv-lib, and both robust accuracies"},
+    "minimal_norm": {
+        "linear": "L2 distances found against exact ones of linear models, beside libraries",
+        "digits": "L-inf distances found against proved ones of small networks, beside libraries",
+    },
+    "curve": {"pgd": "a curve of all radii from one FMN run against PGD-20 at eight radii"},
+    "cw": {
+        "foolbox": "C&W's distances and time against foolbox",
+        "torchattacks": "the same against torchattacks",
+    },
     "training": {
         "bare": "steps in pl.Trainer against the bare model's",
         "noise": "steps with noise injected against steps without",

@@ -51,7 +51,8 @@ def trained(checkpoint: Path | None, small: bool, side: int) -> Classifier:
     return model.eval()
 
 
-def _classes(net: nn.Module, images: torch.Tensor) -> Predictions:
+def classes(net: nn.Module, images: torch.Tensor) -> Predictions:
+    """What a network calls some images."""
     with torch.no_grad():
         return net(images).argmax(1).numpy()  # type: ignore[no-any-return]
 
@@ -64,7 +65,7 @@ def ours(model: Classifier, batch: Batch) -> tuple[Predictions, float]:
     )
     assert sweep.gradients is not None
     gradients = sweep.gradients.double().mean().item()
-    return np.stack([_classes(model, images) for images in sweep.images]), gradients
+    return np.stack([classes(model, images) for images in sweep.images]), gradients
 
 
 def with_torchattacks(net: nn.Module, batch: Batch) -> Predictions:
@@ -74,7 +75,7 @@ def with_torchattacks(net: nn.Module, batch: Batch) -> Predictions:
     for px in STRENGTHS_PX:
         eps = px / 255
         attack = torchattacks.PGD(net, eps=eps, alpha=STEP * eps, steps=STEPS, random_start=True)
-        found.append(_classes(net, attack(batch.image, batch.target)))
+        found.append(classes(net, attack(batch.image, batch.target)))
     return np.stack(found)
 
 
@@ -85,7 +86,7 @@ def with_foolbox(net: nn.Module, batch: Batch) -> Predictions:
     attack: Callable[..., Any] = foolbox.attacks.LinfPGD(rel_stepsize=STEP, steps=STEPS)
     epsilons = [px / 255 for px in STRENGTHS_PX]
     _, clipped, _ = attack(wrapped, batch.image, batch.target, epsilons=epsilons)
-    return np.stack([_classes(net, images) for images in clipped])
+    return np.stack([classes(net, images) for images in clipped])
 
 
 def run(options: Options) -> Iterator[Row]:

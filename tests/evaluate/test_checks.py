@@ -15,6 +15,7 @@ from bcadv.data.records import Record
 from bcadv.data.splits import Split
 from bcadv.evaluate.checks import checks, data_findings
 from bcadv.metrics.robustness import summarise
+from bcadv.perturb.catalog import ATTACKS
 from bcadv.plan import Plan
 from bcadv.results.condition import CLEAN, REPEATED, Condition, Series
 from bcadv.results.schema import Finding, TaskSection
@@ -173,6 +174,44 @@ def test_a_rise_is_looked_for_within_one_attack_in_one_norm(tmp_path: Path) -> N
     series = [[fgsm(1), fgsm(2)], [fgsm(0.5, "2"), fgsm(1, "2")], [pgd(1)]]
     findings = [f for f in found(tmp_path, frame(rights), series) if f.id == "monotone"]
     assert [f.outcome for f in findings] == ["ok", "ok", "unknown"]
+
+
+def test_one_step_that_breaks_what_many_steps_left_is_found_image_by_image(tmp_path: Path) -> None:
+    tried = [[fgsm(4)], [pgd(4)]]
+    clean = {CLEAN: first(60), REPEATED: first(60)}
+    # Two images and no more: the averages would hide them.
+    worse = [2 <= i < 30 for i in range(N)]
+    failed = one(
+        found(tmp_path, frame({**clean, fgsm(4): worse, pgd(4): first(20)}), tried), "one_step"
+    )
+    assert (failed.outcome, failed.value, failed.taints) == ("failed", 2.0, (pgd(4).id,))
+    for left in (first(30), [1 <= i < 30 for i in range(N)]):
+        sound = found(tmp_path, frame({**clean, fgsm(4): left, pgd(4): first(20)}), tried)
+        assert one(sound, "one_step").outcome == "ok"
+    apart = found(
+        tmp_path, frame({**clean, fgsm(4): worse, pgd(2): first(20)}), [[fgsm(4)], [pgd(2)]]
+    )
+    assert not [f for f in apart if f.id == "one_step"]
+
+
+def test_a_black_box_that_breaks_what_the_white_box_left_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = replace(ATTACKS["fgsm"], access="black box, scores", family="black box")
+    monkeypatch.setattr("bcadv.evaluate.checks.ATTACKS", {**ATTACKS, "fgsm": row})
+    rights = {CLEAN: first(60), REPEATED: first(60), fgsm(4): first(10), pgd(4): first(20)}
+    finding = one(found(tmp_path, frame(rights), [[fgsm(4)], [pgd(4)]]), "black_box")
+    assert (finding.outcome, finding.value, finding.taints) == ("failed", 10.0, (pgd(4).id,))
+
+
+def test_an_image_that_stands_although_it_was_broken_on_the_way_is_found(tmp_path: Path) -> None:
+    rights = {CLEAN: first(60), REPEATED: first(60), pgd(2): first(30), pgd(4): first(20)}
+    table = frame(rights)
+    table["distance"] = np.where(table["index"] < 20, np.inf, 3 / 255)
+    assert one(found(tmp_path, table, [[pgd(2), pgd(4)]]), "best_found").outcome == "ok"
+    table.loc[table["index"] == 5, "distance"] = 3 / 255
+    finding = one(found(tmp_path, table, [[pgd(2), pgd(4)]]), "best_found")
+    assert (finding.outcome, finding.taints) == ("failed", (pgd(4).id,))
 
 
 def test_a_model_that_names_one_class_is_found(tmp_path: Path) -> None:

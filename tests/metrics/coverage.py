@@ -215,7 +215,7 @@ same if p were not adjusted for their number (Holm).
 {table(["a fall", "a difference", "not adjusted"], claims)}
 
 The forms are in `bcadv/metrics/clustered.py`, `ranking.py`, `paired.py` and `calibration.py`. To
-make this page again, in some ten minutes: `python -m tests.metrics.coverage --write`.
+make this page again, in some minutes: `python -m tests.metrics.coverage --write --count {count}`.
 """
 
 

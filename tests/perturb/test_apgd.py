@@ -30,14 +30,14 @@ def broken(attack: APGD, given: linear.Case) -> Tensor:
 @every_norm
 def test_on_a_linear_model_the_smallest_radius_is_the_exact_one_in_the_box(norm: float) -> None:
     for seed in range(2):
-        given = linear.case(seed, n=10, shape=(3, 6, 6), dtype=torch.float32)
+        given = linear.case(seed, n=6, shape=(3, 6, 6), dtype=torch.float32)
         exact = linear.distance(given.model, given.image, given.target, norm)
         for i, radius in enumerate(exact.tolist()):
             if norm == math.inf and radius > 0.9:
                 continue
             one = linear.Case(given.model, given.image[i : i + 1], given.target[i : i + 1])
             for share, breaks in ((0.999, False), (1.002, True)):
-                attack = APGD(ThreatModel(share * radius, norm), steps=50)
+                attack = APGD(ThreatModel(share * radius, norm), steps=40)
                 assert bool(broken(attack, one)) == breaks, (seed, i, share)
 
 
@@ -74,15 +74,15 @@ def test_on_a_relu_network_it_comes_near_the_distance_that_a_solver_proved() -> 
 
 @pytest.mark.parametrize("norm", [math.inf, 2.0])
 def test_it_leaves_no_more_standing_than_pgd_with_as_many_gradients(norm: float) -> None:
-    ours, theirs = [], []
-    for seed in (1, 2):
-        model, image, target = trained(seed)
-        for attack, found in (
-            (APGD(ThreatModel(0.0, norm), steps=40), ours),
-            (PGD(ThreatModel(0.0, norm), steps=40), theirs),
-        ):
-            found += robust(model, attack.sweep(model, image, target, GRID[norm]).images, target)
-    assert sum(ours) <= sum(theirs), (ours, theirs)
+    model, image, target = trained(2)
+    sums = {}
+    for attack in (
+        APGD(ThreatModel(0.0, norm), steps=25, surrogate="cross_entropy"),
+        PGD(ThreatModel(0.0, norm), steps=25),
+    ):
+        found = attack.sweep(model, image, target, GRID[norm]).images
+        sums[attack.name] = sum(robust(model, found, target))
+    assert sums["apgd"] <= sums["pgd"], sums
 
 
 @pytest.mark.parametrize("surrogate", ["margin", "cross_entropy"])
@@ -124,11 +124,13 @@ def test_dlr_of_too_few_classes_is_refused(
         attack(given.model, given.image, given.target)
 
 
-class Turn(nn.Module):
-    """The way out is the class's own way back: its lead first grows, and falls in one corner alone.
+class Plateau(nn.Module):
+    """A plateau whose slope leads away from the cliff at its edge.
 
-    The lead is 1 + a - 2 * relu(b - 0.9), with a and b means of either half of the pixels, moved so
-    that 0 is the image, in units of the radius; the second logit carries b, on its own no way out.
+    In units of the radius from the image, with the mean of one half of the pixels as a and that of
+    the other half as b, the lead of class 0 is 2 + 0.2 a - 30 relu(b - 0.85): it is lost only where
+    b is nearly as large as the ball allows, and up to there its slope knows nothing of b. Both
+    logits do: they rise by 5 b together.
     """
 
     def __init__(self, eps: float) -> None:
@@ -144,14 +146,13 @@ class Turn(nn.Module):
 
 
 def test_an_output_diversified_start_finds_what_random_ones_do_not() -> None:
-    """A plateau: the lead has no slope that leads out, but the logits together have one."""
     image, target = torch.full((16, 3, 8, 8), 0.5), torch.zeros(16, dtype=torch.int64)
-    model = Turn(0.1).eval()
+    model = Plateau(0.1).eval()
     left = {
         start: int(
             right(
                 model,
-                APGD(ThreatModel(0.1), steps=10, restarts=4, start=start)(model, image, target),  # type: ignore[arg-type]
+                APGD(ThreatModel(0.1), steps=10, restarts=4, start=start)(model, image, target),
                 target,
             ).sum()
         )
@@ -202,7 +203,7 @@ def test_a_neighbouring_radius_gives_what_breaks_there_or_came_closest() -> None
     attack, search, rows, eps = searched(math.inf)
     one, two = rows[:1], rows[1:2]
     search.distance[one], search.found[one] = 0.03, (search.image[one] + 0.03).clamp(0, 1)
-    search.failed(two, torch.tensor([0]), (search.image[two] - 0.01).clamp(0, 1), torch.zeros(1))
+    search.failed(two, torch.tensor([0]), (search.image[two] - 0.01).clamp(0, 1), -eps[:1])
     point, known = neighbour(attack.threat, search, rows[:3], eps[:3])
     assert known.tolist() == [True, True, False]
     expected = [search.image[one] + 0.02, search.image[two] - 0.02, search.image[rows[2:3]]]

@@ -35,6 +35,7 @@ FEW = {
     "spsa": {"queries": 60, "samples": 3},
     "hopskipjump": {"queries": 200, "samples": 10},
     "random": {"draws": 5},
+    "worst": {"preset": "quick"},
     "fab": {"steps": 20, "restarts": 2},
     "sigma_zero": {"steps": 30},
     "lbfgs": {"steps": 10, "search_steps": 4},

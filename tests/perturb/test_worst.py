@@ -86,7 +86,7 @@ def test_a_member_sees_only_what_still_stands() -> None:
 
 def test_without_a_member_in_the_norm_it_says_so() -> None:
     model, image, target = trained(1)
-    with pytest.raises(BcadvError, match="norm 1"):
-        WorstCase(ThreatModel(1.0, 1))(model, image, target)
+    with pytest.raises(BcadvError, match="norm 0"):
+        WorstCase(ThreatModel(1.0, 0), preset="quick")(model, image, target)
     with pytest.raises(BcadvError, match="quick, standard, thorough"):
         WorstCase(THREAT, preset="best")

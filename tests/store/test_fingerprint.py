@@ -70,6 +70,7 @@ OTHER: Mapping[str, Any] = {
     "evaluation.noise": False,
     "evaluation.batch_size": 7,
     "evaluation.n_boot": 101,
+    "evaluation.check_images": 0,
     "evaluation.examples": 2,
     "optimizer.lr": 0.002,
     "optimizer.weight_decay": 0.1,

@@ -66,7 +66,7 @@ def test_two_series_of_one_label_are_told_apart_by_their_settings(tmp_path: Path
 @pytest.mark.parametrize(
     ("attacked", "gains", "verdict", "reason"),
     [
-        (0.2, (0, 0.6), "undecided", "gain"),
+        (0.2, (0, 0.6), "undecided", "checks_missing"),
         (0.5, (0, -0.3), "no better", "worse"),
         (0.2, (0, 0), "no better", "margin"),
     ],
@@ -127,7 +127,7 @@ def test_only_attacks_on_both_are_compared(
     assert judged is not None
     [row] = judged.facts["tried"]
     assert (row.condition, row.value) == (fgsm(2), pytest.approx(gain))
-    assert judged.facts["reason"] == "gain"
+    assert judged.facts["reason"] == "checks_missing"
 
 
 def test_a_gain_is_contradicted_where_another_attack_was_tried(tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def test_a_gain_under_one_attack_alone_is_no_gain(found: Conclusion) -> None:
     [lone] = found.of("one_attack_only")
     assert lone.about == noise.arm
     assert set(lone.taints) == {fgsm(eps).id for eps in (1, 2, 4)}
-    # Even a gain under everything is no more than undecided.
+    # Nobody asked the models, so even a gain under everything is no more than undecided.
     assert trained.helps == "undecided"
-    assert trained.defence.facts["reason"] == "gain"
+    assert trained.defence.facts["reason"] == "checks_missing"
     assert {row.condition.label for row in trained.defence.facts["better"]} >= {"PGD-20"}
 
 

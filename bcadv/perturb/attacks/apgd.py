@@ -161,7 +161,7 @@ class APGD(GradientAttack):
     ) -> Tensor:
         """One attempt; returns which images were broken, bool, shape (rows,)."""
         climb = Climb(self, search, rows, probe)
-        point = self._start(search, rows, climb.eps, restart)
+        point = self._start(search, rows, climb.eps, restart, goal)
         for factor, steps in self._phases():
             if len(climb.left):
                 point = self.threat.project(point, climb.origin, climb.eps * factor)
@@ -189,9 +189,7 @@ class APGD(GradientAttack):
         for number in range(steps):
             if not len(climb.left):
                 break
-            grows = self._objective
-            if goal is not None:
-                grows = partial(self._toward, goal[climb.left])
+            grows = self._objective if goal is None else partial(self._toward, goal[climb.left])
             gradient, logits = self.gradient_at(climb.search, climb.at, point, grows)
             with torch.no_grad():
                 value = grows(logits, climb.search.target[climb.at]).double()
@@ -202,7 +200,9 @@ class APGD(GradientAttack):
             point = pace.step(number, point, gradient, value)
         return point if factor == 1 or not len(climb.left) else pace.best
 
-    def _start(self, search: Search, rows: Tensor, eps: Tensor, restart: int) -> Tensor:
+    def _start(
+        self, search: Search, rows: Tensor, eps: Tensor, restart: int, goal: Tensor | None
+    ) -> Tensor:
         start = random_point(self.threat, search, rows, eps, self.seed, restart)
         if self.start == "output" or (self.start == "diverse" and restart % 3 == 1):
             return output_diversified(
@@ -211,7 +211,7 @@ class APGD(GradientAttack):
         if self.start == "random" or restart % 3 == 2:
             return start
         if self.threat.norm == 1:
-            start = self._corner(search, rows, eps)
+            start = self._corner(search, rows, eps, goal)
         near, known = neighbour(self.threat, search, rows, eps)
         return torch.where(per_image(known, start), near, start)
 
@@ -222,10 +222,11 @@ class APGD(GradientAttack):
             return steepest(gradient, share)
         return self.threat.direction(gradient)
 
-    def _corner(self, search: Search, rows: Tensor, eps: Tensor) -> Tensor:
+    def _corner(self, search: Search, rows: Tensor, eps: Tensor, goal: Tensor | None) -> Tensor:
         """The best point of L1 ball and box if the model were linear: steep values to their end."""
         origin, (low, high) = search.image[rows], self.threat.bounds
-        gradient, _ = self.gradient_at(search, rows, origin)
+        grows = self._objective if goal is None else partial(self._toward, goal)
+        gradient, _ = self.gradient_at(search, rows, origin, grows)
         flat = gradient.flatten(1)
         room = torch.where(gradient > 0, high - origin, origin - low).flatten(1)
         order = flat.abs().argsort(dim=1, descending=True, stable=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from typing import ClassVar
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bcadv.perturb.corrupt.base import Corruption
+from bcadv.perturb.jpeg import through_jpeg
 
 
 class Jpeg(Corruption):
@@ -22,15 +20,7 @@ class Jpeg(Corruption):
     key: ClassVar[str] = "jpeg"
 
     def _corrupted(self, image: Tensor, random: torch.Generator) -> Tensor:
-        levels = (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        file = io.BytesIO()
-        quality = int(self.of_severity(25, 18, 15, 10, 7))
-        # Of one channel Pillow wants no axis.
-        Image.fromarray(levels.squeeze(2) if len(image) == 1 else levels).save(
-            file, "JPEG", quality=quality
-        )
-        stored = np.asarray(Image.open(file)).reshape(levels.shape)
-        return torch.tensor(stored).permute(2, 0, 1).to(image) / 255
+        return through_jpeg(image, int(self.of_severity(25, 18, 15, 10, 7)))
 
 
 class Pixelate(Corruption):

@@ -13,7 +13,7 @@ ROWS = (
         access="white box",
         family="worst case",
         how="attacks in order, each on the images that still stand",
-        norms=("inf", "2"),
+        norms=("inf", "2", "1"),
         options=(
             Option(
                 "preset",

@@ -18,7 +18,7 @@ from bcadv.study.numbers import UNDEFINED, rate, ratio
 
 
 def blocks(draft: Draft) -> list[Block]:
-    """The mean corruption errors, a curve per corruption, and a table per model."""
+    """The mean corruption errors, a table per model, and a curve per corruption."""
     errors = draft.study.corruption_errors
     if errors.empty:
         return [Text("No model was measured under corruptions; corruptions=all does so.")]
@@ -33,8 +33,8 @@ def blocks(draft: Draft) -> list[Block]:
     return [
         Text(said),
         _means(draft, arms, related=related),
+        *(_table(draft, arm) for arm in arms),
         *([Pictures(tuple(drawn))] if drawn else []),
-        *(_table(draft, arm, related=related) for arm in arms),
     ]
 
 
@@ -60,12 +60,13 @@ def _means(draft: Draft, arms: list[Arm], *, related: bool) -> Table:
     return Table("Mean corruption error", (*head, "corruptions", "severities"), tuple(rows))
 
 
-def _table(draft: Draft, arm: Arm, *, related: bool) -> Table:
+def _table(draft: Draft, arm: Arm) -> Table:
     """Errors of a model: a row per corruption, a column per severity and their mean."""
     series = {each.name: each for each in draft.study.corruptions}
     tried = sorted({c.strength for each in series.values() for c in each.conditions})
-    rows = []
-    for row in _rows(draft, arm):
+    found, rows = _rows(draft, arm), []
+    related = any(isinstance(row["reference"], str) for row in found)
+    for row in found:
         of = series.get(str(row["corruption"]))
         conditions = {} if of is None else {c.strength: c for c in of.conditions}
         cells = [_error(draft, arm, conditions.get(severity)) for severity in tried]

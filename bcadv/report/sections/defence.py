@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bcadv.report.document import Block, Bullets, Cell, Text
 from bcadv.report.draft import Draft
-from bcadv.report.words import p_text, say, sentence
+from bcadv.report.words import p_text, say, sentence, verdict_text
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference
@@ -13,7 +13,7 @@ from bcadv.study.differences import Difference
 def blocks(draft: Draft) -> list[Block]:
     """The verdict on each defended model, and the paired comparison with the undefended one."""
     verdicts = [
-        f"“{answer.arm}”: {answer.helps} – {sentence(answer.defence)}."
+        f"“{answer.arm}”: {verdict_text(answer.defence)} – {sentence(answer.defence)}."
         for answer in draft.conclusion.answers
         if answer.defence is not None
     ]
