@@ -17,6 +17,9 @@ from bcadv.perturb.threat import per_image
 _BIAS, _EXTRAPOLATION, _BACKWARD = 0.1, 1.05, 0.9
 """alpha_max, eta and beta of the paper, section 4."""
 
+_SPREAD = 3.0
+"""How far from the image a restart begins at most, in distances of what is known."""
+
 _PATIENCE, _GAIN = 20, 1e-4
 """A restart ends for an image after so many steps without a gain of at least this share."""
 
@@ -32,13 +35,16 @@ class FAB(BoundaryAttack):
     ICML 2020, algorithm 1. A step projects the point and the image onto the boundary of the linear
     model at the point, cut by the box, goes a little beyond both and mixes them; from what is
     adversarial it goes back towards the image. Two classes and targets need no other form: the
-    boundary is that of the lead. Two differences: a restart ends for an image that gains nothing
-    more, and what was found is drawn onto the boundary's linear model at the end.
+    boundary is that of the lead. Four differences: what is adversarial goes back towards the image
+    by moving the linear model of the point, which saves a query; a restart ends for an image that
+    gains nothing more; it begins at up to three times the known distance (the paper: half of it,
+    from where nearly all runs end at the boundary that the first one found); and what was found is
+    drawn onto the boundary's linear model at the end.
 
     Attributes:
         steps: of each restart, at most.
-        restarts: the first from the image, the others from random points within half the distance
-            that is known.
+        restarts: the first from the image, the others from random points within three times the
+            distance that is known.
         candidates: classes, those with the largest logits, to whose boundaries a step looks; each
             costs a gradient, and 1 follows the leading one alone.
         seed: of the random points.
@@ -83,11 +89,11 @@ class FAB(BoundaryAttack):
         self._shrink(search, rows, _QUERIES)
 
     def _start(self, search: Search, rows: Tensor, restart: int) -> Tensor:
-        """Random points within half the distance that is known."""
-        image, half = search.image[rows], search.distance[rows] / 2
+        """Random points around the image, farther off than what is known."""
+        image, reach = search.image[rows], search.distance[rows] * _SPREAD
         numbers = search.index[rows].tolist()
         generators = [seeded(self.seed, search.draw, number, restart) for number in numbers]
-        change = self.threat.inside(image, generators) * per_image(half.to(image), image)
+        change = self.threat.inside(image, generators) * per_image(reach.to(image), image)
         return (image + change).clamp(*self.bounds)
 
     def _run(self, search: Search, rows: Tensor, point: Tensor) -> None:
