@@ -140,7 +140,7 @@ ROWS: tuple[Attack, ...] = (
         how="the most salient values, {values} at a time",
         norms=("0",),
         options=(
-            Option("theta", 1.0, "number", "Step in a value, a share of the box.", 1e-6, 1),
+            Option("theta", 1.0, "number", "Step in a value, a share of the box.", 0.01, 1),
             Option("values", 1, "whole number", "Changed per gradient; 2: pairs.", low=1),
             Option("share", 1.0, "number", "Of the values that may change.", 1e-6, 1),
         ),
