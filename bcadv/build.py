@@ -101,7 +101,7 @@ def build_trials(config: Config, plan: Plan, task: Task) -> list[Trial]:
     trials = []
     for series in plan.series:
         made = _perturbation(config, series.first, task)
-        if isinstance(made, AdversarialAttack):
+        if isinstance(made, AdversarialAttack) and task.classes:
             made.suits(len(task.classes))
         trials.append(Trial(made, series.conditions, _wanted(series.first, task)))
     return trials

@@ -88,13 +88,13 @@ def _scored(variant: str, seen: dict[str, _Attack], right: NDArray[np.bool_]) ->
         rivals = alike[_question(attack.first)]
         distance = attack.distance[right]
         found = np.isfinite(distance)
-        half = found.sum() * 2 >= len(distance) > 0
+        median = float(np.median(distance)) if len(distance) else np.inf
         yield Effort(
             batchnorm=variant,
             series=name,
             n=int(right.sum()),
             broken=int(found.sum()),
-            median_distance=float(np.median(distance)) if half and found.any() else None,
+            median_distance=median if np.isfinite(median) else None,
             gradients=attack.cost.get("gradients"),
             queries=attack.cost.get("queries"),
             optimality=optimality(

@@ -36,7 +36,9 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
     worse = [row for row in attacked if row.worse]
     found = _batchnorm(facts, arm)
     checked = checks_of(arm, batchnorm=_falls(facts, arm, found))
-    decision = _decide(facts, arm, attacked, checked)
+    decision, few = _decide(facts, arm, attacked, checked), few_patients(arm, rows)
+    if few is not None and decision.verdict == "robust":
+        decision = replace(decision, verdict="undecided", up_to=())
     up_to = {(step.norm, step.strength) for step in decision.up_to}
     gone = decision.verdict == "masked" or facts.flaw(arm)
     judged = Found(
@@ -55,7 +57,7 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
             "of": arm.name,
             "up_to": [row for row in attacked if _place(row.condition) in up_to],
             "checks": [_title(arm, name) for name in decision.checks],
-            "few": few_patients(arm, rows),
+            "few": few,
         },
         about=arm.name,
         taints=tuple(row.condition.id for row in better) if gone else (),

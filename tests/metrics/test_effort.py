@@ -63,6 +63,15 @@ def test_the_distance_of_a_minimal_norm_attack_goes_beyond_its_strengths() -> No
     assert found.median_distance == pytest.approx((0.5 + 3) / 2)
 
 
+def test_where_exactly_half_is_broken_there_is_no_median() -> None:
+    """The median lies between a distance and none at all."""
+    one = fgsm(1)
+    rows = [frame([0] * 4, 0.0), frame([1, 1, 0, 0], 0.1)]
+    named = zip(("as_trained",) * 2, (CLEAN.id, one.id), rows, strict=True)
+    [found] = efforts(named, [CLEAN, one])
+    assert (found.n, found.broken, found.median_distance) == (4, 2, None)
+
+
 def test_attacks_of_other_norms_and_aims_are_no_rivals() -> None:
     hiding = Condition.model_validate(fgsm(1).model_dump(exclude={"id"}) | {"goal": "hide"})
     tried = [fgsm(1), pgd(1, "2"), hiding]

@@ -201,7 +201,7 @@ def test_a_verdict_on_few_patients_says_so(tmp_path: Path) -> None:
     found = conclude(build_study(*find_jobs([tmp_path])), 0.1)
     verdict = answer(found, "noise").defence
     assert verdict is not None
-    assert (verdict.facts["reason"], verdict.facts["few"]) == ("gain", 9)
+    assert (verdict.facts["reason"], verdict.facts["few"]) == ("checks_missing", 9)
     assert sentence(verdict).endswith("9 patients cannot bear a verdict")
 
 
