@@ -121,7 +121,7 @@ def test_deepfool_comes_as_near_as_foolboxs(norm: float) -> None:
     _, theirs, lost = attack(wrapped, case.image, case.target, epsilons=None)
     assert bool(lost.all())
     ours = made("deepfool", norm).nearest(case.model, case.image, case.target).distance
-    assert float(ours.median()) <= float(size(theirs - case.image, norm).median())
+    assert float(ours.median()) <= 1.001 * float(size(theirs - case.image, norm).median())
 
 
 def test_cw_comes_as_near_as_foolboxs() -> None:
@@ -130,7 +130,7 @@ def test_cw_comes_as_near_as_foolboxs() -> None:
     wrapped = foolbox.PyTorchModel(case.model, bounds=(0, 1), device="cpu")
     _, theirs, _ = attack(wrapped, case.image, case.target, epsilons=None)
     ours = made("cw", 2.0, few=False).nearest(case.model, case.image, case.target).distance
-    assert float(ours.median()) <= float(size(theirs - case.image, 2.0).median())
+    assert float(ours.median()) <= 1.001 * float(size(theirs - case.image, 2.0).median())
 
 
 @each
