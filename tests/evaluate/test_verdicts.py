@@ -12,6 +12,8 @@ from bcadv.evaluate.verdict import verdict
 from tests.evaluate import zoo
 from tests.evaluate.verdicts import CASES, faults, judged
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("seed", [0, 1])

@@ -15,6 +15,8 @@ from tests.metrics.coverage import (
 )
 from tests.metrics.simulated import Patients, compared, ranked, share
 
+pytestmark = pytest.mark.long
+
 COUNT = 400
 # Four standard errors: 0.95 at its least is 0.906 of so many, a bootstrap's 0.85 at its most 0.92.
 LEAST = 0.95 - 4 * (0.95 * 0.05 / COUNT) ** 0.5

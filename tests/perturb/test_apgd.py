@@ -19,6 +19,8 @@ from tests.perturb.nets import CLASSES, batch, small_net
 from tests.perturb.test_pgd import GRID, right, robust, trained
 from tests.perturb.truth import digits, linear
 
+pytestmark = pytest.mark.long
+
 every_norm = pytest.mark.parametrize("norm", [math.inf, 2.0, 1.0])
 
 

@@ -19,6 +19,8 @@ from bcadv.perturb.attacks.square import _hump, _window
 from tests.perturb.nets import LinearNet, batch, small_net
 from tests.perturb.test_pgd import linear, right, trained
 
+pytestmark = pytest.mark.long
+
 BUDGET = 150
 LIMITED: Mapping[str, tuple[type[Any], dict[str, int]]] = {
     "square": (Square, {"queries": BUDGET}),

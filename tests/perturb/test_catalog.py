@@ -27,7 +27,15 @@ RADII = {
     "0": [0.0, 2.0, 8.0],
 }
 EVERY = [(name, norm) for name, row in ATTACKS.items() for norm in row.norms]
-every_attack = pytest.mark.parametrize(("name", "norm"), EVERY)
+CORE = ("fgsm", "pgd", "worst")
+"""Attacks whose promises are looked at each time; the others' with the long tests."""
+every_attack = pytest.mark.parametrize(
+    ("name", "norm"),
+    [
+        pytest.param(name, norm, marks=[] if name in CORE else [pytest.mark.long])
+        for name, norm in EVERY
+    ],
+)
 
 
 FEW: dict[str, dict[str, Any]] = {

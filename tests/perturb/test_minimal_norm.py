@@ -20,6 +20,8 @@ from bcadv.task import Task
 from tests.perturb.nets import batch, small_net
 from tests.perturb.truth import digits, linear
 
+pytestmark = pytest.mark.long
+
 NORMS = {
     "deepfool": (math.inf, 2.0),
     "superdeepfool": (2.0,),

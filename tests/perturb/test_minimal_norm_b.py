@@ -20,6 +20,8 @@ from bcadv.task import Task
 from tests.perturb.truth.digits import load
 from tests.perturb.truth.linear import case, distance
 
+pytestmark = pytest.mark.long
+
 INF = ThreatModel(0.0, math.inf)
 L2, L1, L0 = ThreatModel(0.0, 2), ThreatModel(0.0, 1), ThreatModel(0.0, 0)
 

@@ -18,6 +18,8 @@ from bcadv.perturb.loop import GradientAttack
 from tests.perturb.nets import LinearNet, batch, small_net
 from tests.perturb.test_pgd import right, robust, trained
 
+pytestmark = pytest.mark.long
+
 EPS, STEPS = 2 / 255, 7
 ALPHA = EPS / STEPS
 MOMENTUM = {"eps": EPS, "alpha": ALPHA, "steps": STEPS, "decay": 0.9}
