@@ -74,7 +74,7 @@ FORBIDDEN = {
         "mlflow",
     ),
     "callbacks": ("bcadv.data", "bcadv.models", "bcadv.store", "mlflow", *JOB),
-    "evaluate": ("mlflow", *JOB),
+    "evaluate": ("bcadv.study", "mlflow", *JOB),
     "store": ("pytorch_lightning", "mlflow", "bcadv.models", "bcadv.evaluate", *JOB),
     # These know results and metrics, and nothing of how they came about.
     "study": (

@@ -17,14 +17,14 @@ from bcadv.evaluate.probes.gradient import reach
 from bcadv.evaluate.probes.probe import THOROUGH, Budget, probe
 from bcadv.evaluate.probes.subject import Subject, Tried
 from bcadv.metrics.clustered import rate_interval
+from bcadv.metrics.paired import holm
 from bcadv.metrics.pooled import clusters, pooled_gap
 from bcadv.perturb.attacks.pgd import PGD
 from bcadv.perturb.base import CheckedPerturbation
 from bcadv.perturb.catalog import ATTACKS, build
 from bcadv.perturb.threat import GREY_LEVELS, ThreatModel
 from bcadv.results.schema import Finding
-from bcadv.study.differences import holm
-from bcadv.study.verdict import Decision, Step, decide, fold
+from bcadv.results.verdict import Decision, Step, decide, fold
 from bcadv.task import Task
 
 ALPHA = 0.05

@@ -105,3 +105,19 @@ def paired_gap(
     p = 2 * float(stdtr(patients - 1, -abs(centre) / error))
     low, high = max(-1.0, min(centre - reach, value)), min(1.0, max(centre + reach, value))
     return Gap(low, high, min(1.0, p))
+
+
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """p-values adjusted for their number: that any below a level is wrong has at most its chance.
+
+    Args:
+        p: of any tests, however they depend on each other, shape (m,).
+
+    Returns:
+        As many, in the same order, at most 1 (Holm 1979).
+    """
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted

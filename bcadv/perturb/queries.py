@@ -10,8 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bcadv.errors import BcadvError
-from bcadv.perturb.attack import AdversarialAttack
+from bcadv.perturb.attack import AdversarialAttack, whole
 from bcadv.perturb.random import seeded
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import per_image
@@ -198,12 +197,3 @@ class Draws:
             self._block, self._next = self.uniform(_BLOCK, self._width), 0
         self._next += 1
         return self._block[:, self._next - 1]
-
-
-def whole(attack: AdversarialAttack, name: str, least: int) -> None:
-    """Refuses a field of an attack that is no whole number, or too small a one."""
-    value = getattr(attack, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BcadvError(
-            f"{attack.name}: {name} is {value!r}; give a whole number from {least} up."
-        )

@@ -267,6 +267,31 @@ class ThreatModel:
         width = self.bounds[1] - self.bounds[0] if self.norm == 0 else 1.0
         return flat.abs().amax(1) * width
 
+    def edge(self, uniform: Tensor) -> Tensor:
+        """Directions of size 1 made of uniform random numbers, so that radius eps is the edge.
+
+        Corners of the cube in the maximum norm, uniform over the sphere in the Euclidean one and
+        over the surface of the ball in L1. In L0 there is no direction to be scaled.
+
+        Args:
+            uniform: in [0, 1), shape (batch, ...).
+
+        Returns:
+            Same shape.
+        """
+        if self.norm == 0:
+            raise ValueError("a random direction cannot be scaled to a number of values")
+        sign = torch.where(uniform < 0.5, -1.0, 1.0).to(uniform)
+        if self.norm == math.inf:
+            return sign
+        if self.norm == 2:
+            # The sphere is invariant, so the normal distribution is scaled to it.
+            step = torch.special.ndtri(uniform.clamp(1e-7, 1 - 1e-7))
+        else:
+            step = sign * -torch.log1p(-((2 * uniform) % 1).clamp(max=1 - 1e-7))
+        edge: Tensor = step / per_image(self.size(step), step)
+        return edge
+
     def inside(self, origin: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """A random direction for each image, so long that radius 1 is the ball's edge.
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bcadv.errors import BcadvError
+from bcadv.perturb.attack import whole
 from bcadv.perturb.boundary import BoundaryAttack, unit
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import per_image
@@ -47,10 +47,7 @@ class BoundaryWalk(BoundaryAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise BcadvError(
-                f"{self.name}: steps is {self.steps!r}; give a whole number from 1 up."
-            )
+        whole(self, "steps", 1)
 
     @abstractmethod
     def _onto(self, point: Tensor, origin: Tensor, radius: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Whether a defence helps: matched by strength, on the same images, under the worst attack tried.
 
-What is measured and what the checks found are gathered here; `bcadv.study.verdict` decides.
+What is measured and what the checks found are gathered here; `bcadv.results.verdict` decides.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import replace
 from bcadv.results.checks import NAMES
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Finding, Outcome
+from bcadv.results.verdict import MARGIN, Checked, Decision, Step, Verdict, decide, fold
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference
 from bcadv.study.facts import Facts, commonest_share, unknown_patients
 from bcadv.study.found import Found
 from bcadv.study.limits import VERY_FEW_PATIENTS
 from bcadv.study.numbers import positive_of
-from bcadv.study.verdict import MARGIN, Checked, Decision, Step, Verdict, decide, fold
 
 OUTCOMES: Mapping[Verdict, Outcome] = {
     "robust": "ok",

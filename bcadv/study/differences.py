@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from bcadv.metrics.paired import holm
 from bcadv.results.condition import Condition, ordered
 
 ALPHA = 0.05
@@ -93,19 +93,3 @@ def differences(
             of[condition] = Difference(str(arm), condition, value, low, high, certain, p, patients)
         found[str(arm)] = [of[condition] for condition in ordered(set(of))]
     return found
-
-
-def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """p-values adjusted for their number: that any below a level is wrong has at most its chance.
-
-    Args:
-        p: of any tests, however they depend on each other, shape (m,).
-
-    Returns:
-        As many, in the same order, at most 1 (Holm 1979).
-    """
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(stepped, 1)
-    return adjusted

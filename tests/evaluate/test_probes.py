@@ -15,8 +15,8 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.ask import tried_of
 from bcadv.evaluate.probes import Budget, Subject, Tried, probe
 from bcadv.evaluate.probes.gradient import reach
-from bcadv.evaluate.probes.noise import RandomChange
 from bcadv.evaluate.run import evaluated
+from bcadv.perturb import RandomNoise
 from bcadv.perturb.threat import ThreatModel
 from bcadv.plan import plan_of
 from bcadv.results.schema import Finding
@@ -92,7 +92,7 @@ class Rough(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.net = zoo.trained(0)
-        self.limit = 1.1 * roughness(zoo.images(60, 0).image).max()
+        self.limit = 1.001 * roughness(zoo.images(60, 0).image).max()
 
     def forward(self, image: Tensor) -> Tensor:
         still = image.detach()
@@ -111,25 +111,10 @@ def test_noise_that_breaks_what_the_attacks_left_is_found() -> None:
 
 
 def test_a_black_box_of_the_catalog_is_held_against_the_white_box() -> None:
-    attack = RandomChange(ThreatModel(0.0), draws=5)
+    attack = RandomNoise(ThreatModel(0.0), draws=5)
     found = probe(subject(Rough()), [tried()], budget=SMALL, black_box=[attack])
     assert one(found, "black_box").outcome == "failed"
     assert one(found, "black_box").taints == ("b",)
-
-
-@pytest.mark.parametrize("norm", [float("inf"), 2.0])
-def test_random_changes_lie_on_the_edge_and_belong_to_the_image(norm: float) -> None:
-    test = zoo.images(6, 0)
-    always = zoo.network(0)
-    wrong = 1 - always(test.image).argmax(1)
-    threat = ThreatModel(0.05 if norm > 2 else 0.5, norm)
-    attack = RandomChange(threat, draws=2)
-    # Nothing can break what is wrong already, so images stay; else they move by the whole radius.
-    assert torch.equal(attack(always, test.image, wrong), test.image)
-    far = zoo.OneClass(always)
-    target = torch.ones(6, dtype=torch.int64)
-    alone = attack(far, test.image[2:3], target[2:3], index=torch.tensor([2]))
-    assert torch.equal(alone, attack(far, test.image, target)[2:3])
 
 
 def test_a_gradient_that_does_not_come_back_is_told_from_a_model_that_is_broken() -> None:

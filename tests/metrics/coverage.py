@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from bcadv.metrics.clustered import rate_interval
-from bcadv.metrics.paired import paired_gap
-from bcadv.study.differences import ALPHA, holm
+from bcadv.metrics.paired import holm, paired_gap
+from bcadv.study.differences import ALPHA
 from tests.metrics.simulated import (
     Measured,
     Patients,

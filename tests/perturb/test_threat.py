@@ -183,3 +183,13 @@ def test_grey_levels_survive_the_round_trip(eps_px: float) -> None:
     assert threat.eps_px == eps_px
     assert threat.norm == 2
     assert threat.eps == pytest.approx(eps_px / 255)
+
+
+@pytest.mark.parametrize("norm", [1, 2, math.inf])
+def test_a_direction_to_the_edge_has_size_1_and_either_sign(norm: float) -> None:
+    uniform = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    step = ThreatModel(0.1, norm).edge(uniform)
+    torch.testing.assert_close(ThreatModel(0.1, norm).size(step), torch.ones(20))
+    assert torch.equal(step < 0, uniform < 0.5)
+    with pytest.raises(ValueError, match="number of values"):
+        ThreatModel(1, 0).edge(uniform)

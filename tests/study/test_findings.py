@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bcadv.metrics.paired import holm
 from bcadv.report.words import sentence
 from bcadv.results.condition import CLEAN, Series
 from bcadv.results.schema import Finding
-from bcadv.study.differences import differences, holm
+from bcadv.study.differences import differences
 from bcadv.study.headline import Conclusion, conclude
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study, build_study

@@ -13,10 +13,10 @@ from bcadv.report.words import verdict_text
 from bcadv.results.checks import MASKING, NAMES, NEEDED
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Finding, Outcome
+from bcadv.results.verdict import Checked, Step, decide, fold
 from bcadv.study.headline import Conclusion, conclude
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import build_study
-from bcadv.study.verdict import Checked, Step, decide, fold
 from tests.metrics.tables import fgsm, pgd
 from tests.report.jobs_on_disk import write_job
 from tests.study.made import TRAINED, answer, table

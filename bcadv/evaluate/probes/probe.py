@@ -11,9 +11,10 @@ from torch import nn
 from bcadv.evaluate.probes.answers import are_logits, repeatable
 from bcadv.evaluate.probes.attacks import converged, one_step, outdone, unbounded
 from bcadv.evaluate.probes.gradient import gradient, saturation
-from bcadv.evaluate.probes.noise import RandomChange
 from bcadv.evaluate.probes.subject import Subject, Tried
-from bcadv.evaluate.probes.transfer import Transfer
+from bcadv.perturb.attacks.pgd import PGD
+from bcadv.perturb.attacks.random_noise import RandomNoise
+from bcadv.perturb.attacks.transfer import Transfer
 from bcadv.perturb.base import CheckedPerturbation
 from bcadv.results.schema import Finding
 
@@ -112,7 +113,7 @@ def probe(
 def _without_gradient(
     subject: Subject, tried: Tried, budget: Budget, surrogate: nn.Module | None
 ) -> list[Finding]:
-    noise = RandomChange(tried.threat, task=subject.task, draws=budget.draws, seed=subject.seed)
+    noise = RandomNoise(tried.threat, task=subject.task, draws=budget.draws, seed=subject.seed)
     found = [
         outdone(
             subject,
@@ -128,8 +129,7 @@ def _without_gradient(
             tried.threat,
             task=subject.task,
             surrogate=surrogate,
-            steps=budget.steps,
-            seed=subject.seed,
+            attack=PGD(tried.threat, steps=budget.steps, seed=subject.seed),
         )
         found.append(
             outdone(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bcadv.errors import BcadvError
+from bcadv.perturb.attack import whole
 from bcadv.perturb.boundary import BoundaryAttack
 from bcadv.perturb.halfspace import product
 from bcadv.perturb.search import Search
@@ -63,9 +64,7 @@ class CW(BoundaryAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("steps", "search_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise BcadvError(f"cw: {name} is {value!r}; give a whole number from 1 up.")
+            whole(self, name, 1)
         if not (is_number(self.lr) and 0 < self.lr <= 10):
             raise BcadvError(f"cw: lr is {self.lr!r}; give a share above 0, at most 10.")
         if not (is_number(self.confidence) and 0 <= self.confidence < torch.inf):

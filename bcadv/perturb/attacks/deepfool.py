@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from bcadv.errors import BcadvError
+from bcadv.perturb.attack import whole
 from bcadv.perturb.boundary import BoundaryAttack
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import is_number
@@ -41,11 +42,7 @@ class DeepFool(BoundaryAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("steps", "candidates"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise BcadvError(
-                    f"{self.name}: {name} is {value!r}; give a whole number from 1 up."
-                )
+            whole(self, name, 1)
         if not (is_number(self.overshoot) and 0 <= self.overshoot <= 1):
             raise BcadvError(
                 f"{self.name}: overshoot is {self.overshoot!r}; give a share from 0 to 1."

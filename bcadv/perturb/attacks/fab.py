@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bcadv.errors import BcadvError
+from bcadv.perturb.attack import whole
 from bcadv.perturb.boundary import BoundaryAttack
 from bcadv.perturb.halfspace import smallest_change
 from bcadv.perturb.random import seeded
@@ -61,9 +62,7 @@ class FAB(BoundaryAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("steps", "restarts", "candidates", "seed"):
-            value, least = getattr(self, name), 0 if name == "seed" else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise BcadvError(f"fab: {name} is {value!r}; give a whole number from {least} up.")
+            whole(self, name, 0 if name == "seed" else 1)
         if self.threat.norm == 0:
             raise BcadvError("fab: the norm is 0; give 1, 2 or infinity, or take sigma_zero.")
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from bcadv.perturb.attack import whole
 from bcadv.perturb.nearest import NearestAttack
-from bcadv.perturb.queries import Draws, whole
+from bcadv.perturb.queries import Draws
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import per_image
 

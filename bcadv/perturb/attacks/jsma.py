@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bcadv.errors import BcadvError
+from bcadv.perturb.attack import whole
 from bcadv.perturb.boundary import BoundaryAttack
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import is_number
@@ -39,8 +40,7 @@ class JSMA(BoundaryAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.values, bool) or not isinstance(self.values, int) or self.values < 1:
-            raise BcadvError(f"jsma: values is {self.values!r}; give a whole number from 1 up.")
+        whole(self, "values", 1)
         for name in ("theta", "share"):
             value = getattr(self, name)
             if not (is_number(value) and 0 < value <= 1):

@@ -12,7 +12,7 @@ from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional
 
-from bcadv.errors import BcadvError
+from bcadv.perturb.attack import whole
 from bcadv.perturb.boundary import BoundaryAttack
 from bcadv.perturb.search import Search
 
@@ -46,9 +46,7 @@ class LBFGS(BoundaryAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("steps", "search_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise BcadvError(f"lbfgs: {name} is {value!r}; give a whole number from 1 up.")
+            whole(self, name, 1)
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bcadv.errors import BcadvError
+from bcadv.perturb.attack import whole
 from bcadv.perturb.loop import GradientAttack
 from bcadv.perturb.random import seeded
 from bcadv.perturb.search import Search
@@ -57,10 +58,7 @@ class PGD(GradientAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("steps", "restarts", "seed"):
-            value = getattr(self, name)
-            least = 0 if name == "seed" else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise BcadvError(f"pgd: {name} is {value!r}; give a whole number from {least} up.")
+            whole(self, name, 0 if name == "seed" else 1)
         share = self.step_size
         if share is not None and not (is_number(share) and 0 < share <= 2):
             raise BcadvError(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from bcadv.perturb.queries import Ascent, Draws, QueryAttack, whole
+from bcadv.perturb.attack import whole
+from bcadv.perturb.queries import Ascent, Draws, QueryAttack
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import per_image
 
@@ -21,8 +21,7 @@ class RandomNoise(QueryAttack):
     adversarial robustness", 2019, section on sanity checks).
 
     In the maximum norm the points are corners of the ball: every value goes up or down by eps. In
-    the Euclidean norm they are uniform over the sphere, in L1 over the surface of the ball. In L0
-    eps values at random places become black or white. The box cuts the points.
+    the Euclidean norm they are uniform over the sphere. The box cuts the points.
 
     Attributes:
         draws: points tried at each radius; one query each.
@@ -60,21 +59,5 @@ class RandomNoise(QueryAttack):
 
     def _edge(self, ascent: Ascent, draws: Draws) -> Tensor:
         origin = ascent.origin
-        uniform = draws.uniform(*origin.shape[1:])
-        sign = torch.where(uniform < 0.5, -1.0, 1.0).to(origin)
-        if self.threat.norm == 0:
-            low, high = self.bounds
-            count = origin[0].numel()
-            # The fraction left over says where, the first bit which colour.
-            rank = ((2 * uniform) % 1).flatten(1).argsort(1).argsort(1)
-            chosen = (rank < ascent.eps[:, None].clamp(max=count)).reshape(origin.shape)
-            return torch.where(chosen, torch.where(sign > 0, high, low).to(origin), origin)
-        if self.threat.norm == 2:
-            # The sphere is invariant, so the normal distribution is scaled to it.
-            step = torch.special.ndtri(uniform.clamp(1e-7, 1 - 1e-7)).to(origin)
-        elif self.threat.norm == 1:
-            step = sign * -torch.log1p(-((2 * uniform) % 1).clamp(max=1 - 1e-7)).to(origin)
-        else:
-            step = sign
-        step = step * per_image(ascent.eps / self.threat.size(step), origin)
-        return ascent.project(origin + step)
+        step = self.threat.edge(draws.uniform(*origin.shape[1:])).to(origin)
+        return ascent.project(origin + step * per_image(ascent.eps, origin).to(origin))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bcadv.errors import BcadvError
+from bcadv.perturb.attack import whole
 from bcadv.perturb.boundary import BoundaryAttack
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import is_number, per_image
@@ -50,8 +51,7 @@ class SigmaZero(BoundaryAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise BcadvError(f"sigma_zero: steps is {self.steps!r}; give a whole number from 1 up.")
+        whole(self, "steps", 1)
         for name in ("lr", "sigma"):
             value = getattr(self, name)
             if not (is_number(value) and 0 < value <= 10):

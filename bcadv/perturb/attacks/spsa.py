@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bcadv.errors import BcadvError
-from bcadv.perturb.queries import Ascent, Draws, QueryAttack, whole
+from bcadv.perturb.attack import whole
+from bcadv.perturb.queries import Ascent, Draws, QueryAttack
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import is_number, per_image
 

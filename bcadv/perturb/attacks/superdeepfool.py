@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from bcadv.errors import BcadvError
+from bcadv.perturb.attack import whole
 from bcadv.perturb.attacks.deepfool import DeepFool
 from bcadv.perturb.search import Search
 
@@ -36,9 +36,7 @@ class SuperDeepFool(DeepFool):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rounds = self.rounds
-        if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
-            raise BcadvError(f"superdeepfool: rounds is {rounds!r}; give a whole number from 1 up.")
+        whole(self, "rounds", 1)
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from bcadv.report.document import Block, Bullets, Cell, Code, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say, sentence
 from bcadv.results.schema import Result
-from bcadv.study.verdict import MARGIN
+from bcadv.results.verdict import MARGIN
 
 _UNKNOWN = "unknown"
 
