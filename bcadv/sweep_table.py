@@ -16,6 +16,9 @@ from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Measure, Result, Row
 from bcadv.text import shown
 
+COLUMNS = 4
+"""Attacks side by side: as many as a terminal has room for."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -50,11 +53,11 @@ def table(lines: Sequence[Line], folder: Path, console: Console) -> Table:
 def _table(lines: Sequence[Line], folder: Path, *, intervals: bool) -> Table:
     names = list(dict.fromkeys(name for line in lines for name in line.settings))
     results = [line.result for line in lines if line.result is not None]
-    attacks = list(dict.fromkeys(label for result in results for label in _strongest(result)))
+    attacks, left_out = _attacks(results)
     interval = " [95 % interval]" if intervals and results else ""
     made = Table(
         title=Text(shown(f"Accuracy (%){interval} of each job in {folder}")),
-        caption=Text(shown(_caption(results), keep="\n"), justify="left"),
+        caption=Text(shown(_caption(results, left_out), keep="\n"), justify="left"),
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         show_edge=False,
@@ -101,9 +104,21 @@ def _strongest(result: Result) -> dict[str, tuple[Condition, Row]]:
     return found
 
 
-def _caption(results: Sequence[Result]) -> str:
+def _attacks(results: Sequence[Result]) -> tuple[list[str], int]:
+    """The attacks that have a column, and how many more there are that leave more accuracy."""
+    left: dict[str, list[float]] = {}
+    for result in results:
+        for label, (_, row) in _strongest(result).items():
+            left.setdefault(label, []).append(row.metrics["accuracy"].value or 0.0)
+    lowest = sorted(left, key=lambda label: sum(left[label]) / len(left[label]))[:COLUMNS]
+    return [label for label in left if label in lowest], len(left) - len(lowest)
+
+
+def _caption(results: Sequence[Result], left_out: int) -> str:
     several = {result.model.batchnorm[0] for result in results if len(result.model.batchnorm) > 1}
     said = ["Under the strongest of each attack."] if results else []
+    if left_out:
+        said.append(f"{left_out} more attacks leave more; they are in the report.")
     if several:
         said.append(
             f"BatchNorm statistics: {', '.join(sorted(several))}; the others are in the report."

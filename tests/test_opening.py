@@ -20,7 +20,7 @@ def test_it_says_network_training_images_and_tests(tmp_path: Path) -> None:
     said = opening(tiny_config(tmp_path, DEFENSE, *more))
     network = "densenet (growth 8, blocks 2-2, 8 channels)"
     assert said.startswith(f"defense: train {network} for 2 epochs under noise σ=0.05, seed 3; ")
-    tests = "FGSM up to 8/255, FGSM, L2 1, Gaussian noise 0.05"
+    tests = "FGSM up to 8/255, FGSM L2 1, Gaussian noise 0.05"
     assert f"then test it clean and under {tests}. Images: " in said
     assert " for 1 epoch, seed" in opening(tiny_config(tmp_path, "trainer.max_epochs=1"))
 

@@ -86,3 +86,11 @@ def test_noise_is_no_attack() -> None:
     rows = [row(CLEAN, accuracy=0.5), row(gaussian(0.1)), row(fgsm(8), accuracy=0.25)]
     said = shown([Line(0, {}, result((gaussian(0.1), fgsm(8)), rows))])
     assert " ".join(cells(said, 1)) == "1 50.0 25.0 at 8/255 0"
+
+
+def test_of_many_attacks_those_that_leave_least_have_a_column() -> None:
+    tried = {pgd(4, steps=steps): 0.1 * place for place, steps in enumerate((9, 2, 7, 4, 5, 6))}
+    rows = [measured(CLEAN, 0.9), *(measured(c, 0.1 + value) for c, value in tried.items())]
+    said = "\n".join(shown([Line(0, {}, result(tuple(tried), rows))]))
+    assert [f"PGD-{steps}" in said for steps in (9, 2, 7, 4, 5, 6)] == [True] * 4 + [False] * 2
+    assert "2 more attacks leave more" in said

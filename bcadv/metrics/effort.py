@@ -53,14 +53,14 @@ class _Attack:
     def __init__(self, first: Condition, n: int) -> None:
         self.first = first
         self.distance = np.full(n, np.inf)
-        self.largest = 0.0
+        self.strengths: set[float] = set()
         self.cost: dict[str, float | None] = {}
         self.broken_by: dict[str, dict[str, int]] = {}
 
     def see(self, condition: Condition, frame: pd.DataFrame, wrong: NDArray[np.bool_]) -> None:
         size = frame["size"].to_numpy(np.float64)
         self.distance[wrong] = np.minimum(self.distance[wrong], size[wrong])
-        self.largest = max(self.largest, condition.size)
+        self.strengths.add(condition.size)
         told = _column(frame, "distance")
         # That of a saved image is of the image before it was saved, which may be right.
         if told is not None and condition.acceptance == "float":
@@ -86,6 +86,7 @@ def _scored(variant: str, seen: dict[str, _Attack], right: NDArray[np.bool_]) ->
         alike.setdefault(_question(attack.first), []).append(attack)
     for name, attack in seen.items():
         rivals = alike[_question(attack.first)]
+        strengths = np.array(sorted(set[float]().union(*(rival.strengths for rival in rivals))))
         distance = attack.distance[right]
         found = np.isfinite(distance)
         median = float(np.median(distance)) if len(distance) else np.inf
@@ -97,11 +98,7 @@ def _scored(variant: str, seen: dict[str, _Attack], right: NDArray[np.bool_]) ->
             median_distance=median if np.isfinite(median) else None,
             gradients=attack.cost.get("gradients"),
             queries=attack.cost.get("queries"),
-            optimality=optimality(
-                distance,
-                [rival.distance[right] for rival in rivals],
-                max(rival.largest for rival in rivals),
-            )
+            optimality=optimality(distance, [rival.distance[right] for rival in rivals], strengths)
             if len(rivals) > 1
             else None,
             against=len(rivals) - 1,
@@ -114,28 +111,36 @@ def _question(condition: Condition) -> tuple[object, ...]:
     return condition.norm, condition.goal, condition.wanted, condition.acceptance
 
 
-def optimality(distance: Floats, rivals: Sequence[Floats], largest: float) -> float | None:
+def optimality(distance: Floats, rivals: Sequence[Floats], strengths: Floats) -> float | None:
     """Local optimality of an attack (Cinà et al., "AttackBench", AAAI 2025).
 
     One less the share of the area between clean accuracy and the best robustness curve that the
     attack's own curve leaves: both curves run over the strengths from 0 to where the best one
-    reaches 0. An image that the best breaks at distance d adds min(d, end) to the area below it.
+    reaches 0. An image that breaks at distance d adds min(d, end) to the area below the curve.
+
+    The curves are those at the strengths tried: a distance counts as the next strength up, for an
+    attack that is asked at a few strengths alone must not lose to one that measures in between.
 
     Args:
         distance: of the nearest adversarial image found of each image that is right when clean,
             inf where none was, shape (n,).
         rivals: the same of every attack, this one included.
-        largest: strength at which the curves end where the best leaves images standing.
+        strengths: that were tried, rising; where the best leaves images standing at the last one,
+            the curves end there.
 
     Returns:
         From 0 to 1; ``None`` where no attack breaks any image.
     """
-    best = np.min(rivals, axis=0)
+    above = np.append(strengths, np.inf)
+
+    def tried(at: Floats) -> Floats:
+        """The smallest strength whose ball holds each; rounding does not put it out of it."""
+        return above[np.searchsorted(strengths, at / (1 + 1e-4))]
+
+    best, distance = tried(np.min(rivals, axis=0)), tried(distance)
     if not np.isfinite(best).any():
         return None
-    end = float(best.max())
-    if not np.isfinite(end):
-        end = max(largest, float(best[np.isfinite(best)].max()))
+    end = float(min(best.max(), strengths[-1]))
     gained, most = (float((end - np.minimum(d, end)).sum()) for d in (distance, best))
     # Where the best breaks all images at one distance there is no area, only who did it too.
     return gained / most if most > 0 else float((distance <= end).mean())

@@ -134,7 +134,7 @@ class Attack:
     def label_of(self, norm: Norm, settings: Mapping[str, Value]) -> str:
         """What people call it with these settings, without its strength."""
         label = self.label.format(**settings)
-        return label if norm == "inf" else f"{label}, L{norm}"
+        return label if norm == "inf" else f"{label} L{norm}"
 
     def how_of(self, settings: Mapping[str, Value]) -> str:
         """What it knows and does, for a sentence."""

@@ -23,8 +23,8 @@ class Effort(Model):
         gradients: backward passes per image in the mean; ``None`` where they were not counted.
         queries: forward passes per image, likewise.
         optimality: local optimality (Cinà et al., "AttackBench", AAAI 2025): 1 where it finds, for
-            every image, as near an adversarial image as any attack of its norm and aim, 0 where it
-            finds none; ``None`` where no other was run.
+            every image, an adversarial image at as small a strength, of those tried, as any attack
+            of its norm and aim; 0 where it finds none of them; ``None`` where no other was run.
         against: how many attacks it was scored against, itself left out.
         broken_by: of an ensemble, id of a condition -> member -> images that it broke first.
     """

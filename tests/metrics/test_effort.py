@@ -40,8 +40,8 @@ def test_four_images_by_hand() -> None:
     assert (step.series, step.n, step.broken) == (one.series, 3, 2)
     assert step.median_distance == pytest.approx(2 / 255)
     assert (step.gradients, step.queries) == (1, 1)
-    # The curves end at 2: FGSM gains (2 - 1) + 0 + 0 of the (2 - 0.5) + (2 - 1) + 0 that there are.
-    assert step.optimality == pytest.approx(1 / 2.5)
+    # The best gains a step for each of two images before the last strength; FGSM for one of them.
+    assert step.optimality == pytest.approx(1 / 2)
     assert step.against == 1
     assert step.broken_by == {}
     assert (many.n, many.broken, many.gradients, many.queries) == (3, 3, 5.5, None)
@@ -90,13 +90,24 @@ def test_the_score_is_that_of_the_area_between_the_curves() -> None:
     best = random.exponential(1, 200)
     attack = best * random.uniform(1, 3, 200)
     attack[:20] = np.inf
-    found = optimality(attack, [best, attack], 99.0)
-    end = best.max()
-    grid = np.linspace(0, end, 200_001)
-    curve, lowest = ((d[:, None] > grid[None, ::100]).mean(0) for d in (attack, best))
-    step = grid[100]
-    area, least = (np.sum((c[1:] + c[:-1]) / 2) * step for c in (curve, lowest))
-    assert found == pytest.approx((end - area) / (end - least), rel=2e-3)
-    assert optimality(best, [best, attack], 99.0) == 1
-    assert optimality(np.full(3, np.inf), [np.full(3, np.inf), np.ones(3)], 2.0) == 0
-    assert optimality(np.full(3, np.inf), [np.full(3, np.inf)], 2.0) is None
+    strengths = np.linspace(0, 4, 41)[1:]
+    found = optimality(attack, [best, attack], strengths)
+    # Robust accuracy between two strengths is that at the lower one.
+    width = np.diff(np.append(0, strengths))
+    lower = np.append(0, strengths[:-1])
+    area, least = (
+        float((width * (d[:, None] > lower + 1e-12).mean(0)).sum()) for d in (attack, best)
+    )
+    assert found == pytest.approx((4 - area) / (4 - least))
+    assert optimality(best, [best, attack], strengths) == 1
+    never, two = np.full(3, np.inf), np.array([1.0, 2.0])
+    assert optimality(never, [never, np.ones(3)], two) == 0
+    assert optimality(never, [never], two) is None
+
+
+def test_an_attack_at_a_few_strengths_does_not_lose_to_one_that_measures_in_between() -> None:
+    nearest, asked = np.array([0.2, 0.7, 1.4]), np.array([0.5, 1.0, 2.0])
+    assert optimality(asked, [nearest, asked], np.array([0.5, 1.0, 2.0])) == 1
+    late = np.array([1.0, 1.0, 2.0])
+    # It loses half of what there is to gain: (2 - 0.5) + (2 - 1) against (2 - 1) + (2 - 1).
+    assert optimality(late, [nearest, late], np.array([0.5, 1.0, 2.0])) == pytest.approx(2 / 2.5)

@@ -8,7 +8,7 @@ ROWS = (
     Attack(
         name="worst",
         place="bcadv.perturb.worst:WorstCase",
-        label="worst case ({preset})",
+        label="{preset} worst case",
         words="Attacks in order on the images still standing (after Croce and Hein 2020).",
         access="white box",
         family="worst case",
