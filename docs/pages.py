@@ -22,6 +22,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     top = Path(config.config_file_path).parent
     for name, place in (("index.md", "README.md"), ("CONTRIBUTING.md", "CONTRIBUTING.md")):
         text = (top / place).read_text(encoding="utf-8")
+        text = text.replace("](docs/", "](")  # the documentation's root is that folder
         files.append(File.generated(config, name, content=text))
     for picture in sorted((top / ".readme").iterdir()):
         name = picture.relative_to(top).as_posix()
