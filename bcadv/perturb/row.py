@@ -31,7 +31,7 @@ class Option:
 
     name: str
     default: Value
-    kind: Literal["whole number", "number", "true or false", "choice"]
+    kind: Literal["whole number", "number", "true or false", "choice", "text"]
     description: str
     low: float = -math.inf
     high: float = math.inf
@@ -51,6 +51,9 @@ class Option:
                 return value
         elif self.kind == "choice":
             if isinstance(value, str) and value in self.choices:
+                return value
+        elif self.kind == "text":
+            if isinstance(value, str) and value.strip():
                 return value
         elif isinstance(value, int | float) and not isinstance(value, bool):
             whole = self.kind == "number" or value == int(value) if math.isfinite(value) else False
