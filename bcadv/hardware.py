@@ -22,6 +22,9 @@ PACKAGES = (
     "numpy",
 )
 
+NAMES = {"32": "float32", "bf16": "bfloat16, confirmed in float32"}
+"""What `evaluation.precision` means."""
+
 
 def has_native_bf16(gpu: bool) -> bool:
     """Whether the hardware multiplies bfloat16 itself; emulation would be slower than float32."""

@@ -200,7 +200,8 @@ def result_of(
         else (),
         findings=tuple(findings),
         files=digests(folder),
-        environment=hardware.environment(gpu),
+        environment=hardware.environment(gpu)
+        | {"attacks look in": hardware.NAMES[config.evaluation.precision]},
     )
 
 

@@ -47,6 +47,12 @@ class EvaluationConfig(Section):
     """Test images that checks ask the model about, at most one in 24, or 16; 0: nothing is
     checked, and so no defence is called robust.
     """
+    precision: Annotated[Literal["32", "bf16"], BeforeValidator(number_as_text)] = Field(
+        default="32", description="Give 32 or bf16."
+    )
+    """Of attacks of several steps: bf16 is faster where the hardware has it natively. What an
+    attack finds is confirmed in float32, which every answer in the results is of.
+    """
     examples: int = Field(default=4, ge=1, le=16, description="Give 1 to 16 images.")
     """Test images that are kept for the figures."""
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bcadv.perturb.accept import Saved, saved
 from bcadv.perturb.base import CheckedPerturbation, Sweep
 from bcadv.perturb.keep import Keeper, kept
+from bcadv.perturb.precision import LowPrecision
 from bcadv.perturb.threat import ThreatModel
 from bcadv.results.condition import CLEAN, REPEATED, Condition
 from bcadv.task import Task
@@ -123,6 +124,7 @@ class RobustnessEvaluation(pl.Callback):
         sink: takes the answers.
         repeat: whether clean images are answered a second time; without it, strength 0 of a trial
             does that.
+        low_precision: whether attacks of several steps look in bfloat16; see `LowPrecision`.
         watcher: told of each batch, and of each trial of a batch.
     """
 
@@ -135,10 +137,11 @@ class RobustnessEvaluation(pl.Callback):
         sink: Sink,
         *,
         repeat: bool = False,
+        low_precision: bool = False,
         watcher: Watcher | None = None,
     ) -> None:
         self.task, self.trials, self.sink = task, tuple(trials), sink
-        self.repeat, self.watcher = repeat, watcher
+        self.repeat, self.low_precision, self.watcher = repeat, low_precision, watcher
 
     def on_test_batch_end(
         self,
@@ -190,7 +193,9 @@ class RobustnessEvaluation(pl.Callback):
             yield from self._clean(model, batch, clean_logits)
             return
         # One trial's images at a time: those of all would be as many batches in memory.
-        sweep = _attacked(trial, model, batch)
+        # A single step is too cheap to be worth another gradient than the model's own.
+        low = self.low_precision and trial.conditions[0].steps != 1
+        sweep = _attacked(trial, model, batch, low_precision=low)
         if trial is self.trials[0]:
             known = sweep.clean_logits if clean_logits is None else clean_logits
             yield from self._clean(model, batch, known)
@@ -235,11 +240,14 @@ class RobustnessEvaluation(pl.Callback):
             )
 
 
-def _attacked(trial: Trial, model: pl.LightningModule, batch: Batch) -> Sweep:
+def _attacked(
+    trial: Trial, model: pl.LightningModule, batch: Batch, *, low_precision: bool
+) -> Sweep:
     """Perturbs a batch; images that are of the wanted class already stay as they are."""
     acceptance = trial.conditions[0].acceptance
     sizes = [condition.size for condition in trial.conditions]
     sees: nn.Module = model if acceptance == "float" else Saved(model, acceptance)
+    sees = LowPrecision(sees) if low_precision else sees
     if trial.wanted is None:
         found = trial.perturbation.sweep(sees, batch.image, batch.target, sizes, index=batch.index)
         # What a saved image is answered is no answer to the image itself.

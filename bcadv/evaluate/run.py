@@ -78,6 +78,7 @@ def evaluation_key(
             "seed": config.seed,
             "sigma": config.sigma,
             "batch_size": config.evaluation.batch_size,
+            "precision": config.evaluation.precision,
             "check_images": config.evaluation.check_images,
         }
     )
@@ -133,7 +134,8 @@ def evaluated(
     Then the model itself is asked what would make its numbers suspect. One that has no gradient is
     measured under what needs none.
 
-    Always in float32: bf16 has 8 significant bits, which a quarter of a grey level drowns in.
+    Answers are always in float32: bf16 has 8 significant bits, which a quarter of a grey level
+    drowns in. It may serve an attack to find what is then confirmed.
     What is done is on disk after each batch, so a killed evaluation goes on where it was. That is
     kept until the body ends well: whoever is killed over the numbers has the answers still.
 
@@ -148,6 +150,13 @@ def evaluated(
         injection: what was mixed into training, for ``batchnorm=noisy``.
         entry: of the model, which keeps its other BatchNorm statistics.
     """
+    if config.evaluation.precision == "bf16" and not hardware.has_native_bf16(
+        hardware.use_gpu(config.trainer.accelerator)
+    ):
+        log.warning(
+            "evaluation.precision=bf16: this hardware has no bfloat16 of its own, so attacks take "
+            "longer than with evaluation.precision=32."
+        )
     distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
     variants = variants_of(config, model)
@@ -176,6 +185,7 @@ def evaluated(
                     trials,
                     _Sink(parts, variant),
                     repeat=REPEATED in plan.conditions,
+                    low_precision=config.evaluation.precision == "bf16",
                     watcher=progress,
                 )
                 runner = trainer(

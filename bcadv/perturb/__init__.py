@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bcadv.perturb.base import CheckedPerturbation, Sweep
     from bcadv.perturb.loop import GradientAttack
     from bcadv.perturb.noise import GaussianNoise
+    from bcadv.perturb.precision import LowPrecision
     from bcadv.perturb.threat import ThreatModel
     from bcadv.perturb.worst import WorstCase
 
@@ -60,6 +61,7 @@ __all__ = [
     "GaussianNoise",
     "GradientAttack",
     "HopSkipJump",
+    "LowPrecision",
     "RandomNoise",
     "SigmaZero",
     "Square",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bcadv.perturb.base import Sweep
 from bcadv.perturb.keep import Pace
+from bcadv.perturb.precision import LowPrecision
 from bcadv.perturb.threat import per_image
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Search:
 
     Args:
         attack: says what is wanted, and in which set of images.
-        model: in eval mode; images -> logits.
+        model: in eval mode; images -> logits. What a `LowPrecision` finds has to break its exact
+            model too.
         image: inside the box, shape (batch, ...).
         target: classes, int64, shape (batch,).
         index: number of each image, what is random about it depends on, int64, shape (batch,).
@@ -79,6 +81,7 @@ class Search:
         strengths: Sequence[float],
     ) -> None:
         self.attack, self.model = attack, model
+        self._exact = model.exact if isinstance(model, LowPrecision) else None
         self.image, self.target, self.draw = image, target, draw
         self.index = index.to(image.device)
         radii = torch.tensor(sorted({eps for eps in strengths if eps > 0}), dtype=torch.float64)
@@ -111,11 +114,13 @@ class Search:
             rows: numbers of the images, shape (rows,).
             point: shape (rows, ...).
         """
+        return self._asked(self.model, rows, point)
+
+    def _asked(self, model: nn.Module, rows: Tensor, point: Tensor) -> Tensor:
         self.queries.index_add_(0, rows, torch.ones_like(rows))
         with torch.no_grad():
-            return self.attack.task.check(
-                self.model(point), self.target[rows], self.attack.name
-            ).detach()
+            logits = model(point)
+            return self.attack.task.check(logits, self.target[rows], self.attack.name).detach()
 
     def answer_clean(self) -> None:
         """Asks the model for its answers to the clean images; see `begin`."""
@@ -124,9 +129,11 @@ class Search:
 
     def begin(self, logits: Tensor) -> None:
         """Takes the answers to the clean images: those wrong already need no attack."""
-        self.clean_logits = logits
         everyone = torch.arange(len(self.image), device=self.image.device)
-        self.offer(everyone, self.image, logits)
+        if self._exact is not None:
+            logits = self._asked(self._exact, everyone, self.image)
+        self.clean_logits = logits
+        self._take(everyone, self.image, logits)
 
     def offer(self, rows: Tensor, point: Tensor, logits: Tensor) -> Tensor:
         """Takes points that lie in the box, keeps what is better than before.
@@ -139,8 +146,23 @@ class Search:
         Returns:
             Which of the points reach the aim, whatever their distance, shape (rows,).
         """
-        reached = self.attack.reached(logits, self.target[rows])
+        if self._exact is None:
+            return self._take(rows, point, logits)
+        reached, size = self._measured(rows, point, logits)
+        keep = (reached & (size < self.distance[rows])).nonzero()[:, 0]
+        if len(keep):
+            at, new = rows[keep], point[keep]
+            reached[keep] = self._take(at, new, self._asked(self._exact, at, new))
+        return reached
+
+    def _measured(self, rows: Tensor, point: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Which points reach the aim, and their distance, float64, both of shape (rows,)."""
         size = self.attack.threat.size(point - self.image[rows]).double()
+        return self.attack.reached(logits, self.target[rows]), size
+
+    def _take(self, rows: Tensor, point: Tensor, logits: Tensor) -> Tensor:
+        """What `offer` does with answers that are exact."""
+        reached, size = self._measured(rows, point, logits)
         nearer = reached & (size < self.distance[rows])
         if not bool(nearer.any()):
             return reached
@@ -170,6 +192,9 @@ class Search:
             point: inside that radius, shape (rows, ...).
             lead: see `AdversarialAttack.lead`, shape (rows,).
         """
+        if self._exact is not None and len(rows):
+            # Near its boundary a model in low precision is often the wrong way about.
+            self._take(rows, point, self._asked(self._exact, rows, point))
         better = (number > self._near_at[rows]) | (
             (number == self._near_at[rows]) & (lead > self._near_lead[rows])
         )

@@ -220,3 +220,34 @@ def test_a_model_with_random_answers_gives_other_ones_at_strength_zero() -> None
         np.array([table[name, i][3] for i in range(100, 112)]) for name in (CLEAN.id, fgsm(0).id)
     )
     assert not np.allclose(clean, zero, atol=1e-2)
+
+
+def test_attacks_of_several_steps_alone_look_in_low_precision() -> None:
+    tried = [
+        Trial(FGSM(ThreatModel(eps=0.0)), tuple(map(fgsm, EPS_PX))),
+        Trial(PGD(ThreatModel(eps=0.0), steps=3), tuple(map(pgd, EPS_PX))),
+    ]
+    seen: list[set[bool]] = []
+
+    class Watching(Kept):
+        def write(self, batch: int, piece: int, answers: Sequence[Answers]) -> None:
+            seen.append(set(model.reduced))
+            model.reduced.clear()
+            super().write(batch, piece, answers)
+
+    class Model(Counting):
+        reduced: list[bool]
+
+        def forward(self, image: Tensor) -> Tensor:
+            if image.requires_grad:
+                self.reduced.append(torch.is_autocast_enabled("cpu"))
+            return super().forward(image)
+
+    for low in (False, True):
+        model, kept = Model(), Watching()
+        model.reduced = []
+        evaluation = RobustnessEvaluation(model.task, tried, kept, low_precision=low)
+        batch = Images(12)[0]
+        for piece, trial in enumerate(tried):
+            kept.write(0, piece, list(evaluation.measure(model, batch, trial)))
+    assert seen == [{False}, {False}, {False}, {True}]
