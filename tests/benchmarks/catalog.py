@@ -34,6 +34,12 @@ BENCHMARKS: Mapping[str, Mapping[str, str]] = {
         "foolbox": "C&W's distances and time against foolbox",
         "torchattacks": "the same against torchattacks",
     },
+    "worst": {
+        "two": "the preset standard on two classes against APGD-CE, APGD-CW and FAB",
+        "many": "the preset standard on ten classes against AutoAttack",
+    },
+    "square": {"pyautoattack": "Square with 1,000 queries against auto-attack's, success beside"},
+    "precision": {"bf16": "attacks that look in bfloat16 against float32, accuracy left beside"},
     "training": {
         "bare": "steps in pl.Trainer against the bare model's",
         "noise": "steps with noise injected against steps without",

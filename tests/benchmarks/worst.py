@@ -1,0 +1,170 @@
+"""The preset `standard` against the ensembles that the field judges by."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bcadv.models.classifier import Classifier
+from bcadv.perturb import PGD, ThreatModel, WorstCase
+from bcadv.typing import Batch
+from tests.benchmarks.fgsm import painted
+from tests.benchmarks.measure import Options, Row, Tell, alternate
+from tests.benchmarks.pgd import trained
+
+SIDE, IMAGES = 64, 8
+PX = {"two": 0.5, "many": 0.25}
+"""Row -> radius in grey levels, at which some of its images break and some hold out."""
+CLASSES = 10
+"""Of the row "many": as many as AutoAttack asks for."""
+TARGETS = {"two": ">= 3x", "many": ">= 4x"}
+MISSING = "pyautoattack is not installed: pip install --no-deps pyautoattack"
+
+
+def of_ten(small: bool) -> tuple[Classifier, Batch]:
+    """A network that tells ten classes of striped noise apart, and new images of those."""
+    generator = torch.Generator().manual_seed(0)
+    side = 32 if small else SIDE
+    patterns = torch.rand(CLASSES, 3, side, side, generator=generator)
+
+    def drawn(n: int) -> tuple[Tensor, Tensor]:
+        target = torch.arange(n) % CLASSES
+        noise = torch.rand(n, 3, side, side, generator=generator)
+        return 0.06 * patterns[target] + 0.94 * noise, target
+
+    torch.manual_seed(0)
+    model = (
+        Classifier(CLASSES, block_config=(2, 2), growth_rate=8) if small else Classifier(CLASSES)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    model.train()
+    for _ in range(40):
+        image, target = drawn(20)
+        optimizer.zero_grad()
+        functional.cross_entropy(model(image), target).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    image, target = drawn(4 if small else IMAGES)
+    return model.eval(), Batch(image, target, torch.arange(len(target)))
+
+
+def ours(model: Classifier, batch: Batch, eps: float) -> Tensor:
+    """Which images hold out, bool, shape (n,)."""
+    attack = WorstCase(ThreatModel(eps), preset="standard")
+    return _right(model, attack(model, batch.image, batch.target, index=batch.index), batch)
+
+
+def of_two(net: nn.Module, batch: Batch, eps: float) -> Tensor:
+    """APGD on cross entropy, APGD on the margin, and FAB, five starts each, one after another."""
+    module: Any = import_module("pyautoattack.autopgd_base")
+    fab: Any = import_module("pyautoattack.fab_pt")
+    settings = {"n_restarts": 5, "n_iter": 100, "norm": "Linf", "seed": 0, "device": "cpu"}
+    margin = module.APGDAttack(net, eps=eps, loss="dlr", **settings)
+    margin.dlr_loss = _margin  # its own needs three classes
+    attacks = [
+        module.APGDAttack(net, eps=eps, loss="ce", **settings).perturb,
+        margin.perturb,
+        fab.FABAttack_PT(net, eps=eps, verbose=False, **settings).perturb,
+    ]
+    left = _right(net, batch.image, batch)
+    for attack in attacks:
+        rows = left.nonzero()[:, 0]
+        if not len(rows):
+            break
+        image = attack(batch.image[rows], batch.target[rows])
+        left[rows] = _right(net, image, Batch(image, batch.target[rows], rows))
+    return left
+
+
+def of_many(net: nn.Module, batch: Batch, eps: float) -> Tensor:
+    """AutoAttack as its authors packaged it: standard."""
+    package: Any = import_module("pyautoattack")
+    attack = package.AutoAttack(net, norm="Linf", eps=eps, seed=0, device="cpu")
+    attack.verbose = False
+    image, _ = attack.run_standard_evaluation(
+        batch.image, batch.target, batch_size=len(batch.image)
+    )
+    return _right(net, image, batch)
+
+
+def _margin(logits: Tensor, target: Tensor) -> Tensor:
+    own = logits.gather(1, target[:, None])[:, 0]
+    hidden = functional.one_hot(target, logits.shape[1]).bool()
+    return logits.masked_fill(hidden, -torch.inf).amax(1) - own
+
+
+def _right(model: nn.Module, image: Tensor, batch: Batch) -> Tensor:
+    with torch.no_grad():
+        right: Tensor = model(image).argmax(1) == batch.target
+    return right
+
+
+THEIRS: dict[str, tuple[str, Callable[[nn.Module, Batch, float], Tensor]]] = {
+    "two": ("APGD-CE, APGD-CW and FAB of auto-attack", of_two),
+    "many": ("AutoAttack standard of pyautoattack", of_many),
+}
+"""Row -> the other side's name, and which images hold out there."""
+
+
+def run(options: Options) -> Iterator[Row]:
+    """Time and robust accuracy on one network, one radius."""
+    for row, (name, theirs) in THEIRS.items():
+        if not options.wants(row):
+            continue
+        if find_spec("pyautoattack") is None:
+            yield Row(f"standard, against {name}", "-", MISSING, "not measured", TARGETS[row])
+            continue
+        options.tell("training a network")
+        if row == "many":
+            model, batch = of_ten(options.small)
+        else:
+            batch = painted(4 if options.small else IMAGES, 32 if options.small else SIDE)
+            model = trained(options.checkpoint, options.small, batch.image.shape[-1])
+        yield from _rows(row, name, theirs, model, batch, options.rounds, options.tell)
+
+
+def _rows(
+    row: str,
+    name: str,
+    theirs: Callable[[nn.Module, Batch, float], Tensor],
+    model: Classifier,
+    batch: Batch,
+    rounds: int,
+    tell: Tell,
+) -> Iterator[Row]:
+    net = copy.deepcopy(model.net).to(memory_format=torch.contiguous_format)
+    net.requires_grad_(False).eval()
+    eps = PX[row] / 255
+
+    def start() -> dict[str, Callable[[], Any]]:
+        few = PGD(ThreatModel(eps), steps=2)
+        return {
+            "ours": lambda: few(model, batch.image, batch.target),
+            name: lambda: few(net, batch.image, batch.target),
+        }
+
+    sides = {"ours": partial(ours, model, batch, eps), name: partial(theirs, net, batch, eps)}
+    mine, other = alternate(sides, rounds, warm_up=start(), tell=tell).values()
+    n, side = len(batch.image), batch.image.shape[-1]
+    yield Row(
+        f"standard, {n} images of {side} x {side}, against {name}",
+        str(mine),
+        str(other),
+        f"{other.median / mine.median:.2f}x faster",
+        TARGETS[row],
+    )
+    left = [100 * side.result.double().mean().item() for side in (mine, other)]
+    yield Row(
+        f"robust accuracy at {PX[row]:g}/255, against {name}",
+        f"{left[0]:.1f} %",
+        f"{left[1]:.1f} %",
+        f"{left[0] - left[1]:+.1f} points",
+        "<= 0",
+    )
