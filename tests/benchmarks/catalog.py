@@ -14,7 +14,10 @@ BENCHMARKS: Mapping[str, Mapping[str, str]] = {
         "warm": "the same, images decoded before",
         "tracked": "the same with MLflow",
     },
-    "memory": {"growth": "peak memory of a large evaluation against a small one's"},
+    "memory": {
+        "growth": "peak memory of a large evaluation against a small one's",
+        "attacks": "the same at twice the images, with attacks of each kind",
+    },
     "fgsm": {
         "torchattacks": "an FGSM curve against torchattacks, and how many predictions agree",
         "art": "the same against ART",
@@ -29,7 +32,10 @@ BENCHMARKS: Mapping[str, Mapping[str, str]] = {
         "linear": "L2 distances found against exact ones of linear models, beside libraries",
         "digits": "L-inf distances found against proved ones of small networks, beside libraries",
     },
-    "curve": {"pgd": "a curve of all radii from one FMN run against PGD-20 at eight radii"},
+    "curve": {
+        "pgd": "a curve of all radii from one FMN run against our PGD-20 at eight radii",
+        "torchattacks": "the same against torchattacks' PGD-20",
+    },
     "cw": {
         "foolbox": "C&W's distances and time against foolbox",
         "torchattacks": "the same against torchattacks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from bcadv.perturb import FMN, PGD, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import painted
 from tests.benchmarks.measure import Options, Row, alternate
-from tests.benchmarks.pgd import STEPS, STRENGTHS_PX, trained
+from tests.benchmarks.pgd import STEPS, STRENGTHS_PX, trained, with_torchattacks
 
 IMAGES, SIDE, WARM_UP = 8, 64, 1
 WALK = 10
@@ -39,22 +40,47 @@ def _by_pgd(model: Classifier, batch: Batch) -> Tensor:
     return _standing(model, batch, [each(model, batch.image, batch.target) for each in attacks])
 
 
+def _by_torchattacks(model: Classifier, batch: Batch) -> Tensor:
+    # The network as a user of that library has it: torch's own layout, no wrapper around it.
+    net = copy.deepcopy(model.net).to(memory_format=torch.contiguous_format).eval()
+    found = torch.from_numpy(with_torchattacks(net, batch))
+    return (found == batch.target).double().mean(1)
+
+
+OTHERS = {"pgd": ("ours", _by_pgd), "torchattacks": ("torchattacks", _by_torchattacks)}
+"""Row -> whose PGD it is, and what that leaves standing."""
+
+
 def run(options: Options) -> Iterator[Row]:
-    """Area under both curves, and their time; the only row is "pgd"."""
+    """Area under both curves, and their time."""
     side = 32 if options.small else SIDE
     batch = painted(IMAGES, side)
     options.tell("training a network" if options.checkpoint is None else "loading a network")
     model = trained(options.checkpoint, options.small, side)
 
-    def sides(batch: Batch) -> dict[str, Callable[[], Any]]:
-        return {"fmn": partial(_by_fmn, model, batch), "pgd": partial(_by_pgd, model, batch)}
-
     few = Batch(batch.image[:WARM_UP], batch.target[:WARM_UP], batch.index[:WARM_UP])
+    for row, (whose, pgd) in OTHERS.items():
+        if options.wants(row):
+            yield from _rows(options, model, batch, few, whose, pgd)
+
+
+def _rows(
+    options: Options,
+    model: Classifier,
+    batch: Batch,
+    few: Batch,
+    whose: str,
+    pgd: Callable[[Classifier, Batch], Tensor],
+) -> Iterator[Row]:
+    def sides(batch: Batch) -> dict[str, Callable[[], Any]]:
+        return {"fmn": partial(_by_fmn, model, batch), "pgd": partial(pgd, model, batch)}
+
+    side = batch.image.shape[-1]
     timed = alternate(sides(batch), options.rounds, warm_up=sides(few), tell=options.tell)
     mine, other = timed.values()
     what = f"{IMAGES} images of {side} x {side}"
     yield Row(
-        f"FMN-{WALK} once against PGD-{STEPS} at {len(RADII)} radii, {what}",
+        f"FMN-{WALK} once against PGD-{STEPS} at {len(RADII)} radii ({whose}), {what}",
         str(mine),
         str(other),
         f"{mine.median / other.median:.2f}x the time",
@@ -62,7 +88,7 @@ def run(options: Options) -> Iterator[Row]:
     )
     areas = [torch.trapezoid(side.result, torch.tensor(RADII)).item() for side in (mine, other)]
     yield Row(
-        f"area under the curve, {what}",
+        f"area under the curve, beside PGD ({whose})",
         f"{areas[0]:.5f}",
         f"{areas[1]:.5f}",
         f"{100 * (areas[0] / areas[1] - 1):+.1f} %",

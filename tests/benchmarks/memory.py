@@ -30,7 +30,19 @@ from tests.jobs import compose_config
 SIDE = 64
 
 
-def config(folder: Path, n: int) -> Config:
+ATTACKS = (
+    "attacks=[pgd,apgd,fmn,cw,fab,square,hopskipjump,worst]",
+    "attack={apgd:{steps:20},fmn:{steps:50},cw:{steps:10,search_steps:2},fab:{steps:10,restarts:1},"
+    "square:{queries:50},hopskipjump:{queries:200},worst:{preset:quick}}",
+    "evaluation.norm=[inf,2]",
+    "eps_px=[0,1,4]",
+    "eps_l2=[0,0.5,2]",
+    "evaluation.check_images=0",
+)
+"""One of each kind; few steps, for memory is no matter of how many."""
+
+
+def config(folder: Path, n: int, *overrides: str) -> Config:
     """A job that tests on `n` of the images in a folder."""
     return compose_config(
         "data=folder",
@@ -42,6 +54,7 @@ def config(folder: Path, n: int) -> Config:
         "model.block_config=[2,2]",
         "trainer.accelerator=cpu",
         f"paths.outputs={folder / 'outputs'}",
+        *overrides,
     )
 
 
@@ -55,9 +68,9 @@ def prepared(folder: Path, n: int) -> ImageDataModule:
     return data
 
 
-def child(folder: Path, n: int) -> None:
+def child(folder: Path, n: int, *overrides: str) -> None:
     """Evaluates `n` images and tells the peak."""
-    data, chosen = prepared(folder, n), config(folder, n)
+    data, chosen = prepared(folder, n), config(folder, n, *overrides)
     model = build_model(chosen, len(data.classes))
     plan = plan_of(chosen)
     with evaluated(chosen, folder, model, data, plan, weights=digest(model), injection=None):
@@ -71,11 +84,18 @@ def child(folder: Path, n: int) -> None:
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Peak memory of the larger evaluation against the smaller."""
-    few, many = (8, 16) if options.small else (100, 1000)
+    """Peak memory of the larger evaluation against the smaller, with FGSM and with each attack."""
     if not Path("/proc/self/status").is_file():
         yield Row("peak memory", "-", "-", "not measured: needs Linux", "<= 1.1x")
         return
+    if options.wants("growth"):
+        yield from _growth(options, "FGSM", *((8, 16) if options.small else (100, 1000)))
+    if options.wants("attacks"):
+        few, many = (4, 8) if options.small else (32, 64)
+        yield from _growth(options, "attacks of each kind", few, many, *ATTACKS)
+
+
+def _growth(options: Options, what: str, few: int, many: int, *overrides: str) -> Iterator[Row]:
     peaks: dict[int, list[float]] = {few: [], many: []}
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -84,11 +104,11 @@ def run(options: Options) -> Iterator[Row]:
         prepared(folder, many)  # decoding is not what is measured
         for i in range(options.rounds):
             for n, found in peaks.items():
-                options.tell(f"round {i + 1} of {options.rounds}: {n} images")
-                found.append(peak_of("tests.benchmarks.memory", folder, n))
+                options.tell(f"round {i + 1} of {options.rounds}: {n} images, {what}")
+                found.append(peak_of("tests.benchmarks.memory", folder, n, *overrides))
     large, small = statistics.median(peaks[many]), statistics.median(peaks[few])
     yield Row(
-        f"peak of evaluating {many} against {few} images, {SIDE}x{SIDE}, small network",
+        f"peak of evaluating {many} against {few} images, {SIDE}x{SIDE}, small network, {what}",
         f"{large:.0f} MB",
         f"{small:.0f} MB",
         f"{large / small:.3f}x",
@@ -103,4 +123,4 @@ def run(options: Options) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    child(Path(sys.argv[1]), int(sys.argv[2]))
+    child(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
