@@ -1,4 +1,4 @@
-"""Ctrl-C is not lost."""
+"""Ctrl-C is not lost, and whoever ends a command otherwise is heard as well."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ def heard(handler: Callable[[int, FrameType | None], object] | None = None) -> N
         timer.start()
 
     sys.unraisablehook = hook
+
+
+def terminable() -> None:
+    """From now on SIGTERM, as of ``kill`` or a cluster at its time limit, is heard like Ctrl-C.
+
+    Lightning by itself notes it and goes on: in training to the end of a batch, and in an
+    evaluation, of which a batch may take minutes, as if nothing had been said. Whoever hears it
+    already, such as a launcher, goes on doing so.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _interrupt() -> None:

@@ -289,6 +289,7 @@ def main() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     interrupt.heard()
+    interrupt.terminable()
     hydra_patches.apply()
     sys.argv[1:] = with_plus(sys.argv[1:])
     planned: Sweep | None = None

@@ -234,7 +234,10 @@ def test_what_nobody_goes_on_with_is_removed_after_a_month(
 
 
 @pytest.mark.long
-def test_a_killed_evaluation_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
+def test_a_killed_evaluation_goes_on(tmp_path: Path, how: signal.Signals) -> None:
     command = tiny_overrides(
         Path("outputs"),
         "+experiment=baseline",
@@ -247,8 +250,13 @@ def test_a_killed_evaluation_goes_on(tmp_path: Path) -> None:
     first = fork(tmp_path, command)
     place = tmp_path / "outputs" / "cache" / PARTS
     first.until(lambda: len(list(place.glob("*/[!.]*.parquet"))) >= 4)
-    first.send(signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL
+    first.send(how)
+    status = first.wait()
+    if how == signal.SIGTERM:
+        assert status == 130
+        assert "Stopped in the evaluation" in first.said
+    else:
+        assert status == -signal.SIGKILL
     assert not list(tmp_path.rglob("results.json")), "it was stopped too late to test"
     chosen = sorted(place.glob("*/[!.]*.parquet"))[0]
     marked = pq.read_table(chosen)
