@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -150,9 +151,11 @@ class ForeignAttack(NearestAttack):
             raise
         except Exception as error:
             said = " ".join(str(error).split()) or type(error).__name__
+            said += "; install it" if isinstance(error, ImportError) else ""
             told = f", attack.{self.name}.options={dict(self.options)}" if self.options else ""
             raise BcadvError(
-                f"attack.{self.name}.method={self.method}{told}: the library gave up: {said[:300]}"
+                f"attack.{self.name}.method={self.method} in norm {self.threat.norm:g}{told}: the "
+                f"library says: {said[:300]}"
             ) from error
 
     def _known(self, name: str, methods: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
@@ -165,12 +168,11 @@ class ForeignAttack(NearestAttack):
         """
         if name in methods:
             return methods[name]
-        near = get_close_matches(name, methods, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"give {', '.join(methods)}."
-        what = (
-            "works on no single image with a classifier alone" if name in others else "is unknown"
-        )
-        raise BcadvError(f"attack.{self.name}.method={name} {what}: {hint}")
+        near = get_close_matches(name, methods, n=2)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        what = "is not for an image and a classifier alone" if name in others else "is unknown"
+        there = ", ".join(sorted(methods))
+        raise BcadvError(f"attack.{self.name}.method={name} {what}: {hint}There are {there}.")
 
     def _checked(self, kind: type, own: set[str]) -> dict[str, Any]:
         """The options, if the class has them all.
@@ -217,7 +219,9 @@ class Asked(nn.Module):
         self, attack: ForeignAttack, search: Search, row: Tensor, number: Tensor, goal: Goal
     ) -> None:
         super().__init__()
-        # The model itself is no submodule: libraries set modes, and move what they are given.
+        # The model itself is no submodule: libraries set modes, and move what they are given. Where
+        # it lies they see by this.
+        self.place = nn.Parameter(search.image.new_zeros(1), requires_grad=False)
         self.training = False
         self.attack, self.search, self.goal = attack, search, goal
         self.row, self.number, self._within_ball = row, number, attack._within_ball
@@ -315,15 +319,17 @@ def library(module: str, extra: str) -> ModuleType:
 
 @contextmanager
 def steady(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds whatever global state a library may draw from, and puts it back.
+    """Seeds whatever global state a library may draw from, and puts it back; nobody is warned.
 
     Args:
         seed: 64 bits.
         device: that it works on.
     """
     python, arrays = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         try:
+            warnings.simplefilter("ignore")
             random.seed(seed)
             np.random.seed(seed % 2**32)
             torch.default_generator.manual_seed(seed)

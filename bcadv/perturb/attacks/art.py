@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from bcadv.errors import BcadvError
 from bcadv.perturb.foreign import Asked, ForeignAttack, Goal, arguments, library, steady
 
-_UNFIT = re.compile(r"Patch|TensorFlow|^Feature|OverTheAir|LowProFool")
-"""Print patches, need another framework or another image, or are made for films or for tables."""
+_UNFIT = re.compile(r"Patch|TensorFlow|^Feature|OverTheAir|LowProFool|GeoDA")
+"""Print patches, need another framework or another image, are made for films or for tables, or
+write files into the folder that they are run in."""
 
 _NORMS = {
     "BasicIterativeMethod": "inf",
@@ -43,8 +44,14 @@ _OTHER_RADIUS = {"Wasserstein"}
 _NEVER_TOWARD = {"SignOPTAttack"}
 """Would need an image of the class to begin at."""
 
-_PROBABILITIES = {"NewtonFool", "VirtualAdversarialMethod"}
+_PROBABILITIES = {"NewtonFool", "SimBA", "VirtualAdversarialMethod"}
 """Ask for probabilities in place of logits."""
+
+_INNER = {
+    "UniversalPerturbation": {"verbose": False},
+    "TargetedUniversalPerturbation": {"targeted": True},
+}
+"""What their own attack has to be told, where it is the one that they come with."""
 
 _OWN = {"estimator", "classifier", "norm", "eps", "targeted", "verbose", "summary_writer"}
 """Arguments that are no options."""
@@ -112,11 +119,14 @@ class ART(ForeignAttack):
     def _made(self, model: nn.Module, goal: Goal, image: Tensor, eps: float) -> Any:
         """The library's attack on a model of such images."""
         kind = self._kind()
-        own = _OWN - ({"eps"} if self.method in _OTHER_RADIUS else set())
+        own = _OWN - ({"eps", "norm"} if self.method in _OTHER_RADIUS else set())
         options, taken = self._checked(kind, own), arguments(kind)
         norm = self.threat.norm
         given: dict[str, Any] = {"targeted": goal.toward, "verbose": False}
-        given["norm"] = "inf" if norm == math.inf else int(norm)
+        if "norm" in own:
+            given["norm"] = "inf" if norm == math.inf else int(norm)
+        if "attacker" not in options:
+            given["attacker_params"] = _INNER.get(self.method)
         if self._within_ball:
             defaults = inspect.signature(kind.__init__).parameters
             given["eps"] = eps
@@ -145,10 +155,10 @@ class _Level(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.classes = classes
+        self.level = nn.Parameter(torch.zeros(classes), requires_grad=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        return image.flatten(1)[:, :1] * torch.zeros(self.classes)
+        return image.flatten(1)[:, :1] * self.level
 
 
 def _fit(name: str, kind: Any) -> bool:

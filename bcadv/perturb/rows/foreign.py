@@ -25,7 +25,7 @@ ROWS = (
             ),
         ),
         less={
-            "black box, decisions": "BoundaryAttack|GeoDA|HopSkipJump|SignOPT.*|Spatial.*",
+            "black box, decisions": "BoundaryAttack|HopSkipJump|SignOPTAttack|Spatial.*",
             "black box, scores": "PixelAttack|SimBA|SquareAttack|ThresholdAttack|ZooAttack",
         },
     ),
