@@ -84,7 +84,7 @@ class ART(ForeignAttack):
                 f"attack.art.method={self.method} belongs to norm {own}, not to norm {norm}: give "
                 f"a method of that norm, or evaluation.norm={own}."
             )
-        self._try(3)
+        self._try()
 
     @property
     def name(self) -> str:
@@ -100,16 +100,11 @@ class ART(ForeignAttack):
         able = "targeted" in arguments(self._kind()) or self.method in self.always_toward
         return able and self.method not in _NEVER_TOWARD
 
-    def suits(self, classes: int) -> None:
-        """See `AdversarialAttack.suits`: the library also has to take its options."""
-        super().suits(classes)
-        self._try(classes)
-
-    def _try(self, classes: int) -> None:
+    def _try(self) -> None:
         """Makes the attack and lets it go: what it refuses is known before a model is trained."""
         with self._guarded(), steady(0, torch.device("cpu")):
-            image, goal = torch.zeros(1, 3, 32, 32), Goal(0, self.targeted, classes)
-            self._made(_Level(classes), goal, image, _TRIED)
+            image, goal = torch.zeros(1, 3, 32, 32), Goal(0, self.targeted, 3)
+            self._made(_Level(), goal, image, _TRIED)
 
     def _kind(self) -> Any:
         every = vars(library("art.attacks.evasion", "art"))
@@ -151,11 +146,11 @@ class ART(ForeignAttack):
 
 
 class _Level(nn.Module):
-    """A model for which all classes are alike."""
+    """A model for which three classes are alike."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.level = nn.Parameter(torch.zeros(classes), requires_grad=False)
+        self.level = nn.Parameter(torch.zeros(3), requires_grad=False)
 
     def forward(self, image: Tensor) -> Tensor:
         return image.flatten(1)[:, :1] * self.level
