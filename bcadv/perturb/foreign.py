@@ -77,6 +77,8 @@ class ForeignAttack(NearestAttack):
 
     always_toward: ClassVar[frozenset[str]] = frozenset()
     """Methods that only know a class to be reached."""
+    asks_probabilities: ClassVar[frozenset[str]] = frozenset()
+    """Methods that want probabilities in place of logits."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -253,10 +255,11 @@ class Asked(nn.Module):
 
     def _seen(self, logits: Tensor) -> Tensor:
         wanted = self.goal.wanted
-        if wanted is None:
-            return logits
-        sides = [logits.masked_fill(side, -torch.inf).amax(1) for side in (wanted, ~wanted)]
-        return torch.stack(sides, 1)
+        if wanted is not None:
+            sides = [logits.masked_fill(side, -torch.inf).amax(1) for side in (wanted, ~wanted)]
+            logits = torch.stack(sides, 1)
+        asks = self.attack.method in self.attack.asks_probabilities
+        return self.attack.task.probability(logits) if asks else logits
 
     def _look(self, point: Tensor, logits: Tensor, target: Tensor) -> None:
         """Offers the nearest point that reaches the aim, and remembers what came closest."""
@@ -264,12 +267,12 @@ class Asked(nn.Module):
         size = attack.threat.size(point - self.origin).double()
         reached = attack.reached(logits, target)
         if bool(reached.any()):
-            at = torch.where(reached, size, torch.inf).argmin(0, keepdim=True)
+            _, at = torch.where(reached, size, torch.inf).min(0, keepdim=True)
             search.offer(self.row, point[at], logits[at])
         lead = torch.where(size <= self._reach, attack.lead(logits, target), -torch.inf)
-        at = lead.argmax(0, keepdim=True)
-        if float(lead[at]) > self._gain:
-            self._best, self._gain = point[at], float(lead[at])
+        gain, at = lead.max(0, keepdim=True)
+        if float(gain) > self._gain:
+            self._best, self._gain = point[at], float(gain)
         if self._within_ball and bool(search.high[self.row] <= self.number):
             raise _Enough
 

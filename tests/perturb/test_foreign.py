@@ -110,6 +110,8 @@ def test_projected_steps_break_what_ours_break(
         (ART, "ProjectedGradientDescent", math.inf, {"max_iter": 5, "num_random_init": 2}),
         (ART, "DeepFool", 2.0, {"max_iter": 5}),
         (ART, "SquareAttack", math.inf, {"max_iter": 10}),
+        (ART, "NewtonFool", 2.0, {"max_iter": 3}),
+        (ART, "SimBA", 2.0, {"max_iter": 10}),
         (ART, "AutoProjectedGradientDescent", math.inf, {"max_iter": 3, "nb_random_init": 1}),
         (Foolbox, "PGD", math.inf, {"steps": 5}),
         (Foolbox, "FGSM", math.inf, {}),
@@ -374,7 +376,7 @@ def test_other_options_make_another_condition(tmp_path: Path) -> None:
     ("more", "said"),
     [
         (("attack.art.method=Foo",), "attack.art.method=Foo is unknown"),
-        (("attack.art.options={max: 3}",), "no option max: did you mean max_iter"),
+        (("attack.art.options={max_iters: 3}",), "no option max_iters: did you mean max_iter"),
         (("evaluation.norm=[0]",), "ProjectedGradientDescent in norm 0: the library says: Norm"),
     ],
 )

@@ -44,9 +44,6 @@ _OTHER_RADIUS = {"Wasserstein"}
 _NEVER_TOWARD = {"SignOPTAttack"}
 """Would need an image of the class to begin at."""
 
-_PROBABILITIES = {"NewtonFool", "SimBA", "VirtualAdversarialMethod"}
-"""Ask for probabilities in place of logits."""
-
 _INNER = {
     "UniversalPerturbation": {"verbose": False},
     "TargetedUniversalPerturbation": {"targeted": True},
@@ -72,6 +69,9 @@ class ART(ForeignAttack):
 
     always_toward: ClassVar[frozenset[str]] = frozenset(
         {"SaliencyMapMethod", "TargetedUniversalPerturbation"}
+    )
+    asks_probabilities: ClassVar[frozenset[str]] = frozenset(
+        {"NewtonFool", "SimBA", "VirtualAdversarialMethod"}
     )
 
     def __post_init__(self) -> None:
@@ -129,7 +129,7 @@ class ART(ForeignAttack):
                 given["eps_step"] = defaults["eps_step"].default / defaults["eps"].default * eps
         estimator = library("art.estimators.classification", "art").PyTorchClassifier(
             model=model,
-            loss=nn.CrossEntropyLoss(),
+            loss=self.task.loss_module(),
             input_shape=tuple(image.shape[1:]),
             nb_classes=goal.classes,
             clip_values=self.bounds,
@@ -139,9 +139,8 @@ class ART(ForeignAttack):
         return kind(estimator, **(named | options))
 
     def _run(self, model: Asked, image: Tensor, eps: float) -> Tensor:
-        seen = nn.Sequential(model, nn.Softmax(1)) if self.method in _PROBABILITIES else model
         label = np.eye(model.goal.classes, dtype=np.float32)[[model.goal.label]]
-        made = self._made(seen, model.goal, image, eps)
+        made = self._made(model, model.goal, image, eps)
         return torch.as_tensor(made.generate(x=image.cpu().numpy().astype(np.float32), y=label))
 
 
