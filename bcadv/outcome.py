@@ -51,9 +51,10 @@ def defence_of(config: Config) -> Defence:
         return noise
     settings = row.settings(config.objective_options.get(row.name, {}))
     label = row.label.format(**settings)
+    plain = {name: value for name, value in settings.items() if not isinstance(value, Mapping)}
     return Defence(
         kind="objective",
-        settings={"objective": row.name} | settings | dict(noise.settings),
+        settings={"objective": row.name} | plain | dict(noise.settings),
         label=label if noise.none else f"{label}, {noise.label}",
     )
 

@@ -192,6 +192,10 @@ class Task:
         odds = self.log_odds(logits, target)
         return torch.where(odds < _SURE, odds, entropy)
 
+    def loss_module(self) -> nn.Module:
+        """Cross entropy of a batch, as libraries want it that take the loss as a module."""
+        return nn.CrossEntropyLoss()
+
     def training_loss(self, logits: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
         """Cross entropy as training minimises it, in the precision of the logits."""
         return functional.cross_entropy(logits, target, reduction=reduction)

@@ -36,7 +36,9 @@ _SEVERAL = 40
 def follows_gradient(condition: Condition) -> bool:
     """Whether an attack needs the gradient of the model."""
     row = ATTACKS.get(condition.name)
-    return condition.kind == "attack" and row is not None and row.access == "white box"
+    if condition.kind != "attack" or row is None:
+        return False
+    return row.access_of(condition.settings) == "white box"
 
 
 def unreachable(model: Classifier, data: ImageDataModule) -> str:

@@ -257,7 +257,7 @@ def _same_pixels(condition: Condition) -> bool:
 
 def _access(condition: Condition) -> str:
     row = ATTACKS.get(condition.name)
-    return "" if row is None else row.access
+    return "" if row is None else row.access_of(condition.settings)
 
 
 def _white(condition: Condition) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bcadv.perturb.attacks.apgd import APGD
+    from bcadv.perturb.attacks.art import ART
     from bcadv.perturb.attacks.bim import BIM
     from bcadv.perturb.attacks.cw import CW
     from bcadv.perturb.attacks.ddn import DDN
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bcadv.perturb.attacks.fab import FAB
     from bcadv.perturb.attacks.fgsm import FGSM
     from bcadv.perturb.attacks.fmn import FMN
+    from bcadv.perturb.attacks.foolbox import Foolbox
     from bcadv.perturb.attacks.hopskipjump import HopSkipJump
     from bcadv.perturb.attacks.jsma import JSMA
     from bcadv.perturb.attacks.lbfgs import LBFGS
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APGD",
+    "ART",
     "BIM",
     "CW",
     "DDN",
@@ -58,6 +61,7 @@ __all__ = [
     "TIFGSM",
     "CheckedPerturbation",
     "DeepFool",
+    "Foolbox",
     "GaussianNoise",
     "GradientAttack",
     "HopSkipJump",

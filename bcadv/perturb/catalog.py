@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from bcadv.perturb.row import Attack
-from bcadv.perturb.rows import black_box, gradient, minimal_norm, worst
+from bcadv.perturb.rows import black_box, foreign, gradient, minimal_norm, worst
 
 if TYPE_CHECKING:
     from bcadv.perturb.base import CheckedPerturbation
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from bcadv.task import Task
 
 ATTACKS: Mapping[str, Attack] = {
-    row.name: row for rows in (gradient, minimal_norm, black_box, worst) for row in rows.ROWS
+    row.name: row
+    for rows in (gradient, minimal_norm, black_box, worst, foreign)
+    for row in rows.ROWS
 }
 """Every attack by its name."""
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
 Norm = Literal["inf", "2", "1", "0"]
-Value = bool | int | float | str | None
+Plain = bool | int | float | str | None
+Value = Plain | Mapping[str, Plain]
 Access = Literal["white box", "black box, scores", "black box, decisions", "transfer"]
-Family = Literal["gradient", "minimal norm", "black box", "worst case"]
+Family = Literal["gradient", "minimal norm", "black box", "worst case", "foreign"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Option:
 
     name: str
     default: Value
-    kind: Literal["whole number", "number", "true or false", "choice", "text"]
+    kind: Literal["whole number", "number", "true or false", "choice", "text", "settings"]
     description: str
     low: float = -math.inf
     high: float = math.inf
@@ -55,17 +57,29 @@ class Option:
         elif self.kind == "text":
             if isinstance(value, str) and value.strip():
                 return value
+        elif self.kind == "settings":
+            if isinstance(value, Mapping) and all(map(_is_setting, value.items())):
+                # In one order, so that what means the same is the same.
+                return dict(sorted(value.items())) or None
         elif isinstance(value, int | float) and not isinstance(value, bool):
             whole = self.kind == "number" or value == int(value) if math.isfinite(value) else False
             if whole and self.low <= value <= self.high:
                 return value if self.kind == "number" else int(value)
         ends = [f"from {self.low:g}"] if self.low > -math.inf else []
         ends += [f"to {self.high:g}"] if self.high < math.inf else []
-        what = {"true or false": self.kind, "choice": f"one of {', '.join(self.choices)}"}.get(
-            self.kind, " ".join(["a", self.kind, *ends])
-        )
+        what = {
+            "true or false": self.kind,
+            "choice": f"one of {', '.join(self.choices)}",
+            "settings": "names with a number, true, false, a text or null each, as {steps: 50}",
+        }.get(self.kind, " ".join(["a", self.kind, *ends]))
         null = ", or null" if self.optional else ""
         raise ValueError(f"{place}={str(value)[:60]} cannot be used: give {what}{null}")
+
+
+def _is_setting(item: tuple[object, object]) -> bool:
+    name, value = item
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return isinstance(name, str) and isinstance(value, Plain) and finite
 
 
 def checked(
@@ -113,6 +127,8 @@ class Attack:
         norms: that it exists in.
         steps: along how many gradients in a row it goes, unless its option ``steps`` says so.
         options: its settings.
+        less: what those of its methods know that know less than `access`: a pattern of the names
+            that its option ``method`` has for them, by what they know.
     """
 
     name: str
@@ -125,6 +141,7 @@ class Attack:
     norms: tuple[Norm, ...]
     steps: int | None = None
     options: tuple[Option, ...] = ()
+    less: Mapping[Access, str] = field(default_factory=dict)
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """Every option with its value: the one given, or the default.
@@ -139,11 +156,17 @@ class Attack:
         label = self.label.format(**settings)
         return label if norm == "inf" else f"{label} L{norm}"
 
+    def access_of(self, settings: Mapping[str, object]) -> Access:
+        """What it knows of the model with these settings."""
+        method = str(settings.get("method", ""))
+        fits = (access for access, names in self.less.items() if re.fullmatch(names, method))
+        return next(fits, self.access)
+
     def how_of(self, settings: Mapping[str, Value]) -> str:
         """What it knows and does, for a sentence."""
-        return f"{self.access}, {self.how.format(**settings)}"
+        return f"{self.access_of(settings)}, {self.how.format(**settings)}"
 
     def steps_of(self, settings: Mapping[str, Value]) -> int | None:
         """Along how many gradients in a row it goes; an attack that uses none has none."""
         steps = settings.get("steps", self.steps)
-        return None if steps is None else int(steps)
+        return int(steps) if isinstance(steps, int | float) else None

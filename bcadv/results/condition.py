@@ -21,7 +21,8 @@ values, each one channel of one pixel, that change at all. ``severity``: of a co
 number from 1 to 5 that says how bad it is and measures nothing."""
 Goal: TypeAlias = Literal["untargeted", "hide", "invent", "targeted"]
 Acceptance: TypeAlias = Annotated[str, Field(pattern=r"^(float|8bit|jpeg\((100|[1-9]?\d)\))$")]
-Setting: TypeAlias = bool | int | float | str | None
+Plain: TypeAlias = bool | int | float | str | None
+Setting: TypeAlias = Plain | Mapping[str, Plain]
 
 
 def _joined(parts: tuple[str, str, str], strength: str = "") -> str:

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from bcadv.errors import BcadvError
 from bcadv.results.base import Model
-from bcadv.results.condition import CLEAN, Condition, Setting
+from bcadv.results.condition import CLEAN, Condition, Plain
 from bcadv.results.effort import Effort
 from bcadv.results.files import RESULTS
 
@@ -110,7 +110,7 @@ class Defence(Model):
     """
 
     kind: str = Field(min_length=1)
-    settings: Mapping[str, Setting] = Field(default_factory=dict)
+    settings: Mapping[str, Plain] = Field(default_factory=dict)
     label: str
 
     @property

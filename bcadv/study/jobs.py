@@ -261,6 +261,8 @@ def setting_text(value: object) -> str:
     """An option's value, for a sentence."""
     if value is None:
         return "by default"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {setting_text(one)}" for name, one in value.items())
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

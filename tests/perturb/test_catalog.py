@@ -47,12 +47,17 @@ FEW: dict[str, dict[str, Any]] = {
     "fab": {"steps": 20, "restarts": 2},
     "sigma_zero": {"steps": 30},
     "lbfgs": {"steps": 10, "search_steps": 4},
+    "art": {"options": {"max_iter": 10}},
+    "art 0": {"method": "SaliencyMapMethod", "options": {"theta": 0.5}},
+    "foolbox": {"options": {"steps": 10}},
+    "foolbox 0": {"method": "FMNAttack", "options": {"steps": 30}},
 }
-"""Options with which the slower attacks are quick enough for tests."""
+"""Options with which the slower attacks are quick enough for tests; by name, or name and norm."""
 
 
 def made(name: str, norm: str, eps: float = 0.0, **more: Any) -> CheckedPerturbation:
-    return catalog.build(name, ThreatModel(eps, float(norm)), options=FEW.get(name, {}), **more)
+    few = FEW.get(f"{name} {norm}", FEW.get(name, {}))
+    return catalog.build(name, ThreatModel(eps, float(norm)), options=few, **more)
 
 
 def world(model: nn.Module) -> list[Any]:
