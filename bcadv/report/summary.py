@@ -14,6 +14,7 @@ from bcadv.study.differences import Difference
 from bcadv.study.found import Found
 from bcadv.study.headline import Answer, Conclusion
 from bcadv.study.numbers import Number
+from bcadv.study.study import Study
 
 VERSION = 1
 
@@ -73,7 +74,9 @@ def summary(draft: Draft) -> dict[str, Any]:
         the strengths that it holds up to), ``findings`` (the gravest
         first: id, outcome, about, sentence, section, taints), ``numbers`` (a row per model,
         condition and metric, all seeds together; shares in [0, 1]), ``corruption_errors`` (a row
-        per model and corruption, and one of all, see `bcadv.study.corruption`). ``suspect`` beside
+        per model and corruption, and one of all, see `bcadv.study.corruption`), ``queries`` (a row
+        per model, strength of a black box and number of queries that a table of the page tells, see
+        `bcadv.study.queries`). ``suspect`` beside
         a number: ids of the failed checks that make it so; each is the ``check`` of a finding.
     """
     conclusion, study = draft.conclusion, draft.study
@@ -117,7 +120,25 @@ def summary(draft: Draft) -> dict[str, Any]:
             | suspect(str(row["arm"]), *corrupted)
             for row in study.corruption_errors.to_dict("records")
         ],
+        "queries": _queries(study),
     }
+
+
+def _queries(study: Study) -> list[dict[str, Any]]:
+    rows = study.queries
+    if rows.empty:
+        return []
+    by_id = {condition.id: condition for condition in study.conditions}
+    return [
+        {
+            "model": row["arm"],
+            **_condition(by_id[row["condition"]]),
+            **{name: int(row[name]) for name in ("queries", "k", "n")},
+            **{name: _known(float(row[name])) for name in ("value", "low", "high")},
+            "suspect": list(study.suspect(row["arm"], by_id[row["condition"]])),
+        }
+        for row in rows[rows["told"]].to_dict("records")
+    ]
 
 
 def _model(answer: Answer, suspect: Callable[..., dict[str, Any]]) -> Mapping[str, Any]:

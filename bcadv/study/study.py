@@ -20,6 +20,7 @@ from bcadv.study.jobs import Job, told_apart
 from bcadv.study.marks import Checks, ordered_checks, suspect, tainted, titles
 from bcadv.study.measures import NumberPatients, incomplete, measure
 from bcadv.study.numbers import Key, Number, all_series, together
+from bcadv.study.queries import success
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Study:
         remarks: on what could not be compared, and why.
         partly_real: whether some images are made up and some are not.
         corruption_errors: a row per arm and corruption, see `bcadv.study.corruption`.
+        queries: what black boxes fooled for how many queries, see `bcadv.study.queries`.
     """
 
     arms: tuple[Arm, ...]
@@ -56,6 +58,7 @@ class Study:
     remarks: tuple[Found, ...] = ()
     partly_real: bool = False
     corruption_errors: pd.DataFrame = field(default_factory=pd.DataFrame)
+    queries: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def numbers(self) -> dict[Key, Number]:
@@ -143,6 +146,7 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
         remarks=(*incomplete(arms), *remarks),
         partly_real=len(made_up) > 1,
         corruption_errors=corruption_errors(arms, comparisons),
+        queries=success(arms, number),
     )
 
 
