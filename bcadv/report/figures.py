@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from bcadv.metrics.patients import RECOGNITION
 from bcadv.report.style import BLUE, LINES, VERMILLION, legend_entries, new_figure
@@ -115,6 +115,7 @@ def against_queries(study: Study, arm: Arm, series: Series) -> Figure:
     figure = new_figure(WIDTH, 2.3 + 0.17 * len(drawn), title, synthetic=study.synthetic)
     axes = figure.subplots()
     rows = study.queries[study.queries["arm"] == arm.name]
+    rows = rows[rows["condition"].isin([condition.id for condition in drawn])]
     for condition, look in zip(drawn, LINES, strict=False):
         of = rows[rows["condition"] == condition.id].sort_values("queries")
         x, told = of["queries"].to_numpy(), np.flatnonzero(of["told"].to_numpy(dtype=bool)).tolist()
@@ -125,8 +126,13 @@ def against_queries(study: Study, arm: Arm, series: Series) -> Figure:
         )
         axes.fill_between(x, low, high, step="post", color=look["color"], alpha=0.15, linewidth=0)
     axes.set_xscale("log")
+    most = int(rows["queries"].max())
+    powers = [10**k for k in range(len(str(most)))]
+    # A logarithmic axis writes formulas, which no figure here has.
+    axes.set_xticks(powers, [f"{power:,}" for power in powers])
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("queries per image, at all strengths together", fontsize=_SMALL)
-    _finish(axes, True, "per cent of those right when clean")
+    _finish(axes, True, "per cent fooled")
     figure.legend(
         *legend_entries(axes),
         loc="outside lower left",

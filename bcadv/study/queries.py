@@ -15,6 +15,7 @@ from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.answers import Spent
 from bcadv.study.arms import Measured, Model
 from bcadv.study.measures import DESCRIBED, NumberPatients, described, typed
+from bcadv.study.numbers import all_series
 
 COLUMNS = (
     "arm",
@@ -65,11 +66,13 @@ def success(arms: Sequence[Measured], number: NumberPatients) -> pd.DataFrame:
     """
     records: list[tuple[Any, ...]] = []
     for measured in arms:
-        for condition in measured.conditions():
-            if condition.black_box and condition.strength > 0:
-                counted = _counted(measured, condition)
+        black = [c for c in measured.conditions() if c.black_box and c.strength > 0]
+        for series in all_series(black):
+            of_each = {c: _counted(measured, c) for c in series.conditions}
+            spent = [of.spent.most for counted in of_each.values() for of in counted]
+            for condition, counted in of_each.items():
                 if counted:
-                    records += _curve(measured, condition, counted, number)
+                    records += _curve(measured, condition, counted, max(spent), number)
     return typed(pd.DataFrame(records, columns=list(COLUMNS)))
 
 
@@ -102,9 +105,12 @@ def _counted(measured: Measured, condition: Condition) -> list[_Counted]:
 
 
 def _curve(
-    measured: Measured, condition: Condition, counted: Sequence[_Counted], number: NumberPatients
+    measured: Measured,
+    condition: Condition,
+    counted: Sequence[_Counted],
+    most: int,
+    number: NumberPatients,
 ) -> list[tuple[Any, ...]]:
-    most = max(of.spent.most for of in counted)
     told = budgets(most)
     between = np.geomspace(1, most, _POINTS).round().astype(int).tolist()
     found = number([of.model for of in counted])

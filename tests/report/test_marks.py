@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bcadv.report.console import console_comparison
 from bcadv.report.draft import row_name
-from bcadv.report.markdown import markdown_text
+from bcadv.report.escape import markdown_text
 from bcadv.report.marks import Notes
 from bcadv.report.page import Written, tell, write_report
 from bcadv.report.table import console_table

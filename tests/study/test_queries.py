@@ -12,6 +12,7 @@ import pytest
 from bcadv.metrics.clustered import rate_interval
 from bcadv.metrics.intervals import wilson
 from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Finding
 from bcadv.study.jobs import find_jobs
 from bcadv.study.queries import budgets
 from bcadv.study.study import Study, build_study
@@ -67,7 +68,12 @@ def frame(
     return pd.concat(tables, ignore_index=True)
 
 
-def study(folder: Path, *tables: pd.DataFrame, conditions: Sequence[Condition] = ()) -> Study:
+def study(
+    folder: Path,
+    *tables: pd.DataFrame,
+    conditions: Sequence[Condition] = (),
+    findings: Sequence[Finding] = (),
+) -> Study:
     for seed, table in enumerate(tables):
         write_job(
             folder / f"{seed}",
@@ -75,6 +81,7 @@ def study(folder: Path, *tables: pd.DataFrame, conditions: Sequence[Condition] =
             frame=table,
             conditions=[*(conditions or AFTER)],
             synthetic=False,
+            findings=findings,
         )
     return build_study(*find_jobs([folder]))
 
