@@ -35,7 +35,9 @@ _FOR_PROGRAMMERS = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWa
 _WARNED = re.compile(r"(?P<path>.+?):\d+: (?P<category>\w+): (?P<said>.*)", re.DOTALL)
 
 
-def say(console: Console, text: str, style: str = "", *, lines: bool = False) -> None:
+def say(
+    console: Console, text: str, style: str = "", *, lines: bool = False, red: str = "$^"
+) -> None:
     """Prints a text as it is, unbroken, so that a path in it can be copied.
 
     Args:
@@ -44,8 +46,11 @@ def say(console: Console, text: str, style: str = "", *, lines: bool = False) ->
         style: of rich, such as ``bold red``; of the whole text.
         lines: the text has several lines; otherwise the end of a line becomes an escape, for a
             name may not begin a line of its own.
+        red: regular expression of what is red in it.
     """
-    console.print(Text(_fit(console, text, lines=lines), style), soft_wrap=True)
+    made = Text(_fit(console, text, lines=lines), style)
+    made.highlight_regex(red, "bold red")
+    console.print(made, soft_wrap=True)
 
 
 def label(console: Console, word: str, style: str, text: str, *, lines: bool = False) -> None:

@@ -32,7 +32,7 @@ from bcadv.launch import together
 from bcadv.outcome import defence_of, result_of
 from bcadv.plan import plan_of
 from bcadv.report.options import PREVALENCE
-from bcadv.report.page import write_report
+from bcadv.report.page import Written, tell, write_report
 from bcadv.report.table import console_table
 from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT, SUMMARY
 from bcadv.results.origin import Origin
@@ -192,7 +192,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
             )
             # From here on the job is done, whatever becomes of its pictures and of the tracker.
             write_atomically(folder / RESULTS, write_result(result))
-    headline = render(folder, result)
+    written = render(folder, result)
     tracker.finish(
         config.model_dump(mode="json"),
         trained.history,
@@ -202,19 +202,19 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
     )
     # A sweep ends with a table of all its jobs.
     if origin.sweep is None:
-        console.print(console_table(result))
+        console.print(console_table(result, written.notes if written else None))
     for finding in result.failed():
         said = f"{finding.title}: {finding.evidence}"
         if finding.batchnorm is not None and len(result.model.batchnorm) > 1:
             said = f"BN {finding.batchnorm}: {said}"
         label(console, "CHECK FAILED", "bold yellow", said)
-    if headline:
-        say(console, headline, "bold")
+    if written:
+        tell(console, written)
     say(console, f"Results, predictions and page: {folder.resolve()}")
     return Outcome(folder, result)
 
 
-def render(folder: Path, result: Result) -> str:
+def render(folder: Path, result: Result) -> Written | None:
     """Writes a finished job's page; what fails costs a warning and not the job.
 
     Args:
@@ -222,10 +222,10 @@ def render(folder: Path, result: Result) -> str:
         result: its results.
 
     Returns:
-        The answer in a sentence or two; nothing where the page could not be written.
+        The report; ``None`` where the page could not be written.
     """
     command = f"python -m bcadv.report runs={shlex.quote(str(folder))}"
-    headline = ""
+    written = None
     try:
         # Those of earlier results are not to be taken for those of these, whatever fails now.
         for name in (PAGE, SUMMARY):
@@ -233,13 +233,13 @@ def render(folder: Path, result: Result) -> str:
         written = write_report(
             [Job(folder, result)], [], folder, prevalence=PREVALENCE, command=command, tables=False
         )
-        headline, failures = written.headline, written.failures
+        failures = written.failures
     except Exception as error:  # whatever a font, a library or a disk may do
         said = f"{type(error).__name__}: {first_line(str(error))[:300]}"
         failures = (f"{folder / PAGE} could not be drawn ({said}).",)
     for failure in dict.fromkeys(failures):
         log.warning("%s The results stand; to draw them later: %s", failure, command)
-    return headline
+    return written
 
 
 @dataclass

@@ -48,12 +48,15 @@ class Cost:
         distance: of the nearest adversarial image found, inf where none was, shape (n,).
         broken_by: name of the member of an ensemble that first broke each image within this
             strength, ``None`` where none did, shape (n,).
+        broken_after: forward passes that each image had cost, at all strengths together, when it
+            was known to be broken within this one, -1 where it was not, shape (n,).
     """
 
     gradients: npt.NDArray[np.int64] | None = None
     queries: npt.NDArray[np.int64] | None = None
     distance: npt.NDArray[np.float64] | None = None
     broken_by: tuple[str | None, ...] | None = None
+    broken_after: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,7 @@ def _attacked(
             distance=_spread(found.distance, rows, n, torch.inf),
             by=_spread(found.by, rows, n, -1),
             members=found.members,
+            broken_after=_spread(found.broken_after, rows, n, -1),
         )
 
 
@@ -287,6 +291,7 @@ def _cost(sweep: Sweep, number: int) -> Cost:
             ("gradients", sweep.gradients),
             ("queries", sweep.queries),
             ("distance", sweep.distance),
+            ("broken_after", None if sweep.broken_after is None else sweep.broken_after[:, number]),
         )
     }
     return Cost(**arrays, broken_by=by)

@@ -31,6 +31,7 @@ COST = {
     "queries": pa.int64(),
     "distance": pa.float64(),
     "broken_by": pa.string(),
+    "broken_after": pa.int64(),
 }
 """Columns of what a perturbation says of its work."""
 
@@ -145,8 +146,9 @@ class PredictionParts:
 
         The table has columns image_id, index, patient, target, batchnorm, condition, prediction,
         size, p_0 ... p_{K-1}, and what the perturbation says of its work: gradients, queries,
-        distance, broken_by (see `bcadv.callbacks.evaluate.Cost`; empty where unknown). Each row
-        group is about one variant and condition, in their order.
+        distance, broken_by, broken_after (see `bcadv.callbacks.evaluate.Cost`; empty where unknown,
+        broken_after also where an image stands). Each row group is about one variant and
+        condition, in their order.
 
         Args:
             target: the ``.parquet`` file.
@@ -249,7 +251,9 @@ def _table(answer: Answered) -> pa.Table:
     for name, kind in COST.items():
         value = getattr(answer.cost, name)
         empty = pa.nulls(len(answer.index), kind)
-        columns[name] = empty if value is None else pa.array(value, kind)
+        # An image that stands was broken after no number of queries.
+        stands = value < 0 if name == "broken_after" and value is not None else None
+        columns[name] = empty if value is None else pa.array(value, kind, mask=stands)
     return pa.table(columns)
 
 

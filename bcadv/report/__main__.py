@@ -21,7 +21,7 @@ from bcadv.console import label, say
 from bcadv.errors import BcadvError
 from bcadv.report.console import console_comparison
 from bcadv.report.options import COMMAND, OUTPUTS
-from bcadv.report.page import write_report
+from bcadv.report.page import tell, write_report
 from bcadv.study.jobs import Job, default_jobs, find_jobs
 
 
@@ -90,8 +90,8 @@ def report(arguments: Arguments, console: Console) -> Path:
         prevalence=arguments.prevalence,
         command=remake(arguments, jobs),
     )
-    console.print(console_comparison(written.study))
-    say(console, written.headline, "bold")
+    console.print(console_comparison(written.study, written.notes))
+    tell(console, written)
     for sentence in written.failures:
         label(console, "WARNING", "bold yellow", sentence)
     say(console, f"Report: {written.page.resolve()}")

@@ -32,9 +32,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list of sentences."""
+    """A list of sentences.
+
+    Attributes:
+        items: the sentences.
+        anchors: number of an item -> its name in links.
+    """
 
     items: tuple[str, ...]
+    anchors: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,10 +79,14 @@ class Pictures:
 
 
 class Cell(NamedTuple):
-    """A cell of a table: a value, and what stands small below it, such as its interval."""
+    """A cell of a table: a value, what stands small below it, such as its interval, and a sign.
+
+    The sign says that a failed check makes the value suspect, see `bcadv.report.marks`.
+    """
 
     value: str
     small: str = ""
+    mark: str = ""
 
     @classmethod
     def of(cls, text: str) -> Cell:
@@ -100,6 +110,11 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     words: bool = False
+
+    @property
+    def marks(self) -> list[str]:
+        """The signs of its cells."""
+        return [cell.mark for _, cells in self.rows for cell in cells if cell.mark]
 
 
 Block: TypeAlias = Text | Bullets | Code | Pictures | Table

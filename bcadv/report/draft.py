@@ -10,9 +10,11 @@ from operator import attrgetter
 
 from bcadv.report.document import Album, Cell, Table
 from bcadv.report.figures import MOST_LINES
-from bcadv.results.condition import Condition, Series
+from bcadv.report.marks import Notes
+from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.study.arms import Arm, undefended
 from bcadv.study.facts import Facts
+from bcadv.study.found import Found
 from bcadv.study.headline import Conclusion
 from bcadv.study.naming import variant_name
 from bcadv.study.numbers import IN_PER_CENT
@@ -44,6 +46,28 @@ class Draft:
     @property
     def facts(self) -> Facts:
         return self.conclusion.facts
+
+    @cached_property
+    def notes(self) -> Notes:
+        """Hands out the signs of suspect numbers, the same letters throughout the report."""
+        return Notes(self.study.asked)
+
+    def mark(self, arm: Arm, *conditions: Condition) -> str:
+        """The sign beside a number of an arm under a condition, or several; mostly nothing."""
+        return self.notes.mark(self.study.suspect(arm.name, *conditions))
+
+    def marks_of(self, found: Found) -> dict[str, str]:
+        """The signs beside the numbers in the sentence on a finding."""
+        facts = found.facts
+        points = {
+            name: facts[name][0] for name in ("first", "lowest") if facts.get(name) is not None
+        }
+        points |= {name: CLEAN for name in ("clean", "before") if name in facts}
+        points |= {"after": facts["condition"]} if "after" in facts else {}
+        return {
+            name: self.notes.mark(self.study.suspect(found.about, condition))
+            for name, condition in points.items()
+        }
 
     @cached_property
     def seeds(self) -> int:
@@ -100,7 +124,12 @@ class Draft:
             more: further rows, with their names.
         """
         arms = self.study.arms
-        cells = {arm.name: [cell(arm, condition) for condition in conditions] for arm in arms}
+        cells = {
+            arm.name: [
+                self._marked(cell(arm, condition), arm, condition) for condition in conditions
+            ]
+            for arm in arms
+        }
         measured = [arm for arm in arms if any(cells[arm.name])]
         kept = [i for i in range(len(conditions)) if any(cells[a.name][i] for a in measured)]
         if len(conditions) > 1 and not any(kept):
@@ -115,6 +144,12 @@ class Draft:
             head = ("strength", *(arm.name for arm in part))
             result.append(Table(title, head, tuple(rows)))
         return result
+
+    def _marked(self, cell: Cell | None, arm: Arm, condition: Condition) -> Cell | None:
+        """A cell with the sign of its model and condition, unless it brought another."""
+        if cell is None or cell.mark:
+            return cell
+        return cell._replace(mark=self.mark(arm, condition))
 
     def rates(self, metric: str) -> Callable[[Arm, Condition], Cell | None]:
         """Cells of one metric, for `tables`."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from bcadv.metrics.patients import RECOGNITION
 from bcadv.report.style import BLUE, LINES, VERMILLION, legend_entries, new_figure
@@ -20,6 +20,7 @@ from bcadv.results.condition import CLEAN, Series
 from bcadv.study.arms import Arm
 from bcadv.study.naming import variant_name
 from bcadv.study.numbers import IN_PER_CENT
+from bcadv.study.prose import spread
 from bcadv.study.study import Study
 from bcadv.text import brief, shown
 
@@ -89,6 +90,49 @@ def curve(
     axes.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
     axes.set_xlabel(series.first.axis, fontsize=_SMALL)
     _finish(axes, metric in IN_PER_CENT, "per cent" if metric in IN_PER_CENT else METRICS[metric])
+    figure.legend(
+        *legend_entries(axes),
+        loc="outside lower left",
+        fontsize=_SMALL,
+        frameon=False,
+        handlelength=3.2,
+    )
+    return figure
+
+
+def against_queries(study: Study, arm: Arm, series: Series) -> Figure:
+    """Share of images that a black box fooled against the queries it had spent on each.
+
+    A line per strength, of at most `MOST_BANDS`, with its 95 % interval as a band.
+
+    Args:
+        study: what to draw from.
+        arm: the model.
+        series: the attack.
+    """
+    drawn = spread(series.conditions, MOST_BANDS)
+    title = f"Fooled, {brief(series.label, _LONGEST)}"
+    figure = new_figure(WIDTH, 2.3 + 0.17 * len(drawn), title, synthetic=study.synthetic)
+    axes = figure.subplots()
+    rows = study.queries[study.queries["arm"] == arm.name]
+    rows = rows[rows["condition"].isin([condition.id for condition in drawn])]
+    for condition, look in zip(drawn, LINES, strict=False):
+        of = rows[rows["condition"] == condition.id].sort_values("queries")
+        x, told = of["queries"].to_numpy(), np.flatnonzero(of["told"].to_numpy(dtype=bool)).tolist()
+        y, low, high = (100 * of[name].to_numpy(dtype=float) for name in _VALUES)
+        # Between two counts nothing more is known to be fooled.
+        axes.step(
+            x, y, where="post", label=condition.equation, markevery=told, markersize=4.5, **look
+        )
+        axes.fill_between(x, low, high, step="post", color=look["color"], alpha=0.15, linewidth=0)
+    axes.set_xscale("log")
+    most = int(rows["queries"].max())
+    powers = [10**k for k in range(len(str(most)))]
+    # A logarithmic axis writes formulas, which no figure here has.
+    axes.set_xticks(powers, [f"{power:,}" for power in powers])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("queries per image, at all strengths together", fontsize=_SMALL)
+    _finish(axes, True, "per cent fooled")
     figure.legend(
         *legend_entries(axes),
         loc="outside lower left",

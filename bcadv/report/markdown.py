@@ -26,20 +26,30 @@ from bcadv.report.words import sentence
 def markdown(draft: Draft, made: Sequence[Section]) -> str:
     """The whole report; figures are linked as they stand beside it."""
     conclusion = draft.conclusion
-    lines = [f"# {markdown_text(headline(conclusion))}", ""]
+    lines = [f"# {markdown_text(headline(conclusion, draft.marks_of))}", ""]
     if draft.study.synthetic:
         lines += [_strong(warning_of(draft.study)), ""]
     lines += [markdown_text(f"Tested: {line(draft)}"), ""]
     lines += [
-        f"- {_strong(f'{answer.arm}: {answer.word}')}. {markdown_text(answer_text(answer))}."
+        f"- {_strong(f'{answer.arm}: {answer.word}')}. "
+        f"{markdown_text(answer_text(answer, draft.marks_of))}."
         for answer in conclusion.answers
     ]
-    lines += ["", *(f"- {markdown_text(sentence(found))}" for found in conclusion.foremost), ""]
+    foremost = (sentence(found, draft.marks_of(found)) for found in conclusion.foremost)
+    lines += ["", *(f"- {markdown_text(text)}" for text in foremost), ""]
+    lines += _legend(draft, lines)
     for part in made:
         lines += [f"## {markdown_text(part.title)}", ""]
         for block in part.blocks:
-            lines += [*_lines(block), ""]
+            told = _lines(block)
+            lines += [*told, "", *_legend(draft, told)]
     return "\n".join(lines)
+
+
+def _legend(draft: Draft, lines: Sequence[str]) -> list[str]:
+    """What the signs in some lines stand for."""
+    notes = [f"- {markdown_text(text)}" for text in draft.notes.legend(lines)]
+    return [*notes, ""] if notes else []
 
 
 def _strong(text: str) -> str:
@@ -71,7 +81,7 @@ def _picture(picture: Picture) -> list[str]:
 
 
 def _table(table: Table) -> list[str]:
-    rows = [[name, *(" ".join(cell).strip() for cell in cells)] for name, cells in table.rows]
+    rows = [[name, *(" ".join(filter(None, cell)) for cell in cells)] for name, cells in table.rows]
     rule = ["---", *["---:"] * (len(table.head) - 1)]
     return [
         _strong(table.title),

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
+from rich.console import Console
 
+from bcadv.console import say
 from bcadv.errors import BcadvError
-from bcadv.report.document import FIGURES, Album, Picture, Section
+from bcadv.report.document import FIGURES, Album, Block, Bullets, Picture, Section, Table
+from bcadv.report.document import Text as Paragraph
 from bcadv.report.draft import Draft, slug
 from bcadv.report.figures import METRICS, curve
 from bcadv.report.markdown import markdown
+from bcadv.report.marks import SIGN, Notes
 from bcadv.report.sections import sections
 from bcadv.report.sections.data import line
 from bcadv.report.sections.pictures import reference_first
@@ -40,14 +44,24 @@ class Written(NamedTuple):
     Attributes:
         page: its path.
         study: that it is on.
-        headline: the answer in a sentence or two.
+        headline: the answer in a sentence or two, with the signs of what is suspect.
         failures: a sentence for each figure that could not be drawn; the page has them too.
+        notes: what the signs stand for.
     """
 
     page: Path
     study: Study
     headline: str
     failures: tuple[str, ...]
+    notes: Notes
+
+
+def tell(console: Console, written: Written) -> None:
+    """Prints the headline, and what its signs stand for."""
+    said, notes = written.headline, written.notes
+    say(console, said, "bold", red=notes.red)
+    for text in notes.legend([said]):
+        say(console, text, red=notes.red)
 
 
 def write_report(
@@ -82,6 +96,8 @@ def write_report(
         # What a program reads comes first: it needs no picture.
         twin = json.dumps(summary(draft), indent=1, ensure_ascii=False, allow_nan=False)
         (folder / SUMMARY).write_text(f"{twin}\n", encoding="utf-8")
+        # Its signs have the first letters.
+        said = headline(draft.conclusion, draft.marks_of)
         figure = _first_figure(draft)
         made = sections(draft)
         if tables:
@@ -93,7 +109,7 @@ def write_report(
             f"The report cannot be written to {folder} ({error.strerror or error}); "
             "name another folder: out=DIR."
         ) from error
-    return Written(folder / PAGE, study, headline(draft.conclusion), tuple(draft.album.failures))
+    return Written(folder / PAGE, study, said, tuple(draft.album.failures), draft.notes)
 
 
 def _write_frames(made: Sequence[Section], folder: Path) -> None:
@@ -126,6 +142,7 @@ def _slider(draft: Draft) -> Slider | None:
             found = slider(
                 [job for job in arm.jobs if job.pictured == arm.variant],
                 partial(consequence, draft.facts, arm),
+                partial(draft.mark, arm),
             )
         except BcadvError:
             continue  # a damaged file, which the section of images names
@@ -144,27 +161,68 @@ def html(draft: Draft, figure: Picture | None, made: Sequence[Section]) -> str:
     template = templates().overlay(finalize=_shown).get_template("page.html.j2")
     # The headline speaks of the first; below stand the others of the figure, the rest is counted.
     drawn = {arm.name for arm in draft.foremost} - {conclusion.first.arm}
-    answers = [a for a in conclusion.answers if a.arm in drawn]
+    answers = [
+        {"name": a.arm, "word": a.word, "text": brief_text(a, draft.marks_of)}
+        for a in conclusion.answers
+        if a.arm in drawn
+    ]
+    findings = [
+        {
+            "section": found.section,
+            "outcome": found.outcome,
+            "text": sentence(found, draft.marks_of(found)),
+        }
+        for found in conclusion.foremost
+        if found not in leaks
+    ]
+    said, shots = answer(conclusion, draft.marks_of), _slider(draft)
+    frames = shots.frames if shots is not None else ()
+    above = [said, *(a["text"] for a in [*answers, *findings]), *(frame.mark for frame in frames)]
     return template.render(
         title=headline(conclusion),
-        answer=answer(conclusion),
+        answer=said,
         word=conclusion.word,
         tested=line(draft),
-        answers=[{"name": a.arm, "word": a.word, "text": brief_text(a)} for a in answers],
+        answers=answers,
         more=len(conclusion.answers) - len(answers) - 1,
         figure=figure,
-        findings=[
-            {"section": found.section, "outcome": found.outcome, "text": sentence(found)}
-            for found in conclusion.foremost
-            if found not in leaks
-        ],
+        findings=findings,
+        legend=draft.notes.known(above),
         warning=warning_of(draft.study),
         leaks=[(sentence(found), found.section) for found in leaks],
-        slider=_slider(draft),
+        slider=shots,
         sections=made,
         kind_of=lambda block: type(block).__name__,
         broken=_broken,
+        marked=partial(_marked, draft.notes),
+        known=lambda block: draft.notes.known(_texts(block)),
     )
+
+
+def _texts(block: Block) -> Sequence[str]:
+    """Where the signs of a block stand."""
+    match block:
+        case Table():
+            return block.marks
+        case Bullets():
+            return block.items
+        case Paragraph():
+            return [block.text]
+        case _:
+            return []
+
+
+def _marked(notes: Notes, text: str) -> Markup:
+    """A text whose signs are red, and have a word for those who do not see them."""
+    whole = escape(shown(text, keep="\n\t"))
+    for note in notes.known([text]):
+        sign = Markup(
+            '<span class="suspect">\N{WARNING SIGN}\ufe0e<span class="unseen"> suspect, note '
+            "</span>{}</span>"
+        ).format(note.mark.removeprefix(SIGN))
+        # Not the sign with a longer letter.
+        whole = Markup(sign.join(map(Markup, re.split(rf"{note.mark}(?![a-z])", whole))))  # noqa: S704
+    return whole
 
 
 def _broken(name: str) -> Markup:

@@ -77,6 +77,7 @@ class Frame:
         views: an image of each class.
         consequence: ``None`` where it is unknown.
         strip: whether it is one of the few shown in print and without script.
+        mark: the sign beside the consequence where a failed check makes it suspect.
     """
 
     amount: str
@@ -84,6 +85,7 @@ class Frame:
     views: tuple[View, ...]
     consequence: Consequence | None
     strip: bool
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ class Slider:
 
 
 def slider(
-    jobs: Sequence[Job], consequence: Callable[[Condition], Consequence | None]
+    jobs: Sequence[Job],
+    consequence: Callable[[Condition], Consequence | None],
+    mark: Callable[[Condition], str] = lambda condition: "",
 ) -> Slider | None:
     """Unites the example images that the jobs of one model kept.
 
@@ -118,6 +122,7 @@ def slider(
         jobs: the first that kept any decides on the model, the images and the attack (that of its
             pictures); jobs of other models are left out.
         consequence: of a condition, for BatchNorm statistics as pictured (`Job.pictured`).
+        mark: the sign beside it.
 
     Returns:
         ``None`` where no image was kept under attack.
@@ -152,7 +157,8 @@ def slider(
         )
         amount = shot.condition.amount if n else "0 (clean)"
         text = f"{shots[-1].condition.symbol} = {amount}"
-        frames.append(Frame(text, not n, views, consequence(shot.condition), n in strip))
+        found, sign = consequence(shot.condition), mark(shot.condition)
+        frames.append(Frame(text, not n, views, found, n in strip, sign if found else ""))
     attacks = {c.series for job in jobs for c in job.result.conditions if c.kind == "attack"}
     return Slider(
         label=shown(shots[-1].condition.label),

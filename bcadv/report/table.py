@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bcadv.metrics.patients import RECOGNITION
+from bcadv.report.marks import Notes
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Measure, Result, Row
 from bcadv.study.facts import unknown_patients
+from bcadv.study.marks import of_result, titles
 from bcadv.study.naming import variant_name
 from bcadv.study.numbers import UNDEFINED, amounts
 from bcadv.study.prose import plural
@@ -55,7 +57,7 @@ def decimal(entry: Measure) -> str:
 def by_variant(result: Result) -> dict[str, list[tuple[Condition, Row]]]:
     """Rows of each BatchNorm variant, clean first.
 
-    Strength 0, which checks read, is left out, and so are corruptions: `notes` tells their mean.
+    Strength 0, which checks read, is left out, and so are corruptions: `remarks` tells their mean.
     """
     rows: dict[str, list[tuple[Condition, Row]]] = {}
     for row in result.rows:
@@ -65,7 +67,7 @@ def by_variant(result: Result) -> dict[str, list[tuple[Condition, Row]]]:
     return rows
 
 
-def notes(result: Result) -> list[str]:
+def remarks(result: Result) -> list[str]:
     """What the reader must know beside the numbers, a sentence each."""
     data = result.data
     groups = by_variant(result)
@@ -140,13 +142,14 @@ def _corruption(result: Result) -> list[str]:
     return said
 
 
-def _cells(condition: Condition, row: Row) -> list[str]:
+def _cells(condition: Condition, row: Row, mark: str) -> list[str]:
     metrics = row.metrics
+    beside = f" {mark}" if mark else ""
     fooled = metrics.get("attack_success")
     return [
         condition.label,
         "" if condition.clean else condition.amount,
-        percent_with_interval(metrics["accuracy"]),
+        f"{percent_with_interval(metrics['accuracy'])}{beside}",
         percent(metrics["sensitivity"]),
         percent(metrics["specificity"]),
         decimal(metrics["auroc"]),
@@ -155,18 +158,22 @@ def _cells(condition: Condition, row: Row) -> list[str]:
     ]
 
 
-def console_table(result: Result) -> Table:
+def console_table(result: Result, notes: Notes | None = None) -> Table:
     """The end-of-job table for a terminal of 80 to 100 columns.
+
+    A line whose numbers a failed check makes suspect has a red sign beside its accuracy.
 
     Args:
         result: content of ``results.json``.
+        notes: hands out the signs; ``None``: the first is a.
     """
+    signs = notes or Notes(titles([result]))
     title = Text(shown(result.run.experiment), "bold")
     caption = Text(justify="left")
     if result.data.synthetic:
         title.append("  SYNTHETIC", "bold red")
         caption.append(f"{SYNTHETIC_WARNING}\n", "bold red")
-    caption.append("\n".join(map(shown, notes(result))))
+    used: list[str] = []
     table = Table(title=title, caption=caption, box=box.SIMPLE, padding=0, show_edge=False)
     for i, heading in enumerate(_HEADINGS):
         # Where a terminal is narrower still, digits go to the next line rather than get lost.
@@ -175,6 +182,13 @@ def console_table(result: Result) -> Table:
         table.add_section()
         named = variant_name(variant if result.model.has_batchnorm else None)
         table.add_row(Text(shown(named), "bold"))
+        suspect = of_result(result, variant)
         for condition, row in rows:
-            table.add_row(*(Text(shown(cell)) for cell in _cells(condition, row)))
+            used.append(signs.mark(suspect.get(condition, ())))
+            table.add_row(*map(signs.coloured, _cells(condition, row, used[-1])))
+    lines = [
+        *map(signs.coloured, signs.legend(used)),
+        *(Text(shown(said)) for said in remarks(result)),
+    ]
+    caption.append(Text("\n").join(lines))
     return table

@@ -75,6 +75,12 @@ def strengths(conditions: Iterable[Condition]) -> str:
     )
 
 
+def _mark(facts: Mapping[str, Any], point: str) -> str:
+    """The sign beside a number of a finding; none where nobody asked for signs."""
+    found = facts.get("marks", {}).get(point)
+    return f" {found}" if found else ""
+
+
 @cache
 def templates() -> jinja2.Environment:
     """The templates of the report, with what writes numbers in them."""
@@ -99,7 +105,7 @@ def templates() -> jinja2.Environment:
         "best": lambda rows: max(rows, key=lambda row: row.value),
         "conditions": lambda rows: [row.condition for row in rows],
     }
-    environment.globals |= {"counted": counted}
+    environment.globals |= {"counted": counted, "mark": _mark}
     return environment
 
 
@@ -115,9 +121,14 @@ def say(name: str, facts: Mapping[str, Any] | None = None, /, **more: Any) -> st
     return " ".join(str(macro({**(facts or {}), **more})).split())
 
 
-def sentence(found: Found) -> str:
-    """A finding in words."""
-    return say(found.id, found.facts, outcome=found.outcome)
+def sentence(found: Found, marks: Mapping[str, str] | None = None) -> str:
+    """A finding in words.
+
+    Args:
+        found: the finding.
+        marks: signs beside its numbers, by the names that its sentence has for them.
+    """
+    return say(found.id, found.facts, outcome=found.outcome, marks=marks or {})
 
 
 def verdict_text(judged: Found) -> str:

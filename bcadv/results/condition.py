@@ -108,6 +108,16 @@ class Condition(Model):
         return self.kind == "clean"
 
     @property
+    def black_box(self) -> bool:
+        """Whether an attack asks the model for answers alone."""
+        return self.kind == "attack" and self.how.startswith("black box")
+
+    @property
+    def follows_gradient(self) -> bool:
+        """Whether an attack does, as far as its words say; one without words is taken to."""
+        return self.kind == "attack" and not self.how.startswith(("black box", "transfer"))
+
+    @property
     def size(self) -> float:
         """The strength with pixels in [0, 1]; of a corruption its severity."""
         return self.strength / 255 if self.unit == "grey level" else self.strength

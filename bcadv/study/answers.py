@@ -19,6 +19,8 @@ from bcadv.study.jobs import Job
 _NAMED = ("batchnorm", "condition")
 _TEXTS = ("image_id", "patient", *_NAMED)
 _NUMBERS = ("target", "prediction")
+_SPENT = ("queries", "broken_after")
+"""Columns that older results lack."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,19 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What a black box spent on n images, at all its strengths together.
+
+    Attributes:
+        broken_after: queries of each image when it was known to be broken, -1: it stands, (n,).
+        most: queries that an image cost.
+    """
+
+    broken_after: NDArray[np.int64]
+    most: int
+
+
+@dataclass(frozen=True)
 class Answers:
     """What a model says about n images under one condition.
 
@@ -58,12 +73,14 @@ class Answers:
         called_positive: whether the predicted class counts as positive, (n,).
         score: probability of the positive classes together, (n,).
         confidence: probability of the likeliest class, (n,).
+        spent: of a black box, when it broke the images; ``None`` where that was not counted.
     """
 
     prediction: NDArray[np.int16]
     called_positive: NDArray[np.bool_]
     score: NDArray[np.float32]
     confidence: NDArray[np.float32]
+    spent: Spent | None = None
 
 
 def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]:
@@ -80,9 +97,9 @@ def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]
     classes = [f"p_{c}" for c in range(len(job.classes))]
     positive = np.array(job.result.task.positive, dtype=np.int16)
     try:
-        table = pq.read_table(
-            path, columns=[*_TEXTS, *_NUMBERS, *classes], use_threads=False, memory_map=True
-        )
+        spent = [name for name in _SPENT if name in pq.read_schema(path).names]
+        columns = [*_TEXTS, *_NUMBERS, *spent, *classes]
+        table = pq.read_table(path, columns=columns, use_threads=False, memory_map=True)
         absent = {*_TEXTS, *_NUMBERS, *classes} - set(table.column_names)
         if absent:
             raise BcadvError(f"{path} lacks the column(s) {', '.join(sorted(absent))}.")
@@ -91,6 +108,7 @@ def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]
         probability = np.stack(
             [table.column(name).to_numpy().astype(np.float32) for name in classes], axis=1
         )
+        counts = {name: _counts(table.column(name)) for name in spent}
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BcadvError(f"{path} cannot be read ({error}); run the job again.") from error
 
@@ -141,9 +159,26 @@ def read_answers(job: Job) -> tuple[Images, dict[str, dict[Condition, Answers]]]
             np.isin(prediction[rows], positive),
             of_condition[:, positive].sum(axis=1),
             of_condition.max(axis=1),
+            _spent(counts, rows) if key.black_box and key.strength > 0 else None,
         )
     _agree(job, images, answers)
     return images, answers
+
+
+def _counts(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Whole numbers, -1 where there is none."""
+    whole = column.cast(pa.int64(), safe=False).fill_null(-1)
+    counts: NDArray[np.int64] = whole.to_numpy().astype(np.int64)
+    return counts
+
+
+def _spent(counts: Mapping[str, NDArray[np.int64]], rows: NDArray[np.intp]) -> Spent | None:
+    """When images broke; ``None`` where a table does not say it, or nobody counted queries."""
+    if len(counts) < len(_SPENT):
+        return None
+    queries, broken_after = (counts[name][rows] for name in _SPENT)
+    most = int(queries.max(initial=0))
+    return Spent(broken_after, most) if most > 0 else None
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[Any]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bcadv.errors import BcadvError
 from bcadv.results.condition import CLEAN, Condition, ordered
-from bcadv.results.schema import Defence, Row
+from bcadv.results.schema import Defence, Finding, Row
 from bcadv.study.answers import Answers, Images, read_answers
 from bcadv.study.jobs import Job
 from bcadv.study.naming import OBJECTIVE, made_unique, names_of
@@ -48,6 +48,12 @@ class Arm:
         """Standard deviation of the training noise; ``None`` where that is not the defence."""
         sigma = self.defence.settings.get("sigma")
         return float(sigma) if self.defence.kind == "noise" and sigma is not None else None
+
+
+def findings_of(arm: Arm) -> list[Finding]:
+    """What the checks found on the models of an arm, under its BatchNorm statistics."""
+    variants = (None, arm.variant)
+    return [f for job in arm.jobs for f in job.result.findings if f.batchnorm in variants]
 
 
 def undefended(arms: Iterable[Arm]) -> list[Arm]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bcadv.results.checks import NAMES
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Finding, Outcome
 from bcadv.results.verdict import MARGIN, Checked, Decision, Step, Verdict, decide, fold
@@ -56,7 +55,7 @@ def defence(facts: Facts, arm: Arm) -> list[Found]:
             "margin": MARGIN,
             "of": arm.name,
             "up_to": [row for row in attacked if _place(row.condition) in up_to],
-            "checks": [_title(arm, name) for name in decision.checks],
+            "checks": [facts.study.asked.get(name, name) for name in decision.checks],
             "few": few,
         },
         about=arm.name,
@@ -108,14 +107,6 @@ def checks_of(arm: Arm, *, batchnorm: bool = False) -> Checked:
         about = [f for f in job.result.findings if f.batchnorm in (None, arm.variant)]
         of_seeds.setdefault(job.seed, []).extend(about)
     return fold(of_seeds.values(), batchnorm=batchnorm)
-
-
-def _title(arm: Arm, name: str) -> str:
-    """A check in words."""
-    if name in NAMES:
-        return NAMES[name]
-    titles = (f.title for job in arm.jobs for f in job.result.failed() if f.id == name)
-    return next(titles, name)
 
 
 def _falls(facts: Facts, arm: Arm, found: Sequence[Found]) -> bool:

@@ -11,6 +11,7 @@ from bcadv.results.schema import Result
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference, differences
 from bcadv.study.jobs import Job
+from bcadv.study.marks import Checks, ordered_checks
 from bcadv.study.numbers import Number
 from bcadv.study.study import Study
 
@@ -39,6 +40,12 @@ class Facts:
     def clean(self, arm: Arm) -> Number:
         """Accuracy of an arm on clean images, which every model is measured on."""
         return self.study.numbers[arm.name, CLEAN, "accuracy"]
+
+    def suspect_gain(self, arm: Arm, condition: Condition) -> Checks:
+        """As `Study.suspect`, of a comparison with the undefended model, thus of two numbers."""
+        reference = self.reference_of(arm)
+        both = [arm] if reference is None else [arm, reference]
+        return ordered_checks(n for of in both for n in self.study.suspect(of.name, condition))
 
     def worst(
         self, arm: Arm, among: Container[Condition] | None = None

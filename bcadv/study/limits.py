@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bcadv.results.condition import CLEAN
+from bcadv.results.condition import CLEAN, Condition, ordered
 from bcadv.results.schema import Outcome
 from bcadv.study.arms import VERSIONS
 from bcadv.study.facts import Facts, unknown_patients
 from bcadv.study.found import Found
 from bcadv.study.jobs import Job
+from bcadv.study.numbers import amounts
 
 FEW_PATIENTS, VERY_FEW_PATIENTS, FEW_IMAGES = 50, 10, 200
 """Simulated with as many patients, intervals hold the truth in 95 of 100; with very few they do so
@@ -67,7 +68,8 @@ def _leakage(facts: Facts) -> list[Found]:
 def _checks(facts: Facts) -> list[Found]:
     """Each check that failed in a job, once, with the numbers that it makes suspect."""
     cases: dict[str, list[dict[str, object]]] = {}
-    taints: dict[str, dict[str, None]] = {}
+    checks: dict[str, str] = {}
+    taints: dict[str, set[Condition]] = {}
     for job in facts.study.jobs:
         for finding in job.result.failed():
             # Both stand by themselves, over all jobs and seeds.
@@ -81,22 +83,38 @@ def _checks(facts: Facts) -> list[Found]:
                     "evidence": finding.evidence,
                 }
             )
-            taints.setdefault(finding.title, {}).update(dict.fromkeys(finding.taints))
+            made = taints.setdefault(finding.title, set())
+            for arm in facts.study.arms:
+                if job in arm.jobs and finding.batchnorm in (None, arm.variant):
+                    made.update(facts.study.tainted(arm, finding))
+            checks[finding.title] = finding.id
     return [
         Found(
             "check_failed",
             "failed",
             100,
             "findings",
-            {"title": title, "cases": of_title, "suspect": _texts(facts, taints[title])},
-            taints=tuple(taints[title]),
+            {
+                "title": title,
+                "check": checks[title],
+                "cases": of_title,
+                "suspect": _texts(taints[title]),
+            },
+            taints=tuple(c.id for c in ordered(taints[title])),
         )
         for title, of_title in cases.items()
     ]
 
 
-def _texts(facts: Facts, ids: dict[str, None]) -> list[str]:
-    return [condition.text for condition in facts.study.conditions if condition.id in ids]
+def _texts(tainted: set[Condition]) -> list[str]:
+    """What they are called, the strengths of one series together."""
+    of_series: dict[str, list[Condition]] = {}
+    for condition in ordered(tainted):
+        of_series.setdefault(condition.series, []).append(condition)
+    return [
+        found[0].text if found[0].clean else f"{found[0].label} {amounts(found)}"
+        for found in of_series.values()
+    ]
 
 
 def _size(facts: Facts) -> list[Found]:

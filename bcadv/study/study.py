@@ -11,13 +11,16 @@ import pandas as pd
 from bcadv.errors import BcadvError
 from bcadv.metrics.pooled import Clusters, clusters
 from bcadv.results.condition import Condition, Series, ordered
-from bcadv.study.arms import Arm, Model, measured_arms
+from bcadv.results.schema import Finding
+from bcadv.study.arms import Arm, Model, findings_of, measured_arms
 from bcadv.study.compare import compare, references
 from bcadv.study.corruption import corruption_errors
 from bcadv.study.found import Found
 from bcadv.study.jobs import Job, told_apart
+from bcadv.study.marks import Checks, ordered_checks, suspect, tainted, titles
 from bcadv.study.measures import NumberPatients, incomplete, measure
 from bcadv.study.numbers import Key, Number, all_series, together
+from bcadv.study.queries import success
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Study:
         remarks: on what could not be compared, and why.
         partly_real: whether some images are made up and some are not.
         corruption_errors: a row per arm and corruption, see `bcadv.study.corruption`.
+        queries: what black boxes fooled for how many queries, see `bcadv.study.queries`.
     """
 
     arms: tuple[Arm, ...]
@@ -54,11 +58,43 @@ class Study:
     remarks: tuple[Found, ...] = ()
     partly_real: bool = False
     corruption_errors: pd.DataFrame = field(default_factory=pd.DataFrame)
+    queries: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def numbers(self) -> dict[Key, Number]:
         """The measures of all seeds together."""
         return together(self.measures, self.conditions)
+
+    @cached_property
+    def _accuracy(self) -> dict[str, dict[Condition, float]]:
+        found: dict[str, dict[Condition, float]] = {arm.name: {} for arm in self.arms}
+        for (name, condition, metric), number in self.numbers.items():
+            if metric == "accuracy":
+                found[name][condition] = number.value
+        return found
+
+    @cached_property
+    def _suspect(self) -> dict[str, dict[Condition, Checks]]:
+        return {arm.name: suspect(findings_of(arm), self._accuracy[arm.name]) for arm in self.arms}
+
+    def suspect(self, of: str, *conditions: Condition) -> Checks:
+        """The failed checks that make a number suspect, whatever it measures.
+
+        Args:
+            of: name of the arm.
+            conditions: that the number was measured under; several of one that sums them up.
+        """
+        marks = self._suspect.get(of, {})
+        return ordered_checks(name for c in conditions for name in marks.get(c, ()))
+
+    def tainted(self, arm: Arm, finding: Finding) -> list[Condition]:
+        """The conditions under which one finding makes the numbers of an arm suspect."""
+        return tainted(finding, self._accuracy[arm.name])
+
+    @cached_property
+    def asked(self) -> dict[str, str]:
+        """What each check asks for, by its id."""
+        return titles(job.result for job in self.jobs)
 
     @cached_property
     def series(self) -> list[Series]:
@@ -110,6 +146,7 @@ def build_study(jobs: Sequence[Job], left_out: Sequence[str] = ()) -> Study:
         remarks=(*incomplete(arms), *remarks),
         partly_real=len(made_up) > 1,
         corruption_errors=corruption_errors(arms, comparisons),
+        queries=success(arms, number),
     )
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation, Trial
 from bcadv.models.classifier import Classifier
-from bcadv.perturb import FGSM, PGD, GaussianNoise, ThreatModel
+from bcadv.perturb import FGSM, PGD, GaussianNoise, RandomNoise, ThreatModel
 from bcadv.results.condition import CLEAN, REPEATED
 from bcadv.typing import Batch
 from tests.metrics.tables import fgsm, gaussian, pgd
@@ -251,3 +251,43 @@ def test_attacks_of_several_steps_alone_look_in_low_precision() -> None:
         for piece, trial in enumerate(tried):
             kept.write(0, piece, list(evaluation.measure(model, batch, trial)))
     assert seen == [{False}, {False}, {False}, {True}]
+
+
+def test_the_queries_after_which_an_image_broke_are_handed_on() -> None:
+    attack = RandomNoise(ThreatModel(eps=0.0, norm=math.inf), draws=4, seed=3)
+    conditions = tuple(map(fgsm, (8.0, 0.0, 64.0)))
+    model, kept = measured(size=12, tried=[Trial(attack, conditions)])
+    images = Images(12)
+    sweep = attack.sweep(
+        model,
+        images.image,
+        images.target,
+        [c.size for c in conditions],
+        index=torch.arange(12) + 100,
+    )
+    assert sweep.broken_after is not None
+    found = [a for a in kept.batches[0] if a.condition in conditions]
+    for number, of in enumerate(found):
+        assert of.cost.broken_after is not None
+        assert of.cost.broken_after.tolist() == sweep.broken_after[:, number].tolist()
+        assert np.array_equal(of.cost.broken_after > 0, of.prediction != of.target)
+    assert 0 < int((sweep.broken_after > 0).sum()) < sweep.broken_after.numel()
+    clean = next(a for a in kept.batches[0] if a.condition == CLEAN)
+    assert clean.cost.broken_after is None
+
+
+def test_of_an_aimed_attack_images_it_is_not_after_were_never_broken() -> None:
+    attack = RandomNoise(ThreatModel(eps=0.0, norm=math.inf), targeted=True, draws=4)
+    conditions = tuple(map(fgsm, (8.0, 64.0)))
+    model, kept = measured(size=12, tried=[Trial(attack, conditions, wanted=0)])
+    images = Images(12)
+    rows = (images.target != 0).nonzero()[:, 0]
+    wanted = torch.zeros(len(rows), dtype=torch.int64)
+    sizes = [c.size for c in conditions]
+    sweep = attack.sweep(model, images.image[rows], wanted, sizes, index=rows + 100)
+    assert sweep.broken_after is not None
+    expected = torch.full((12, 2), -1)
+    expected[rows] = sweep.broken_after
+    found = [a.cost.broken_after for a in kept.batches[0] if a.condition in conditions]
+    assert [of.tolist() for of in found if of is not None] == expected.T.tolist()
+    assert bool((expected > 0).any())

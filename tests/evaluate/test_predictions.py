@@ -6,17 +6,19 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from bcadv.build import build_model
-from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation
+from bcadv.callbacks.evaluate import Answers, Cost, RobustnessEvaluation
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
@@ -74,6 +76,17 @@ def test_the_parts_of_two_processes_become_one_table(tmp_path: Path) -> None:
     [(_, one, clean), (_, two, _)] = read_conditions(tmp_path / "table.parquet")
     assert (one, two) == (CLEAN.id, REPEATED.id)
     assert clean.size.tolist() == [0.3, 0.1, 0.2, 0.5]
+
+
+def test_an_image_that_stands_has_no_number_of_queries(tmp_path: Path) -> None:
+    made = parts(tmp_path)
+    cost = Cost(queries=np.array([9, 9, 9]), broken_after=np.array([4, -1, 1]))
+    clean, again = answers([1, 2, 3])
+    made.write("as_trained", 0, [clean, replace(again, cost=cost)])
+    found = table(made, tmp_path / "table.parquet", 1)
+    assert found["broken_after"].isna().tolist() == [True] * 3 + [False, True, False]
+    assert found["broken_after"].dropna().tolist() == [4, 1]
+    assert pq.read_schema(tmp_path / "table.parquet").field("broken_after").type == pa.int64()
 
 
 def test_a_table_is_put_together_piece_by_piece(

@@ -56,7 +56,7 @@ SECTIONS = (
     Row("corruptions", "Common corruptions", corruptions.blocks, corruptions.frames),
     Row("patients", "What it means for patients", patients.blocks, patients.frames),
     Row("pictures", "Images before and after", pictures.blocks),
-    Row("attacks", "Which attack is worth its time", attacks.blocks),
+    Row("attacks", "Which attack is worth its time", attacks.blocks, attacks.frames),
     Row("metrics", "All other metrics", metrics.blocks),
     Row("data", "What was tested", data.blocks),
     Row("paper", "Beside Li & Liu 2023", paper.blocks, paper.frames),

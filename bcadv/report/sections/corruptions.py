@@ -11,9 +11,10 @@ from bcadv.report.document import Block, Cell, Pictures, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.sections.robustness import curves
 from bcadv.report.words import say
-from bcadv.results.condition import Condition
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.arms import Arm
 from bcadv.study.corruption import ALL
+from bcadv.study.marks import ordered_checks
 from bcadv.study.numbers import UNDEFINED, rate, ratio
 
 
@@ -50,8 +51,10 @@ def _means(draft: Draft, arms: list[Arm], *, related: bool) -> Table:
         row = next(row for row in _rows(draft, arm) if row["corruption"] == ALL)
         clean = draft.facts.clean(arm)
         cells = [
-            Cell.of(rate(1 - clean.value, 1 - clean.high, 1 - clean.low)),
-            *_cells(row, related=related),
+            Cell.of(rate(1 - clean.value, 1 - clean.high, 1 - clean.low))._replace(
+                mark=draft.mark(arm, CLEAN)
+            ),
+            *_cells(draft, row, related=related),
             Cell(f"{row['corruptions']}"),
             Cell(str(row["severities"]).replace(" ", ", ")),
         ]
@@ -71,7 +74,7 @@ def _table(draft: Draft, arm: Arm) -> Table:
         conditions = {} if of is None else {c.strength: c for c in of.conditions}
         cells = [_error(draft, arm, conditions.get(severity)) for severity in tried]
         name = "mean of all (mCE)" if of is None else str(row["label"])
-        rows.append((name, (*cells, *_cells(row, related=related))))
+        rows.append((name, (*cells, *_cells(draft, row, related=related))))
     numbers = [f"{severity:g}" for severity in tried]
     head = ("severity", *numbers, "mean (CE)", *(["relative"] if related else []))
     return Table(f"Errors under corruption, {arm.name}", head, tuple(rows))
@@ -85,12 +88,18 @@ def _rows(draft: Draft, arm: Arm) -> list[Mapping[str, object]]:
 
 def _error(draft: Draft, arm: Arm, condition: Condition | None) -> Cell:
     number = None if condition is None else draft.facts.number(arm, condition)
-    return Cell(UNDEFINED if number is None else f"{100 * (1 - number.value):.1f}")
+    if condition is None or number is None:
+        return Cell(UNDEFINED)
+    return Cell(f"{100 * (1 - number.value):.1f}", mark=draft.mark(arm, condition))
 
 
-def _cells(row: Mapping[str, object], *, related: bool) -> list[Cell]:
+def _cells(draft: Draft, row: Mapping[str, object], *, related: bool) -> list[Cell]:
+    tried = [c for series in draft.study.corruptions for c in series.conditions]
+    own, theirs = (draft.study.suspect(str(row[name]), *tried) for name in ("arm", "reference"))
+    mark, beside = draft.notes.mark(own), draft.notes.mark(ordered_checks([*own, *theirs]))
     error, relative = (
         [float(str(row[name])) for name in names]
         for names in (("value", "low", "high"), ("relative", "relative_low", "relative_high"))
     )
-    return [Cell.of(rate(*error)), *([Cell.of(ratio(*relative))] if related else [])]
+    made = [Cell.of(rate(*error))._replace(mark=mark)]
+    return [*made, *([Cell.of(ratio(*relative))._replace(mark=beside)] if related else [])]

@@ -23,7 +23,10 @@ def blocks(draft: Draft) -> list[Block]:
 
     def cell(arm: Arm, condition: Condition) -> Cell | None:
         row = rows.get((arm.name, condition))
-        return None if row is None else _cell(row)
+        if row is None:
+            return None
+        suspect = draft.facts.suspect_gain(arm, condition)
+        return _cell(row)._replace(mark=draft.notes.mark(suspect))
 
     made: list[Block] = [Bullets(tuple(verdicts))]
     compared = [
@@ -40,6 +43,6 @@ def blocks(draft: Draft) -> list[Block]:
 
 
 def _cell(row: Difference) -> Cell:
-    value, interval = Cell.of(row.text)
+    value, interval, _ = Cell.of(row.text)
     mark = {True: " ▲", False: " ▼"}[row.value > 0] if row.certain else ""
     return Cell(f"{value}{mark}", f"{interval} p {p_text(row.p)}")

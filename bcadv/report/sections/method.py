@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from bcadv.metrics.calibration import N_BOOT
 from bcadv.report.document import Block, Bullets, Cell, Code, Table, Text
 from bcadv.report.draft import Draft
+from bcadv.report.marks import anchor
 from bcadv.report.words import say, sentence
 from bcadv.results.schema import Result
 from bcadv.results.verdict import MARGIN
@@ -17,8 +18,16 @@ _UNKNOWN = "unknown"
 
 def findings(draft: Draft) -> list[Block]:
     """Every finding, the gravest first, and what was not used."""
-    found = [f for f in draft.conclusion.findings if f.outcome != "ok"]
-    made: list[Block] = [Bullets(tuple(dict.fromkeys(map(sentence, found))))]
+    said: dict[str, str] = {}
+    for found in draft.conclusion.findings:
+        if found.outcome != "ok":
+            check = str(found.facts.get("check", ""))
+            said.setdefault(sentence(found, draft.marks_of(found)), check)
+    anchors: dict[str, int] = {}
+    for number, check in enumerate(said.values()):
+        if check:
+            anchors.setdefault(anchor(check), number)
+    made: list[Block] = [Bullets(tuple(said), {n: name for name, n in anchors.items()})]
     left_out = draft.study.left_out
     return [*made, Text("Left out:"), Bullets(left_out)] if left_out else made
 

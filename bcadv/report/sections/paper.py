@@ -9,7 +9,7 @@ import pandas as pd
 from bcadv.report.document import Block, Bullets, Cell, Table, Text
 from bcadv.report.draft import Draft
 from bcadv.report.words import say
-from bcadv.results.condition import CLEAN
+from bcadv.results.condition import CLEAN, Condition
 from bcadv.study import paper
 from bcadv.study.arms import Arm
 from bcadv.study.calibration import METRIC, calibrations, papers_attack
@@ -55,7 +55,12 @@ def _counts() -> Table:
 
 def _clean(draft: Draft) -> list[Table]:
     """Table 2: accuracy on the test images as they are, with the seeds and the paper's."""
-    more = [("right/images", lambda arm: Cell(draft.facts.clean(arm).counts))]
+    more = [
+        (
+            "right/images",
+            lambda arm: Cell(draft.facts.clean(arm).counts, mark=draft.mark(arm, CLEAN)),
+        )
+    ]
     if draft.seeds > 1:
         more.append(("seed by seed", partial(_by_seed, draft)))
     more.append(("paper", partial(_papers, paper.CLEAN)))
@@ -68,14 +73,15 @@ def _by_seed(draft: Draft, arm: Arm) -> Cell:
     rows = draft.study.measures
     rows = rows[(rows["arm"] == arm.name) & (rows["metric"] == "accuracy") & rows["seed"].notna()]
     values = rows[rows["condition"] == CLEAN.id].sort_values("seed")["value"]
-    return Cell(" / ".join(f"{100 * value:.1f}" for value in values))
+    said = " / ".join(f"{100 * value:.1f}" for value in values)
+    return Cell(said, mark=draft.mark(arm, CLEAN))
 
 
 def _papers(figures: paper.Figures, arm: Arm) -> Cell:
     reported = _reported(figures, arm)
     if reported is None:
         return Cell("–")
-    value, interval = Cell.of(rate(reported.value, *reported.interval))
+    value, interval, _ = Cell.of(rate(reported.value, *reported.interval))
     return Cell(value, f"{interval} {reported.k}/{reported.n}")
 
 
@@ -87,6 +93,11 @@ def _reported(figures: paper.Figures, arm: Arm) -> paper.Reported | None:
 
 def _calibration(draft: Draft) -> list[Block]:
     """The smallest ε at which an undefended model does as badly as the paper's."""
+
+    def at(arm: Arm, key: Condition) -> str:
+        rate = draft.study.numbers[arm.name, key, METRIC].rate
+        return draft.notes.beside(rate, draft.study.suspect(arm.name, key))
+
     return [
         Text(
             say(
@@ -96,7 +107,7 @@ def _calibration(draft: Draft) -> list[Block]:
                 above=found.above,
                 below=found.below,
                 interval=paper.ATTACKED.original.interval,
-                at=lambda key, arm=found.arm: draft.study.numbers[arm.name, key, METRIC].rate,
+                at=partial(at, found.arm),
             )
         )
         for found in calibrations(draft.study)
