@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from torch import nn
 
 from bcadv import distributed, hardware
 from bcadv.build import build_trials, task_of
@@ -34,6 +35,7 @@ from bcadv.results.files import PREDICTIONS
 from bcadv.results.schema import Finding
 from bcadv.store.fingerprint import digest
 from bcadv.store.models import Entry
+from bcadv.surrogate import Surrogate
 from bcadv.trainer import trainer
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,12 @@ def variants_of(config: Config, model: Classifier) -> tuple[BatchNormChoice, ...
 
 
 def evaluation_key(
-    config: Config, data: ImageDataModule, plan: Plan, variants: Sequence[str], weights: str
+    config: Config,
+    data: ImageDataModule,
+    plan: Plan,
+    variants: Sequence[str],
+    weights: str,
+    surrogates: Mapping[str, str] | None = None,
 ) -> str:
     """Names an evaluation by all that its answers depend on.
 
@@ -60,12 +67,14 @@ def evaluation_key(
         plan: what the model is measured under.
         variants: choices of BatchNorm statistics.
         weights: digest of the model.
+        surrogates: attack -> digest of the other model that it is made on.
     """
     images = [[i, data.digests[data.records[i].image_id], data.targets[i]] for i in data.split.test]
     settings = config.model_dump(mode="json")
     return digest(
         {
             "weights": weights,
+            "surrogates": dict(surrogates or {}),
             "conditions": [condition.model_dump(mode="json") for condition in plan.conditions],
             "variants": list(variants),
             "images": images,
@@ -127,6 +136,7 @@ def evaluated(
     weights: str,
     injection: NoiseInjection | None,
     entry: Entry | None = None,
+    surrogates: Mapping[str, Surrogate] | None = None,
 ) -> Iterator[Evaluated]:
     """Measures a model under everything that a plan asks for; the body gets a complete table.
 
@@ -147,6 +157,7 @@ def evaluated(
         weights: digest of the model.
         injection: what was mixed into training, for ``batchnorm=noisy``.
         entry: of the model, which keeps its other BatchNorm statistics.
+        surrogates: attack -> the other model that it is made on.
     """
     distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
@@ -154,8 +165,13 @@ def evaluated(
     _restore(model, trained, config)
     lost = distributed.tell(unreachable(model, data) if distributed.rank() == 0 else None)
     asked, plan = plan, without_white_box(plan) if lost else plan
-    trials = build_trials(config, plan, task_of(data))
-    key = evaluation_key(config, data, plan, variants, weights)
+    others = surrogates or {}
+    for other in others.values():
+        _place_model(other.model, config)
+    models = {name: other.model for name, other in others.items()}
+    trials = build_trials(config, plan, task_of(data), models)
+    digests = {name: other.record.weights for name, other in others.items()}
+    key = evaluation_key(config, data, plan, variants, weights, digests)
     findings: list[Finding] = []
     with _place(config, folder, key) as place:
         pieces = max(1, len(trials))
@@ -232,7 +248,7 @@ def _restore(model: Classifier, state: dict[str, object], config: Config) -> Non
     _place_model(model, config)
 
 
-def _place_model(model: Classifier, config: Config) -> None:
+def _place_model(model: nn.Module, config: Config) -> None:
     # Each time: the Trainer leaves a model on the CPU.
     model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
 

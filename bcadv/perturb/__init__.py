@@ -76,7 +76,6 @@ _PLACES = {
     "GradientAttack": "loop",
     "GaussianNoise": "noise",
     "ThreatModel": "threat",
-    "Transfer": "attacks.transfer",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 Norm = Literal["inf", "2", "1", "0"]
 Value = bool | int | float | str | None
 Access = Literal["white box", "black box, scores", "black box, decisions", "transfer"]
-Family = Literal["gradient", "minimal norm", "black box", "worst case"]
+Family = Literal["gradient", "minimal norm", "black box", "transfer", "worst case"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ class Option:
         elif self.kind == "text":
             if isinstance(value, str) and value.strip():
                 return value
+            # The command line reads digits as a number; of 12e34 the text is lost by then.
+            if isinstance(value, int) and not isinstance(value, bool):
+                return str(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             whole = self.kind == "number" or value == int(value) if math.isfinite(value) else False
             if whole and self.low <= value <= self.high:
@@ -65,6 +68,8 @@ class Option:
             self.kind, " ".join(["a", self.kind, *ends])
         )
         null = ", or null" if self.optional else ""
+        if self.kind == "text" and isinstance(value, float):
+            null += f"; what looks like a number stands in quotes, {place}='\"12e34\"'"
         raise ValueError(f"{place}={str(value)[:60]} cannot be used: give {what}{null}")
 
 
@@ -113,6 +118,8 @@ class Attack:
         norms: that it exists in.
         steps: along how many gradients in a row it goes, unless its option ``steps`` says so.
         options: its settings.
+        model_option: that of its options which names a stored model. Its class has a field of this
+            name for the model itself, which whoever builds the attack has to load.
     """
 
     name: str
@@ -125,6 +132,7 @@ class Attack:
     norms: tuple[Norm, ...]
     steps: int | None = None
     options: tuple[Option, ...] = ()
+    model_option: str | None = None
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """Every option with its value: the one given, or the default.

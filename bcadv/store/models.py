@@ -26,6 +26,9 @@ FOLDER = "models"
 REFERENCE = "model.json"
 """File by which a job folder refers to its model."""
 
+SURROGATES = "surrogates"
+"""Key in that file for the other models that the job's attacks are made on."""
+
 _SHAPE = "shape.json"
 _TRAINED = "trained.json"
 _LOCKS = ".locks"
@@ -105,7 +108,8 @@ class Entry:
 
         Args:
             record: at least ``epochs``, ``seconds``, ``weights`` (digest of the ``best`` and of
-                the ``last`` weights) and ``history`` (digest of its file).
+                the ``last`` weights) and ``history`` (digest of its file); also ``classes``, their
+                names in the order of the outputs.
         """
         _seal(record, self.folder / _TRAINED)
 
@@ -188,14 +192,16 @@ class Store:
             reference = folder / REFERENCE
             if not reference.exists():  # the job elsewhere was removed
                 continue
-            name = (_read(reference) or {}).get("fingerprint")
+            record = _read(reference) or {}
+            name, others = record.get("fingerprint"), record.get(SURROGATES, [])
             if not isinstance(name, str):
                 raise BcadvError(
                     f"{reference} does not say which model its job uses: run that job again, or "
                     "remove its folder."
                 )
-            if folder not in found.get(name, []):
-                found.setdefault(name, []).append(folder)
+            for used in (name, *others):
+                if folder not in found.get(used, []):
+                    found.setdefault(used, []).append(folder)
         return found
 
     def used_by(self, fingerprint: str, folder: Path) -> None:
