@@ -220,7 +220,7 @@ def _loaded(config: Config, attack: str, entry: Entry, place: str) -> Surrogate:
         if settings["network"] not in NETWORKS:
             raise ValueError(f"this version has no network {settings['network']}")
         # Building draws first weights: the job's own random numbers are not to change by that.
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             model = Classifier(**settings)
         load(model, entry, which)
     except Exception as error:  # damage shows itself in many ways

@@ -16,7 +16,7 @@ from bcadv.callbacks.evaluate import Trial
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.errors import BcadvError
 from bcadv.evaluate.run import evaluation_key
-from bcadv.job import Outcome, run
+from bcadv.job import Outcome, render, run
 from bcadv.models.classifier import Classifier
 from bcadv.perturb import ThreatModel, Transfer
 from bcadv.plan import plan_of
@@ -58,7 +58,9 @@ def transfer(outputs: Path, surrogate: str | None, *more: str) -> Any:
 def done(stored: Path) -> Outcome:
     name = other_of(stored).folder.name
     chosen = ("attack.transfer.steps=5", "evaluation.norm=[inf,2]", "eps_l2=[0,2]")
-    return run(transfer(stored, name[:6], *chosen, "batchnorm=[as_trained,clean]"), stored / "job")
+    config = transfer(stored, name[:6], *chosen, "batchnorm=[as_trained,clean]")
+    with undrawn():
+        return run(config, stored / "job")
 
 
 def test_results_say_which_model_the_attack_was_made_on(stored: Path, done: Outcome) -> None:
@@ -81,8 +83,13 @@ def test_results_say_which_model_the_attack_was_made_on(stored: Path, done: Outc
         assert condition.settings == {"surrogate": entry.folder.name, "steps": 5}
         assert condition.label.startswith(f"transfer from {entry.folder.name[:8]}")
         assert condition.how.startswith("transfer, PGD-5 on the stored model")
+
+
+@pytest.mark.long
+def test_the_page_names_the_surrogate(stored: Path, done: Outcome) -> None:
+    render(done.folder, done.result)
     page = (done.folder / "report.html").read_text(encoding="utf-8")
-    assert f"transfer from {entry.folder.name[:8]}" in page
+    assert f"transfer from {other_of(stored).folder.name[:8]}" in page
 
 
 def test_its_images_are_those_that_the_attack_makes_on_the_stored_model(

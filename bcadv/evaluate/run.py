@@ -24,6 +24,7 @@ from bcadv.evaluate.images import save_pictures
 from bcadv.evaluate.predictions import PredictionParts
 from bcadv.evaluate.progress import EvaluationProgress
 from bcadv.evaluate.state import StateFile
+from bcadv.fitting import fitted
 from bcadv.keys import measuring_code
 from bcadv.models.batchnorm import has_batchnorm
 from bcadv.models.classifier import Classifier
@@ -173,6 +174,7 @@ def evaluated(
     digests = {name: other.record.weights for name, other in others.items()}
     key = evaluation_key(config, data, plan, variants, weights, digests)
     findings: list[Finding] = []
+    shown = trials
     with _place(config, folder, key) as place:
         pieces = max(1, len(trials))
         parts = PredictionParts(place, key, distributed.rank(), distributed.size(), pieces)
@@ -187,9 +189,11 @@ def evaluated(
                 _restore(model, trained, config)
                 with nullcontext() if progress is None else progress.estimating(variant):
                     recalibrate(variant, config, model, data, injection=injection, entry=entry)
+                ready = fitted(trials, config, model, data, variant, entry=entry)
+                shown = ready if variant == variants[0] else shown
                 callback = RobustnessEvaluation(
                     model.task,
-                    trials,
+                    ready,
                     _Sink(parts, variant),
                     repeat=REPEATED in plan.conditions,
                     watcher=progress,
@@ -215,7 +219,7 @@ def evaluated(
                 conditions=[condition.id for condition in plan.conditions],
                 names=lambda i: (data.records[i].image_id, data.records[i].patient),
             )
-            attacks = [t for t in trials if t.conditions[0].kind == "attack"]
+            attacks = [t for t in shown if t.conditions[0].kind == "attack"]
             if attacks:
                 save_pictures(folder, config, variants[0], attacks[0], model, data)
         yield Evaluated(plan, tuple(findings))

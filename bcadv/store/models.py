@@ -55,7 +55,8 @@ class Entry:
     Attributes:
         folder: holds ``shape.json`` (what shaped it), ``last.ckpt``, ``best.ckpt``,
             ``history.csv`` and, once training has ended, ``trained.json``, later also
-            BatchNorm statistics that the model was evaluated under.
+            BatchNorm statistics that the model was evaluated under, and what attacks were
+            fitted to.
     """
 
     folder: Path
@@ -93,6 +94,10 @@ class Entry:
     def statistics(self, which: str, variant: str) -> Path:
         """Path of a checkpoint's BatchNorm statistics on ``clean`` or ``noisy`` images."""
         return self.folder / f"{which}.{variant}.pt"
+
+    def fitted(self, attack: str, name: str) -> Path:
+        """Path of what an attack was fitted to on training images; see `bcadv.fitting`."""
+        return self.folder / f"fitted.{attack}.{name}.pt"
 
     def estimated(self, which: str, variants: Sequence[str]) -> dict[str, Path]:
         """Choice -> file of a checkpoint's statistics, for the choices other than as trained."""
