@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from bcadv.callbacks.evaluate import Trial
 from bcadv.callbacks.inject import NoiseInjection
@@ -87,20 +89,23 @@ def task_of(data: ImageDataModule) -> Task:
     return Task(classes=tuple(data.classes), positive=tuple(data.positive))
 
 
-def build_trials(config: Config, plan: Plan, task: Task) -> list[Trial]:
+def build_trials(
+    config: Config, plan: Plan, task: Task, models: Mapping[str, nn.Module] | None = None
+) -> list[Trial]:
     """The perturbations of an evaluation plan.
 
     Args:
         config: of the job.
         plan: what the model is measured under.
         task: what its outputs mean.
+        models: attack -> the other model that it needs.
 
     Raises:
         BcadvError: an aim, or a loss, that these classes do not have.
     """
     trials = []
     for series in plan.series:
-        made = _perturbation(config, series.first, task)
+        made = _perturbation(config, series.first, task, (models or {}).get(series.first.name))
         if isinstance(made, AdversarialAttack) and task.classes:
             made.suits(len(task.classes))
         trials.append(Trial(made, series.conditions, _wanted(series.first, task)))
@@ -118,7 +123,9 @@ def _wanted(condition: Condition, task: Task) -> int | None:
     return task.classes.index(condition.wanted)
 
 
-def _perturbation(config: Config, condition: Condition, task: Task) -> CheckedPerturbation:
+def _perturbation(
+    config: Config, condition: Condition, task: Task, model: nn.Module | None
+) -> CheckedPerturbation:
     # Another seed than in training: the test must not meet noise that was trained on.
     seed = config.seed + 1
     if condition.kind == "noise":
@@ -135,4 +142,5 @@ def _perturbation(config: Config, condition: Condition, task: Task) -> CheckedPe
         aim=goal if goal in ("hide", "invent") else "any",
         task=task,
         options=condition.settings,
+        model=model,
     )

@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +30,6 @@ from bcadv.evaluate.run import evaluated, variants_of
 from bcadv.files import write_atomically
 from bcadv.launch import together
 from bcadv.outcome import defence_of, result_of
-from bcadv.plan import plan_of
 from bcadv.report.options import PREVALENCE
 from bcadv.report.page import Written, tell, write_report
 from bcadv.report.table import console_table
@@ -38,8 +37,9 @@ from bcadv.results.files import HISTORY, PAGE, RESULTS, SPLIT, SUMMARY
 from bcadv.results.origin import Origin
 from bcadv.results.schema import Result, write_result
 from bcadv.store.fingerprint import describe, fingerprint
-from bcadv.store.models import REFERENCE, Store
+from bcadv.store.models import REFERENCE, SURROGATES, Store
 from bcadv.study.jobs import Job
+from bcadv.surrogate import plan_with, surrogates
 from bcadv.text import first_line
 from bcadv.tracking import Tracker
 from bcadv.train import assist, digest, load, obtain
@@ -102,14 +102,24 @@ def _assist(config: Config, folder: Path) -> None:
     """A job's work on images, for a leader that decides, writes and speaks."""
     _settle(config)
     data = _data(config)
-    distributed.wait()  # what the leader fetches and decodes is then there
-    data.prepare()
+    named: Mapping[str, str] = distributed.tell()
+    data.prepare()  # what the leader fetched and decoded is there
+    others = surrogates(config, data.classes, named)
     model = build_model(config, len(data.classes))
     injection = build_injection(config)
     assist(config, model, data, injection)
     weights: str = distributed.tell()
-    plan = plan_of(config)
-    with evaluated(config, folder, model, data, plan, weights=weights, injection=injection):
+    plan = plan_with(config, others)
+    with evaluated(
+        config,
+        folder,
+        model,
+        data,
+        plan,
+        weights=weights,
+        injection=injection,
+        surrogates=others,
+    ):
         pass
 
 
@@ -121,20 +131,22 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
     _settle(config)
     data = _data(config)
     # What is quick to miss comes first: images, then weights, and only then the decoding.
-    data.find()
+    others = surrogates(config, data.find().classes)
     pretrained(config)
     data.prepare()
-    distributed.wait()
+    distributed.tell({name: other.record.fingerprint for name, other in others.items()})
     # An aim or a loss that these classes do not have is said before the training.
-    build_trials(config, plan_of(config), task_of(data))
+    plan = plan_with(config, others)
+    build_trials(config, plan, task_of(data), {name: one.model for name, one in others.items()})
     to_csv(data.records, data.split, folder / SPLIT)
     _announce(console, config, data)
     gpu = hardware.use_gpu(config.trainer.accelerator)
     precision = hardware.training_precision(config.trainer.precision, gpu)
     shape = describe(config, content=data.training_content(), precision=precision)
     name = fingerprint(shape)
+    used = [other.other_than(shape, name) for other in others.values()]
     # Before the training: whoever clears the store must see that the model is wanted.
-    _refer(folder, name)
+    _refer(folder, name, used)
     Store(config.paths.outputs).used_by(name, folder)
     model = build_model(config, len(data.classes))
     injection = build_injection(config)
@@ -157,13 +169,12 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
             say=partial(say, console),
         )
         checkpoint = trained.entry.checkpoint(config.trainer.checkpoint)
-        _refer(folder, name, checkpoint)
+        _refer(folder, name, used, checkpoint)
         if trained.entry.history != folder / HISTORY:
             shutil.copyfile(trained.entry.history, folder / HISTORY)
         stage.trained = True
         epoch = load(model, trained.entry, config.trainer.checkpoint)
         weights = distributed.tell(digest(model))
-        plan = plan_of(config)
         with evaluated(
             config,
             folder,
@@ -173,6 +184,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
             weights=weights,
             injection=injection,
             entry=trained.entry,
+            surrogates=others,
         ) as done:
             result = result_of(
                 config,
@@ -181,6 +193,7 @@ def _lead(config: Config, folder: Path, origin: Origin) -> Outcome:
                 folder=folder,
                 plan=done.plan,
                 probed=done.findings,
+                surrogates=[other.record for other in others.values()],
                 variants=variants_of(config, model),
                 model=model,
                 trained=trained,
@@ -281,9 +294,13 @@ def _told(tracker: Tracker, stage: _Stage, console: Console) -> Iterator[None]:
         raise
 
 
-def _refer(folder: Path, name: str, checkpoint: Path | None = None) -> None:
-    """Writes down which trained model the job uses."""
-    reference = {"fingerprint": name}
+def _refer(
+    folder: Path, name: str, surrogates: Sequence[str], checkpoint: Path | None = None
+) -> None:
+    """Writes down which trained models the job uses."""
+    reference: dict[str, object] = {"fingerprint": name}
+    if surrogates:
+        reference[SURROGATES] = list(surrogates)
     if checkpoint is not None:
         reference["checkpoint"] = os.path.relpath(checkpoint, folder)
     write_atomically(folder / REFERENCE, json.dumps(reference) + "\n")

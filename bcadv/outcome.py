@@ -33,6 +33,7 @@ from bcadv.results.schema import (
     PicturesSection,
     Result,
     RunSection,
+    SurrogateSection,
     TaskSection,
     TrainingSection,
 )
@@ -84,6 +85,7 @@ def result_of(
     folder: Path,
     plan: Plan,
     probed: Sequence[Finding],
+    surrogates: Sequence[SurrogateSection],
     variants: Sequence[str],
     model: Classifier,
     trained: Trained,
@@ -102,6 +104,7 @@ def result_of(
         folder: of the job; holds the predictions and everything else that is vouched for.
         plan: what the model was measured under.
         probed: what the checks on the model itself found.
+        surrogates: the other models that attacks were made on.
         variants: choices of BatchNorm statistics that were tested, the first one pictured.
         model: the tested model.
         trained: how it was come by, with its history.
@@ -199,6 +202,7 @@ def result_of(
         )
         if plan.corruptions
         else (),
+        surrogates=tuple(surrogates),
         findings=tuple(findings),
         files=digests(folder),
         environment=hardware.environment(gpu)

@@ -53,10 +53,16 @@ class Plan:
         return tuple(series for series in self.series if series.is_corruption)
 
 
-def plan_of(config: Config) -> Plan:
-    """The plan that a configuration asks for."""
+def plan_of(config: Config, models: Mapping[str, str] | None = None) -> Plan:
+    """The plan that a configuration asks for.
+
+    Args:
+        config: of the job.
+        models: attack -> fingerprint of the stored model that it needs, where it has been found;
+            without it the plan names the model as the configuration does.
+    """
     series = [
-        _attack(config, name, norm, aim, acceptance)
+        _attack(config, name, norm, aim, acceptance, (models or {}).get(name))
         for name in config.attacks
         for norm in config.evaluation.norm
         if norm in ATTACKS[name].norms
@@ -69,9 +75,13 @@ def plan_of(config: Config) -> Plan:
     return Plan(tuple(series))
 
 
-def _attack(config: Config, name: str, norm: Norm, aim: str, acceptance: str) -> Series:
+def _attack(
+    config: Config, name: str, norm: Norm, aim: str, acceptance: str, model: str | None
+) -> Series:
     row = ATTACKS[name]
     settings = row.settings(config.attack.get(name, {}))
+    if row.model_option is not None and model is not None:
+        settings[row.model_option] = model
     goal = GOALS.get(aim, "targeted")
     label = row.label_of(norm, settings)
     label += AIM_WORDS.get(aim, f" for {aim}") if aim != "any" else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,8 +109,16 @@ def obtain(
                 )
                 return _trained(entry, reused=False)
     distributed.tell(None)
+    _name_classes(entry, data.classes)
     say(f"Model {name} is already trained: {entry.folder}. For a new one: reuse=false.")
     return _trained(entry, reused=True)
+
+
+def _name_classes(entry: Entry, classes: Sequence[str]) -> None:
+    """Writes down the classes of a model that was trained when records did not name them."""
+    record = entry.trained
+    if record is not None and "classes" not in record:
+        entry.finish({**record, "classes": list(classes)})
 
 
 def _clear_damage(entry: Entry, say: Callable[[str], None]) -> None:
@@ -228,6 +236,7 @@ def _train(
     entry.finish(
         {
             "weights": weights,
+            "classes": list(data.classes),
             "history": sha256_of(entry.history),
             "epochs": len(rows.rows),
             "seconds": round(rows.seconds, 1),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from torch import nn
 
 from bcadv import distributed, hardware
 from bcadv.build import build_trials, task_of
@@ -23,6 +24,7 @@ from bcadv.evaluate.images import save_pictures
 from bcadv.evaluate.predictions import PredictionParts
 from bcadv.evaluate.progress import EvaluationProgress
 from bcadv.evaluate.state import StateFile
+from bcadv.fitting import fitted
 from bcadv.keys import measuring_code
 from bcadv.models.batchnorm import has_batchnorm
 from bcadv.models.classifier import Classifier
@@ -34,6 +36,7 @@ from bcadv.results.files import PREDICTIONS
 from bcadv.results.schema import Finding
 from bcadv.store.fingerprint import digest
 from bcadv.store.models import Entry
+from bcadv.surrogate import Surrogate
 from bcadv.trainer import trainer
 
 log = logging.getLogger(__name__)
@@ -50,7 +53,12 @@ def variants_of(config: Config, model: Classifier) -> tuple[BatchNormChoice, ...
 
 
 def evaluation_key(
-    config: Config, data: ImageDataModule, plan: Plan, variants: Sequence[str], weights: str
+    config: Config,
+    data: ImageDataModule,
+    plan: Plan,
+    variants: Sequence[str],
+    weights: str,
+    surrogates: Mapping[str, str] | None = None,
 ) -> str:
     """Names an evaluation by all that its answers depend on.
 
@@ -60,12 +68,14 @@ def evaluation_key(
         plan: what the model is measured under.
         variants: choices of BatchNorm statistics.
         weights: digest of the model.
+        surrogates: attack -> digest of the other model that it is made on.
     """
     images = [[i, data.digests[data.records[i].image_id], data.targets[i]] for i in data.split.test]
     settings = config.model_dump(mode="json")
     return digest(
         {
             "weights": weights,
+            "surrogates": dict(surrogates or {}),
             "conditions": [condition.model_dump(mode="json") for condition in plan.conditions],
             "variants": list(variants),
             "images": images,
@@ -128,6 +138,7 @@ def evaluated(
     weights: str,
     injection: NoiseInjection | None,
     entry: Entry | None = None,
+    surrogates: Mapping[str, Surrogate] | None = None,
 ) -> Iterator[Evaluated]:
     """Measures a model under everything that a plan asks for; the body gets a complete table.
 
@@ -149,23 +160,22 @@ def evaluated(
         weights: digest of the model.
         injection: what was mixed into training, for ``batchnorm=noisy``.
         entry: of the model, which keeps its other BatchNorm statistics.
+        surrogates: attack -> the other model that it is made on.
     """
-    if config.evaluation.precision == "bf16" and not hardware.has_native_bf16(
-        hardware.use_gpu(config.trainer.accelerator)
-    ):
-        log.warning(
-            "evaluation.precision=bf16: this hardware has no bfloat16 of its own, so attacks take "
-            "longer than with evaluation.precision=32."
-        )
+    _warn_of_slowness(config)
     distributed.share_state(model)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
     variants = variants_of(config, model)
     _restore(model, trained, config)
     lost = distributed.tell(unreachable(model, data) if distributed.rank() == 0 else None)
     asked, plan = plan, without_white_box(plan) if lost else plan
-    trials = build_trials(config, plan, task_of(data))
-    key = evaluation_key(config, data, plan, variants, weights)
+    others = surrogates or {}
+    models = {name: _place_model(other.model, config) for name, other in others.items()}
+    trials = build_trials(config, plan, task_of(data), models)
+    digests = {name: other.record.weights for name, other in others.items()}
+    key = evaluation_key(config, data, plan, variants, weights, digests)
     findings: list[Finding] = []
+    shown = trials
     with _place(config, folder, key) as place:
         pieces = max(1, len(trials))
         parts = PredictionParts(place, key, distributed.rank(), distributed.size(), pieces)
@@ -180,9 +190,11 @@ def evaluated(
                 _restore(model, trained, config)
                 with nullcontext() if progress is None else progress.estimating(variant):
                     recalibrate(variant, config, model, data, injection=injection, entry=entry)
+                ready = fitted(trials, config, model, data, variant, entry=entry)
+                shown = ready if variant == variants[0] else shown
                 callback = RobustnessEvaluation(
                     model.task,
-                    trials,
+                    ready,
                     _Sink(parts, variant),
                     repeat=REPEATED in plan.conditions,
                     low_precision=config.evaluation.precision == "bf16",
@@ -209,12 +221,21 @@ def evaluated(
                 conditions=[condition.id for condition in plan.conditions],
                 names=lambda i: (data.records[i].image_id, data.records[i].patient),
             )
-            attacks = [t for t in trials if t.conditions[0].kind == "attack"]
+            attacks = [t for t in shown if t.conditions[0].kind == "attack"]
             if attacks:
                 save_pictures(folder, config, variants[0], attacks[0], model, data)
         yield Evaluated(plan, tuple(findings))
         if distributed.rank() == 0:
             parts.remove()
+
+
+def _warn_of_slowness(config: Config) -> None:
+    gpu = hardware.use_gpu(config.trainer.accelerator)
+    if config.evaluation.precision == "bf16" and not hardware.has_native_bf16(gpu):
+        log.warning(
+            "evaluation.precision=bf16: this hardware has no bfloat16 of its own, so attacks take "
+            "longer than with evaluation.precision=32."
+        )
 
 
 def _checked(
@@ -242,9 +263,9 @@ def _restore(model: Classifier, state: dict[str, object], config: Config) -> Non
     _place_model(model, config)
 
 
-def _place_model(model: Classifier, config: Config) -> None:
+def _place_model(model: nn.Module, config: Config) -> nn.Module:
     # Each time: the Trainer leaves a model on the CPU.
-    model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
+    return model.to("cuda" if hardware.use_gpu(config.trainer.accelerator) else "cpu")
 
 
 @contextmanager

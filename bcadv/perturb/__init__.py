@@ -82,7 +82,6 @@ _PLACES = {
     "GradientAttack": "loop",
     "GaussianNoise": "noise",
     "ThreatModel": "threat",
-    "Transfer": "attacks.transfer",
 }
 
 

@@ -13,7 +13,9 @@ Norm = Literal["inf", "2", "1", "0"]
 Plain = bool | int | float | str | None
 Value = Plain | Mapping[str, Plain]
 Access = Literal["white box", "black box, scores", "black box, decisions", "transfer"]
-Family = Literal["gradient", "minimal norm", "black box", "worst case", "foreign"]
+Family = Literal["gradient", "minimal norm", "black box", "transfer", "worst case", "foreign"]
+
+_NOTHING = object()
 
 
 @dataclass(frozen=True)
@@ -46,25 +48,9 @@ class Option:
         Raises:
             ValueError: it is neither; says what is.
         """
-        if value is None and self.optional:
-            return None
-        if self.kind == "true or false":
-            if isinstance(value, bool):
-                return value
-        elif self.kind == "choice":
-            if isinstance(value, str) and value in self.choices:
-                return value
-        elif self.kind == "text":
-            if isinstance(value, str) and value.strip():
-                return value
-        elif self.kind == "settings":
-            if isinstance(value, Mapping) and all(map(_is_setting, value.items())):
-                # In one order, so that what means the same is the same.
-                return dict(sorted(value.items())) or None
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            whole = self.kind == "number" or value == int(value) if math.isfinite(value) else False
-            if whole and self.low <= value <= self.high:
-                return value if self.kind == "number" else int(value)
+        taken: Any = self._taken(value)
+        if taken is not _NOTHING:
+            return taken  # type: ignore[no-any-return]
         ends = [f"from {self.low:g}"] if self.low > -math.inf else []
         ends += [f"to {self.high:g}"] if self.high < math.inf else []
         what = {
@@ -73,7 +59,36 @@ class Option:
             "settings": "names with a number, true, false, a text or null each, as {steps: 50}",
         }.get(self.kind, " ".join(["a", self.kind, *ends]))
         null = ", or null" if self.optional else ""
+        if self.kind == "text" and isinstance(value, float):
+            null += f"; what looks like a number stands in quotes, {place}='\"12e34\"'"
         raise ValueError(f"{place}={str(value)[:60]} cannot be used: give {what}{null}")
+
+    def _taken(self, value: object) -> Any:
+        """The value as it is used; `_NOTHING` where it cannot be."""
+        if value is None:
+            return None if self.optional else _NOTHING
+        found: object = _NOTHING
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if self.kind == "true or false":
+            found = value if isinstance(value, bool) else _NOTHING
+        elif self.kind == "choice":
+            found = value if value in self.choices else _NOTHING
+        elif self.kind == "settings":
+            if isinstance(value, Mapping) and all(map(_is_setting, value.items())):
+                # In one order, so that what means the same is the same.
+                found = dict(sorted(value.items())) or None
+        elif self.kind == "text":
+            if isinstance(value, str) and value.strip():
+                found = value
+            elif number and isinstance(value, int):
+                # The command line reads digits as a number; of 12e34 the text is lost by then.
+                found = str(value)
+        elif number and math.isfinite(value) and self.low <= value <= self.high:  # type: ignore[arg-type,operator]
+            if self.kind == "number":
+                found = value
+            elif value == int(value):  # type: ignore[call-overload]
+                found = int(value)  # type: ignore[call-overload]
+        return found
 
 
 def _is_setting(item: tuple[object, object]) -> bool:
@@ -129,6 +144,8 @@ class Attack:
         options: its settings.
         less: what those of its methods know that know less than `access`: a pattern of the names
             that its option ``method`` has for them, by what they know.
+        model_option: that of its options which names a stored model. Its class has a field of this
+            name for the model itself, which whoever builds the attack has to load.
     """
 
     name: str
@@ -142,6 +159,7 @@ class Attack:
     steps: int | None = None
     options: tuple[Option, ...] = ()
     less: Mapping[Access, str] = field(default_factory=dict)
+    model_option: str | None = None
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """Every option with its value: the one given, or the default.

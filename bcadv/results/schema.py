@@ -240,6 +240,26 @@ class TrainingSection(Model):
     batch_size: int
 
 
+class SurrogateSection(Model):
+    """Another trained model that an attack was made on.
+
+    Attributes:
+        attack: the row of the catalog.
+        fingerprint: of what shaped the model.
+        architecture: name of its network.
+        seed: that it was trained with; ``None``: not known.
+        weights: digest of the weights that were used.
+        checkpoint: which epoch's they are, ``best`` or ``last``.
+    """
+
+    attack: str
+    fingerprint: str
+    architecture: str
+    seed: int | None
+    weights: str
+    checkpoint: str
+
+
 class PicturesSection(Model):
     """What the pictures of the job show.
 
@@ -287,6 +307,7 @@ class Result(Model):
         rows: numbers, one row per choice of BatchNorm statistics and condition.
         efforts: what each attack achieved and cost, under each choice of statistics.
         corruption_errors: of each corruption and of all; empty where nothing was corrupted.
+        surrogates: the other models that attacks were made on.
         findings: what the checks found.
         files: name -> SHA-256 of the files beside it that the numbers rest on.
     """
@@ -302,6 +323,7 @@ class Result(Model):
     rows: tuple[Row, ...] = Field(min_length=1)
     efforts: tuple[Effort, ...] = ()
     corruption_errors: tuple[CorruptionError, ...] = ()
+    surrogates: tuple[SurrogateSection, ...] = ()
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, str] = Field(default_factory=dict)
     environment: Mapping[str, Any] = Field(default_factory=dict)

@@ -64,7 +64,7 @@ def show(store: Store, console: Console) -> None:
     for entry in entries:
         jobs = references.get(entry.folder.name, [])
         cells = (
-            *(entry.folder.name, _defence(entry.shape), _of(entry.shape, "seed")),
+            *(entry.folder.name, defence_of(entry.shape), _of(entry.shape, "seed")),
             *(_of(entry.shape, "data.source", "data.split"), _epochs(entry), _accuracy(entry)),
             *(megabytes(entry.size()), _age(entry), str(len(jobs))),
         )
@@ -79,7 +79,7 @@ def _of(shape: Mapping[str, Any], *names: str) -> str:
     return " ".join(str(shape[name]) for name in names if shape.get(name) is not None) or "unknown"
 
 
-def _defence(shape: Mapping[str, Any]) -> str:
+def defence_of(shape: Mapping[str, Any]) -> str:
     """What the training did against attacks."""
     if not shape:
         return "unknown"
@@ -141,5 +141,5 @@ def prune(store: Store, console: Console, *, ask: bool) -> None:
 
 def _what(shape: Mapping[str, Any]) -> str:
     return (
-        f"{_defence(shape)}, seed {_of(shape, 'seed')}, {_of(shape, 'data.source', 'data.split')}"
+        f"{defence_of(shape)}, seed {_of(shape, 'seed')}, {_of(shape, 'data.source', 'data.split')}"
     )

@@ -26,6 +26,9 @@ FOLDER = "models"
 REFERENCE = "model.json"
 """File by which a job folder refers to its model."""
 
+SURROGATES = "surrogates"
+"""Key in that file for the other models that the job's attacks are made on."""
+
 _SHAPE = "shape.json"
 _TRAINED = "trained.json"
 _LOCKS = ".locks"
@@ -52,7 +55,8 @@ class Entry:
     Attributes:
         folder: holds ``shape.json`` (what shaped it), ``last.ckpt``, ``best.ckpt``,
             ``history.csv`` and, once training has ended, ``trained.json``, later also
-            BatchNorm statistics that the model was evaluated under.
+            BatchNorm statistics that the model was evaluated under, and what attacks were
+            fitted to.
     """
 
     folder: Path
@@ -91,6 +95,10 @@ class Entry:
         """Path of a checkpoint's BatchNorm statistics on ``clean`` or ``noisy`` images."""
         return self.folder / f"{which}.{variant}.pt"
 
+    def fitted(self, attack: str, name: str) -> Path:
+        """Path of what an attack was fitted to on training images; see `bcadv.fitting`."""
+        return self.folder / f"fitted.{attack}.{name}.pt"
+
     def estimated(self, which: str, variants: Sequence[str]) -> dict[str, Path]:
         """Choice -> file of a checkpoint's statistics, for the choices other than as trained."""
         return {v: self.statistics(which, v) for v in variants if v != "as_trained"}
@@ -105,7 +113,8 @@ class Entry:
 
         Args:
             record: at least ``epochs``, ``seconds``, ``weights`` (digest of the ``best`` and of
-                the ``last`` weights) and ``history`` (digest of its file).
+                the ``last`` weights) and ``history`` (digest of its file); also ``classes``, their
+                names in the order of the outputs.
         """
         _seal(record, self.folder / _TRAINED)
 
@@ -188,14 +197,16 @@ class Store:
             reference = folder / REFERENCE
             if not reference.exists():  # the job elsewhere was removed
                 continue
-            name = (_read(reference) or {}).get("fingerprint")
+            record = _read(reference) or {}
+            name, others = record.get("fingerprint"), record.get(SURROGATES, [])
             if not isinstance(name, str):
                 raise BcadvError(
                     f"{reference} does not say which model its job uses: run that job again, or "
                     "remove its folder."
                 )
-            if folder not in found.get(name, []):
-                found.setdefault(name, []).append(folder)
+            for used in (name, *others):
+                if folder not in found.get(used, []):
+                    found.setdefault(used, []).append(folder)
         return found
 
     def used_by(self, fingerprint: str, folder: Path) -> None:

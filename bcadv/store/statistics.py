@@ -1,4 +1,7 @@
-"""BatchNorm statistics beside the stored model that they belong to, under a digest of their own."""
+"""BatchNorm statistics, and other tensors, beside the stored model that they belong to.
+
+Each file has a digest of its own, in a record beside it.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +41,14 @@ def write_statistics(statistics: Mapping[str, Tensor], path: Path, code: str) ->
     write_atomically(record_of(path), json.dumps(record) + "\n")
 
 
-def read_statistics(path: Path) -> tuple[dict[str, Tensor], str]:
+def read_statistics(
+    path: Path, what: str = "BatchNorm statistics"
+) -> tuple[dict[str, Tensor], str]:
     """Statistics by their names in the model's state, and the name of the code they are from.
+
+    Args:
+        path: of the file.
+        what: stands in it, for a sentence.
 
     Raises:
         BcadvError: they are missing, or were changed or damaged.
@@ -55,6 +64,6 @@ def read_statistics(path: Path) -> tuple[dict[str, Tensor], str]:
         missing = isinstance(error, FileNotFoundError)
         reason = "the file or its record is missing" if missing else "it was changed or damaged"
         raise BcadvError(
-            f"The BatchNorm statistics {path} cannot be used ({reason}): run the job again, which "
-            "estimates them anew."
+            f"The {what} {path} cannot be used ({reason}): run the job again, which makes a new "
+            "file."
         ) from error

@@ -43,6 +43,7 @@ FEW: dict[str, dict[str, Any]] = {
     "spsa": {"queries": 60, "samples": 3},
     "hopskipjump": {"queries": 200, "samples": 10},
     "random": {"draws": 5},
+    "transfer": {"steps": 5},
     "worst": {"preset": "quick"},
     "fab": {"steps": 20, "restarts": 2},
     "sigma_zero": {"steps": 30},
@@ -55,7 +56,24 @@ FEW: dict[str, dict[str, Any]] = {
 """Options with which the slower attacks are quick enough for tests; by name, or name and norm."""
 
 
-def made(name: str, norm: str, eps: float = 0.0, **more: Any) -> CheckedPerturbation:
+class InDouble(nn.Module):
+    """Another model than the one under attack, for images of either precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = small_net(seed=1, dtype=torch.float64)
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.net(image.double())
+        return logits
+
+
+def made(
+    name: str, norm: str, eps: float = 0.0, model: nn.Module | None = None, **more: Any
+) -> CheckedPerturbation:
+    """An attack of the catalog; one that needs another model has `model`, or some other."""
+    if ATTACKS[name].model_option is not None:
+        more["model"] = InDouble() if model is None else model
     few = FEW.get(f"{name} {norm}", FEW.get(name, {}))
     return catalog.build(name, ThreatModel(eps, float(norm)), options=few, **more)
 
@@ -75,9 +93,13 @@ def world(model: nn.Module) -> list[Any]:
 def test_a_rows_options_are_the_fields_of_its_class(name: str) -> None:
     row = ATTACKS[name]
     assert row.name == name
-    made_up = catalog.build(name, ThreatModel(0.0, float(row.norms[0])))
+    other = None if row.model_option is None else InDouble()
+    made_up = catalog.build(name, ThreatModel(0.0, float(row.norms[0])), model=other)
     fields = {field.name: field.default for field in dataclasses.fields(made_up)}  # type: ignore[arg-type]
-    common = {"threat", "targeted", "aim", "loss", "task", "seed", "members"}
+    # ``members`` and ``attack`` are attacks, which no text on a command line names.
+    # ``state`` is what training images made of an attack.
+    made_elsewhere = {"members", "attack", "state"}
+    common = {"threat", "targeted", "aim", "loss", "task", "seed", *made_elsewhere}
     options = {option.name: option.default for option in row.options}
     assert options == {key: value for key, value in fields.items() if key not in common}
     assert made_up.name == name
@@ -126,12 +148,12 @@ def test_the_callers_world_is_left_as_it_was(name: str, norm: str, mode: str) ->
     model, (image, target) = small_net(), batch(4)
     model.train()
     model[0].eval()
-    kept, before = image.clone(), world(model)
+    kept, before, attack = image.clone(), world(model), made(name, norm, RADII[norm][2])
     context: Any = {"plain": torch.enable_grad, "no_grad": torch.no_grad}.get(
         mode, torch.inference_mode
     )
     with context():
-        found = made(name, norm, RADII[norm][2])(model, image, target)
+        found = attack(model, image, target)
     assert torch.equal(image, kept)
     for one, other in zip(before, world(model), strict=True):
         if isinstance(one, dict):
@@ -277,8 +299,9 @@ def test_a_single_logit_is_attacked_as_two_classes_on_request(name: str, targete
     sigmoid_head = nn.Sequential(nn.Flatten(), linear)
     image, _ = batch(4)
     target = torch.zeros(4, dtype=torch.int64)
-    attack = made(name, "inf", 4 / 255, targeted=targeted)
-    found = attack(TwoClasses(sigmoid_head), image, target)
+    model = TwoClasses(sigmoid_head)
+    attack = made(name, "inf", 4 / 255, model, targeted=targeted)
+    found = attack(model, image, target)
     moved = (sigmoid_head(found) - sigmoid_head(image))[:, 0]
     assert bool(((moved < 0) if targeted else (moved > 0)).any())
     assert not bool(((moved > 0) if targeted else (moved < 0)).any())
@@ -305,6 +328,27 @@ def test_reading_the_catalog_loads_no_torch() -> None:
 def test_an_option_that_cannot_be_used_is_named(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         catalog.build("pgd", ThreatModel(0.1), options=options)
+
+
+def test_a_text_that_reads_as_a_number_is_taken_or_answered_with_quotes() -> None:
+    """The command line reads 1234 as a number, and 12e34 as one whose text is lost."""
+    row = ATTACKS["transfer"]
+    assert row.settings({"surrogate": 1234})["surrogate"] == "1234"
+    assert row.settings({"surrogate": "12e34"})["surrogate"] == "12e34"
+    for value in (12e34, True, " ", ["1a"]):
+        with pytest.raises(
+            ValueError, match=r"attack\.transfer\.surrogate=.* give a text"
+        ) as caught:
+            row.settings({"surrogate": value})
+        assert ("in quotes" in str(caught.value)) == isinstance(value, float)
+
+
+def test_a_row_that_needs_a_model_is_not_built_without_one() -> None:
+    for name, row in ATTACKS.items():
+        if row.model_option is not None:
+            assert row.model_option in {option.name for option in row.options}
+            with pytest.raises(perturb_error(), match=f"{name}: {row.model_option} is None"):
+                catalog.build(name, ThreatModel(0.1))
 
 
 def test_options_reach_the_attack() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bcadv.errors import BcadvError
-from bcadv.perturb.attack import AdversarialAttack
+from bcadv.perturb.attack import AdversarialAttack, whole
 from bcadv.perturb.attacks.pgd import PGD
 from bcadv.perturb.loop import GradientAttack
 from bcadv.perturb.search import Search
@@ -31,18 +31,24 @@ class Transfer(AdversarialAttack):
 
     Attributes:
         surrogate: the other model, images -> logits of the same classes.
-        attack: made on the surrogate, one that follows gradients; ``None``: `PGD` as it comes. Its
-            threat, task and aim are those given here.
+        steps: of `PGD` on the surrogate, at least 1.
+        seed: names the family of its starting points.
+        attack: made on the surrogate in the place of PGD, one that follows gradients. Its threat,
+            task and aim are those given here.
 
     Raises:
-        BcadvError: no surrogate, or an attack that follows no gradient.
+        BcadvError: no surrogate, an attack that follows no gradient, or no step.
     """
 
     surrogate: nn.Module | None = field(default=None, kw_only=True)
+    steps: int = field(default=20, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
     attack: GradientAttack | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        whole(self, "steps", 1)
+        whole(self, "seed", 0)
         if not isinstance(self.surrogate, nn.Module):
             raise BcadvError(
                 f"transfer: surrogate is {self.surrogate!r}; give another model, a torch.nn.Module "
@@ -56,13 +62,13 @@ class Transfer(AdversarialAttack):
 
     @property
     def name(self) -> str:
-        """In messages and results."""
+        """The row of the catalog."""
         return "transfer"
 
     def _improve(self, search: Search) -> None:
         if search.clean_logits is None:
             search.answer_clean()
-        inner = self.attack or PGD(self.threat)
+        inner = self.attack or PGD(self.threat, steps=self.steps, seed=self.seed)
         inner = replace(inner, targeted=self.targeted, aim=self.aim, task=self.task)
         for number in reversed(range(len(search.radii))):
             rows = (search.high > number).nonzero()[:, 0]
