@@ -294,10 +294,22 @@ print(made.folder.name, int(made.images.astype("uint64").sum()))
 """
 
 
-def start(data: Path, folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(data), str(folder)], stdout=subprocess.PIPE, text=True
-    )
+STUCK = """
+import time
+from bcadv.data import cache
+decode = cache._decode
+def slow(path, resize):
+    if path.stem == "30":
+        time.sleep(600)
+    return decode(path, resize)
+cache._decode = slow
+"""
+"""Said first, it makes a build that never ends."""
+
+
+def start(data: Path, folder: Path, before: str = "") -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", before + SCRIPT, str(data), str(folder)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
 def test_two_processes_build_at_once(tmp_path: Path) -> None:
@@ -316,10 +328,10 @@ def test_two_processes_build_at_once(tmp_path: Path) -> None:
 def test_a_killed_build_does_no_harm(tmp_path: Path) -> None:
     records = make(tmp_path / "data", ((300, 300),) * 60)
     folder = tmp_path / "cache"
-    process = start(tmp_path / "data", folder)
+    process = start(tmp_path / "data", folder, STUCK)
     while not list(folder.glob(".*.tmp/images.uint8")):
-        assert process.poll() is None, "the build was over before it could be killed"
-        time.sleep(0.001)
+        assert process.poll() is None
+        time.sleep(0.01)
     process.kill()
     process.wait()
     (left,) = folder.glob(".*.tmp")

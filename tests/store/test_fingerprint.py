@@ -71,6 +71,7 @@ OTHER: Mapping[str, Any] = {
     "evaluation.batch_size": 7,
     "evaluation.n_boot": 101,
     "evaluation.check_images": 0,
+    "evaluation.precision": "bf16",
     "evaluation.examples": 2,
     "optimizer.lr": 0.002,
     "optimizer.weight_decay": 0.1,
