@@ -81,6 +81,7 @@ _PLACES = {
     "Sweep": "base",
     "GradientAttack": "loop",
     "GaussianNoise": "noise",
+    "LowPrecision": "precision",
     "ThreatModel": "threat",
 }
 

@@ -357,3 +357,11 @@ def test_options_reach_the_attack() -> None:
     )
     assert (attack.steps, attack.seed, attack.step_size) == (40, 7, None)
     assert isinstance(attack.steps, int)
+
+
+def test_every_name_that_the_package_hands_on_is_there() -> None:
+    assert perturb.__all__
+    for name in perturb.__all__:
+        assert getattr(perturb, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        perturb.Nonsense  # noqa: B018
