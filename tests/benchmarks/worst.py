@@ -21,7 +21,7 @@ from tests.benchmarks.measure import Options, Row, Tell, alternate
 from tests.benchmarks.pgd import trained
 
 SIDE, IMAGES = 64, 8
-PX = {"two": 0.5, "many": 0.25}
+PX = {"two": 2.0, "many": 0.25}
 """Row -> radius in grey levels, at which some of its images break and some hold out."""
 CLASSES = 10
 """Of the row "many": as many as AutoAttack asks for."""
