@@ -99,6 +99,7 @@ def _attack(
                 acceptance=acceptance,
                 settings=settings,
                 label=label,
+                access=row.access_of(settings),
                 how=row.how_of(settings),
                 steps=row.steps_of(settings),
             )

@@ -33,14 +33,6 @@ _SEVERAL = 40
 """Steps of an attack that does not say how many it takes."""
 
 
-def follows_gradient(condition: Condition) -> bool:
-    """Whether an attack needs the gradient of the model."""
-    row = ATTACKS.get(condition.name)
-    if condition.kind != "attack" or row is None:
-        return False
-    return row.access_of(condition.settings) == "white box"
-
-
 def unreachable(model: Classifier, data: ImageDataModule) -> str:
     """Why no gradient comes back from the model to the image; empty: it does."""
     batch = _batch(model, data, data.split.test[:2])
@@ -49,7 +41,7 @@ def unreachable(model: Classifier, data: ImageDataModule) -> str:
 
 def without_white_box(plan: Plan) -> Plan:
     """What of a plan a model can be measured under that has no gradient."""
-    return Plan(tuple(s for s in plan.series if not follows_gradient(s.first)))
+    return Plan(tuple(s for s in plan.series if not s.first.follows_gradient))
 
 
 def unasked(variant: str) -> list[Finding]:
@@ -137,7 +129,7 @@ def tried_of(plan: Plan, right: pd.DataFrame) -> list[Tried]:
     by_norm: dict[str, list[Series]] = {}
     for series in plan.attacks:
         first = series.first
-        known = follows_gradient(first) and str(first.norm) in ATTACKS["pgd"].norms
+        known = first.follows_gradient and str(first.norm) in ATTACKS["pgd"].norms
         if known and first.is_untargeted and first.acceptance == "float":
             by_norm.setdefault(str(first.norm), []).append(series)
     return [

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from bcadv.data.audit import Audit
 from bcadv.evaluate.predictions import Answers, read_conditions
 from bcadv.metrics.paired import rises
-from bcadv.perturb.catalog import ATTACKS
 from bcadv.plan import Plan
 from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.results.schema import Finding, Row, TaskSection
@@ -116,15 +115,15 @@ class _Variant:
             plan,
             "one_step",
             "many steps break every image that one step breaks",
-            weak=lambda c: _white(c) and c.steps == 1,
-            strong=lambda c: _white(c) and c.steps != 1,
+            weak=lambda c: c.follows_gradient and c.steps == 1,
+            strong=lambda c: c.follows_gradient and c.steps != 1,
         )
         yield from self._outdone(
             plan,
             "black_box",
             "no black box breaks images that the white box left",
-            weak=lambda c: _access(c) not in ("", "white box"),
-            strong=_white,
+            weak=lambda c: c.access not in (None, "white box"),
+            strong=lambda c: c.follows_gradient,
         )
 
     def _same_answers(self) -> Finding:
@@ -253,15 +252,6 @@ class _Variant:
 def _same_pixels(condition: Condition) -> bool:
     """Whether at strength 0 the model sees the image as it is: a JPEG of it is another one."""
     return not condition.acceptance.startswith("jpeg")
-
-
-def _access(condition: Condition) -> str:
-    row = ATTACKS.get(condition.name)
-    return "" if row is None else row.access_of(condition.settings)
-
-
-def _white(condition: Condition) -> bool:
-    return _access(condition) == "white box"
 
 
 def _one_sided(row: Row) -> Finding:

@@ -90,14 +90,7 @@ def curve(
     axes.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
     axes.set_xlabel(series.first.axis, fontsize=_SMALL)
     _finish(axes, metric in IN_PER_CENT, "per cent" if metric in IN_PER_CENT else METRICS[metric])
-    figure.legend(
-        *legend_entries(axes),
-        loc="outside lower left",
-        fontsize=_SMALL,
-        frameon=False,
-        handlelength=3.2,
-    )
-    return figure
+    return _with_legend(figure, axes)
 
 
 def against_queries(study: Study, arm: Arm, series: Series) -> Figure:
@@ -133,6 +126,10 @@ def against_queries(study: Study, arm: Arm, series: Series) -> Figure:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("queries per image, at all strengths together", fontsize=_SMALL)
     _finish(axes, True, "per cent fooled")
+    return _with_legend(figure, axes)
+
+
+def _with_legend(figure: Figure, axes: Axes) -> Figure:
     figure.legend(
         *legend_entries(axes),
         loc="outside lower left",

@@ -20,6 +20,7 @@ Unit: TypeAlias = Literal["grey level", "pixel range", "value", "severity"]
 values, each one channel of one pixel, that change at all. ``severity``: of a corruption, a whole
 number from 1 to 5 that says how bad it is and measures nothing."""
 Goal: TypeAlias = Literal["untargeted", "hide", "invent", "targeted"]
+Access: TypeAlias = Literal["white box", "black box, scores", "black box, decisions", "transfer"]
 Acceptance: TypeAlias = Annotated[str, Field(pattern=r"^(float|8bit|jpeg\((100|[1-9]?\d)\))$")]
 Plain: TypeAlias = bool | int | float | str | None
 Setting: TypeAlias = Plain | Mapping[str, Plain]
@@ -51,6 +52,8 @@ class Condition(Model):
             as a JPEG of this quality.
         settings: other options of the perturbation.
         label: what people call it without its strength, e.g. ``PGD, 40 steps, L2``.
+        access: of an attack, what it knows of the model; ``None`` in results of earlier versions,
+            which do not say it.
         how: of an attack, what it knows and does, as words for a sentence; of a corruption, who
             defined it.
         steps: of an attack, along how many gradients in a row it goes; ``None`` where it has none.
@@ -67,6 +70,7 @@ class Condition(Model):
     acceptance: Acceptance = "float"
     settings: Mapping[str, Setting] = Field(default_factory=dict)
     label: str
+    access: Access | None = None
     how: str = ""
     steps: int | None = Field(default=None, ge=1)
     id: str = ""
@@ -110,12 +114,12 @@ class Condition(Model):
     @property
     def black_box(self) -> bool:
         """Whether an attack asks the model for answers alone."""
-        return self.kind == "attack" and self.how.startswith("black box")
+        return self.access in ("black box, scores", "black box, decisions")
 
     @property
     def follows_gradient(self) -> bool:
-        """Whether an attack does, as far as its words say; one without words is taken to."""
-        return self.kind == "attack" and not self.how.startswith(("black box", "transfer"))
+        """Whether an attack does; one of which it is not known is taken to: more is suspected."""
+        return self.kind == "attack" and self.access in (None, "white box")
 
     @property
     def size(self) -> float:

@@ -17,7 +17,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import APGD, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import Predictions, painted
-from tests.benchmarks.measure import Options, Row, Timed, alternate
+from tests.benchmarks.measure import Options, Row, Timed, alternate, robust
 from tests.benchmarks.pgd import IMAGES, SIDE, STRENGTHS_PX, WARM_UP, classes, trained
 
 STEPS = 100
@@ -81,14 +81,8 @@ def _rows(what: str, mine: Timed, other: Timed, batch: Batch) -> Iterator[Row]:
         f"{other.median / mine.median:.2f}x faster",
         TARGET,
     )
-    robust, reference = (predictions == target).mean(1), (other.result == target).mean(1)
-    for px, a, b in zip(STRENGTHS_PX, robust, reference, strict=True):
-        yield Row(
-            f"robust accuracy at {px:g}/255, against adv-lib",
-            f"{100 * a:.1f} %",
-            f"{100 * b:.1f} %",
-            f"{100 * (a - b):+.1f} points",
-            "<= 0",
-        )
+    left, reference = (predictions == target).mean(1), (other.result == target).mean(1)
+    for px, a, b in zip(STRENGTHS_PX, left, reference, strict=True):
+        yield robust(f"{px:g}/255, against adv-lib", a, b)
     gradients_there = f"{len(STRENGTHS_PX) * (STEPS + 1)}"
     yield Row("gradients an image, against adv-lib", f"{gradients:.1f}", gradients_there, "-")

@@ -59,6 +59,17 @@ class Row:
     target: str = "-"
 
 
+def robust(where: str, ours: float, other: float, target: str = "<= 0") -> Row:
+    """The row on two robust accuracies, shares in [0, 1]."""
+    return Row(
+        f"robust accuracy at {where}",
+        f"{100 * ours:.1f} %",
+        f"{100 * other:.1f} %",
+        f"{100 * (ours - other):+.1f} points",
+        target,
+    )
+
+
 @dataclass(frozen=True)
 class Timed:
     """One side's measurements.

@@ -19,7 +19,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import PGD, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import EPS_PX, Predictions, painted
-from tests.benchmarks.measure import Options, Row, Timed, alternate
+from tests.benchmarks.measure import Options, Row, Timed, alternate, robust
 
 STRENGTHS_PX = (0.125, *EPS_PX[1:])
 STEPS = 20
@@ -132,15 +132,9 @@ def _rows(library: str, mine: Timed, other: Timed, batch: Batch) -> Iterator[Row
         f"{other.median / mine.median:.2f}x faster",
         TARGET,
     )
-    robust, theirs = (predictions == target).mean(1), (other.result == target).mean(1)
-    for px, a, b in zip(STRENGTHS_PX, robust, theirs, strict=True):
-        yield Row(
-            f"robust accuracy at {px:g}/255, against {library}",
-            f"{100 * a:.1f} %",
-            f"{100 * b:.1f} %",
-            f"{100 * (a - b):+.1f} points",
-            "<= 0",
-        )
+    left, theirs = (predictions == target).mean(1), (other.result == target).mean(1)
+    for px, a, b in zip(STRENGTHS_PX, left, theirs, strict=True):
+        yield robust(f"{px:g}/255, against {library}", a, b)
     yield Row(
         f"gradients an image, against {library}",
         f"{gradients:.1f}",

@@ -14,7 +14,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import APGD, LowPrecision, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import painted
-from tests.benchmarks.measure import Options, Row, alternate
+from tests.benchmarks.measure import Options, Row, alternate, robust
 from tests.benchmarks.pgd import STRENGTHS_PX, trained
 
 SIDE, IMAGES, STEPS = 112, 16, 50
@@ -52,10 +52,4 @@ def run(options: Options) -> Iterator[Row]:
     low, full = timed.values()
     yield Row(what, str(low), str(full), f"{full.median / low.median:.2f}x faster", TARGET)
     for px, a, b in zip(STRENGTHS_PX, low.result.tolist(), full.result.tolist(), strict=True):
-        yield Row(
-            f"robust accuracy at {px:g}/255",
-            f"{100 * a:.1f} %",
-            f"{100 * b:.1f} %",
-            f"{100 * (a - b):+.1f} points",
-            "-",
-        )
+        yield robust(f"{px:g}/255", a, b, "-")

@@ -16,7 +16,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import Square, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import painted
-from tests.benchmarks.measure import Options, Row, alternate
+from tests.benchmarks.measure import Options, Row, alternate, robust
 from tests.benchmarks.pgd import trained
 from tests.benchmarks.worst import MISSING
 
@@ -68,11 +68,4 @@ def run(options: Options) -> Iterator[Row]:
     timed = alternate(sides(queries), options.rounds, warm_up=sides(5), tell=options.tell)
     mine, other = timed.values()
     yield Row(what, str(mine), str(other), f"{other.median / mine.median:.2f}x faster", TARGET)
-    left = [100 * side.result.double().mean().item() for side in (mine, other)]
-    yield Row(
-        f"robust accuracy at {PX:g}/255",
-        f"{left[0]:.1f} %",
-        f"{left[1]:.1f} %",
-        f"{left[0] - left[1]:+.1f} points",
-        "<= 0",
-    )
+    yield robust(f"{PX:g}/255", *(side.result.double().mean().item() for side in (mine, other)))

@@ -17,7 +17,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import PGD, ThreatModel, WorstCase
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import painted
-from tests.benchmarks.measure import Options, Row, Tell, alternate
+from tests.benchmarks.measure import Options, Row, Tell, alternate, robust
 from tests.benchmarks.pgd import trained
 
 SIDE, IMAGES = 64, 8
@@ -160,11 +160,5 @@ def _rows(
         f"{other.median / mine.median:.2f}x faster",
         TARGETS[row],
     )
-    left = [100 * side.result.double().mean().item() for side in (mine, other)]
-    yield Row(
-        f"robust accuracy at {PX[row]:g}/255, against {name}",
-        f"{left[0]:.1f} %",
-        f"{left[1]:.1f} %",
-        f"{left[0] - left[1]:+.1f} points",
-        "<= 0",
-    )
+    left = [side.result.double().mean().item() for side in (mine, other)]
+    yield robust(f"{PX[row]:g}/255, against {name}", *left)

@@ -15,7 +15,6 @@ from bcadv.data.records import Record
 from bcadv.data.splits import Split
 from bcadv.evaluate.checks import checks, data_findings
 from bcadv.metrics.robustness import summarise
-from bcadv.perturb.catalog import ATTACKS
 from bcadv.plan import Plan
 from bcadv.results.condition import CLEAN, REPEATED, Condition, Series
 from bcadv.results.schema import Finding, TaskSection
@@ -194,13 +193,13 @@ def test_one_step_that_breaks_what_many_steps_left_is_found_image_by_image(tmp_p
     assert not [f for f in apart if f.id == "one_step"]
 
 
+@pytest.mark.parametrize("access", ["black box, scores", "black box, decisions", "transfer"])
 def test_a_black_box_that_breaks_what_the_white_box_left_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, access: str
 ) -> None:
-    row = replace(ATTACKS["fgsm"], access="black box, scores", family="black box")
-    monkeypatch.setattr("bcadv.evaluate.checks.ATTACKS", {**ATTACKS, "fgsm": row})
-    rights = {CLEAN: first(60), REPEATED: first(60), fgsm(4): first(10), pgd(4): first(20)}
-    finding = one(found(tmp_path, frame(rights), [[fgsm(4)], [pgd(4)]]), "black_box")
+    other = fgsm(4).model_copy(update={"access": access})
+    rights = {CLEAN: first(60), REPEATED: first(60), other: first(10), pgd(4): first(20)}
+    finding = one(found(tmp_path, frame(rights), [[other], [pgd(4)]]), "black_box")
     assert (finding.outcome, finding.value, finding.taints) == ("failed", 10.0, (pgd(4).id,))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bcadv.results.condition import CLEAN, Condition
+from bcadv.results.schema import Finding
 
 
 def fgsm(eps_px: float, norm: Literal["inf", "2"] = "inf") -> Condition:
@@ -21,6 +22,7 @@ def fgsm(eps_px: float, norm: Literal["inf", "2"] = "inf") -> Condition:
         unit="grey level" if norm == "inf" else "pixel range",
         goal="untargeted",
         label="FGSM" if norm == "inf" else "FGM, L2",
+        access="white box",
         how="white box, one step",
         steps=1,
     )
@@ -37,7 +39,20 @@ def pgd(eps_px: float, norm: Literal["inf", "2"] = "inf", steps: int = 20) -> Co
         goal="untargeted",
         settings={"steps": steps},
         label=f"PGD-{steps}" if norm == "inf" else f"PGD-{steps}, L2",
+        access="white box",
         how=f"white box, {steps} steps",
+    )
+
+
+def failed(name: str, *taints: Condition, batchnorm: str | None = "as_trained") -> Finding:
+    """A check that failed, on these conditions."""
+    return Finding(
+        id=name,
+        title=f"{name} holds",
+        outcome="failed",
+        evidence="e",
+        batchnorm=batchnorm,
+        taints=tuple(condition.id for condition in taints),
     )
 
 

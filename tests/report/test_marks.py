@@ -16,22 +16,10 @@ from bcadv.report.escape import markdown_text
 from bcadv.report.marks import Notes
 from bcadv.report.page import Written, tell, write_report
 from bcadv.report.table import console_table
-from bcadv.results.schema import Finding
 from bcadv.study.jobs import find_jobs
-from tests.metrics.tables import fgsm
+from tests.metrics.tables import failed, fgsm
 from tests.report.studies import write_run
 from tests.report.test_page import Page
-
-
-def failed(name: str, *taints: str, batchnorm: str = "as_trained") -> Finding:
-    return Finding(
-        id=name,
-        title=f"{name} holds",
-        outcome="failed",
-        evidence="e",
-        batchnorm=batchnorm,
-        taints=taints,
-    )
 
 
 class Made(NamedTuple):
@@ -45,8 +33,8 @@ class Made(NamedTuple):
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """An undefended model that has not converged; a defended one whose answers do not repeat."""
     runs, out = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("out")
-    write_run(runs / "u", synthetic=False, findings=[failed("converged", fgsm(1).id)])
-    both = [failed("repeatable", batchnorm="clean"), failed("noise", fgsm(1).id, batchnorm="clean")]
+    write_run(runs / "u", synthetic=False, findings=[failed("converged", fgsm(1))])
+    both = [failed("repeatable", batchnorm="clean"), failed("noise", fgsm(1), batchnorm="clean")]
     write_run(
         runs / "t", sigma=0.1, synthetic=False, variants=("as_trained", "clean"), findings=both
     )

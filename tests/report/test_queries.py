@@ -16,7 +16,7 @@ from bcadv.report.words import say
 from bcadv.results.condition import Series
 from bcadv.study.jobs import find_jobs
 from bcadv.study.study import Study
-from tests.study.test_marks import failed
+from tests.metrics.tables import failed
 from tests.study.test_queries import AFTER, frame, square, study
 
 

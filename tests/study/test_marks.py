@@ -15,7 +15,7 @@ from bcadv.study.headline import conclude
 from bcadv.study.jobs import find_jobs
 from bcadv.study.marks import of_result, suspect
 from bcadv.study.study import Study, build_study
-from tests.metrics.tables import fgsm, gaussian, pgd
+from tests.metrics.tables import failed, fgsm, gaussian, pgd
 from tests.report.jobs_on_disk import write_job
 from tests.results import made
 
@@ -27,22 +27,12 @@ SQUARE = Condition(
     unit="grey level",
     goal="untargeted",
     label="Square-100",
+    access="black box, scores",
     how="black box, scores, random search over squares",
 )
 BLUR = Condition(kind="corruption", name="blur", strength=3, unit="severity", label="blur")
 ATTACKS = (fgsm(1), pgd(1), pgd(4), pgd(0.5, "2"), SQUARE)
 EVERYTHING = (CLEAN, *ATTACKS, gaussian(0.1), BLUR)
-
-
-def failed(name: str, *taints: Condition, batchnorm: str | None = "as_trained") -> Finding:
-    return Finding(
-        id=name,
-        title=f"{name} holds",
-        outcome="failed",
-        evidence="e",
-        batchnorm=batchnorm,
-        taints=tuple(c.id for c in taints),
-    )
 
 
 def tainted(

@@ -31,6 +31,7 @@ def square(eps_px: float, **more: object) -> Condition:
             "goal": "untargeted",
             "settings": {"queries": 100},
             "label": "Square-100",
+            "access": "black box, scores",
             "how": "black box, scores, random search over squares, 100 queries at most",
             **more,
         }
