@@ -18,7 +18,7 @@ from bcadv.errors import BcadvError
 from bcadv.job import run
 from bcadv.perturb import ART, PGD, Foolbox, ThreatModel, catalog
 from bcadv.perturb.catalog import ATTACKS
-from bcadv.perturb.foreign import ForeignAttack
+from bcadv.perturb.foreign import Asked, ForeignAttack
 from bcadv.perturb.row import Option
 from bcadv.results.condition import Condition
 from bcadv.results.files import PREDICTIONS
@@ -389,3 +389,21 @@ def test_a_jobs_mistake_is_found_without_a_model(
     config = tiny_config(tmp_path, *JOB, "attacks=[art]", *more)
     with pytest.raises(BcadvError, match=said):
         build_trials(config, plan_of(config), Task(classes=("benign", "malignant"), positive=(1,)))
+
+
+def test_a_point_that_a_library_asks_about_beyond_the_box_is_brought_into_it() -> None:
+    class Beyond(Foolbox):
+        def _run(self, model: Asked, image: Tensor, eps: float) -> Tensor:
+            with torch.no_grad():
+                model(image - 5.0)
+                model(image + 5.0)
+            return image
+
+    given = case(0, dtype=torch.float32)
+    found = Beyond(ThreatModel(0.0)).sweep(given.model, given.image, given.target, [1.0])
+    assert bool((found.images[0] >= 0).all())
+    assert bool((found.images[0] <= 1).all())
+    assert found.distance is not None
+    near = found.distance[found.distance.isfinite()]
+    assert len(near), "black or white is of the other class"
+    assert bool((near <= 1).all())
