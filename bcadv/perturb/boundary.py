@@ -17,6 +17,9 @@ from bcadv.perturb.threat import per_image
 _TOLERANCE = 1e-4
 """An image whose distance falls by a smaller share than this is settled."""
 
+_HALVINGS = 8
+"""So often the way to where nothing was found is halved, and what lies there asked for."""
+
 
 @dataclass(frozen=True)
 class BoundaryAttack(MinimalNorm):
@@ -79,7 +82,7 @@ class BoundaryAttack(MinimalNorm):
             corner = torch.where(gradient > 0, self.bounds[1], self.bounds[0]).to(point)
             point = torch.where(gradient == 0, search.image[left], corner)
             on = ~self._try(search, left, point)[0]
-            left, point, gradient = left[on], point[on], first[on]
+            left, point, gradient, first = left[on], point[on], first[on], first[on]
             if not len(left):
                 return
         self._give_up(search, left, point)
@@ -122,7 +125,18 @@ class BoundaryAttack(MinimalNorm):
         return gradient.detach(), lead.detach(), logits.detach()
 
     def _give_up(self, search: Search, rows: Tensor, point: Tensor) -> None:
-        """Tells the search of images that nothing was found for, and how far it came."""
+        """Tells the search of images that nothing was found for, and how far it came.
+
+        On the way there may be what the far end is not: a model can answer wrongly in a small ball
+        and rightly beyond it.
+        """
+        for halvings in range(1, _HALVINGS + 1):
+            origin = search.image[rows]
+            radius = self.threat.size(point - origin).double() * 0.5**halvings
+            on = ~self._try(search, rows, self.threat.project(point, origin, radius))[0]
+            rows, point = rows[on], point[on]
+            if not len(rows):
+                return
         number = torch.full_like(rows, len(search.radii) - 1)
         point = self.threat.project(point, search.image[rows], search.radii[number])
         search.failed(rows, number, point, torch.full_like(search.distance[rows], -torch.inf))

@@ -17,8 +17,8 @@ from tests.benchmarks.fgsm import painted
 from tests.benchmarks.measure import Options, Row, alternate
 from tests.benchmarks.pgd import STEPS, STRENGTHS_PX, trained, with_torchattacks
 
-IMAGES, SIDE, WARM_UP = 8, 64, 1
-WALK = 10
+IMAGES, SIDE, WARM_UP = 24, 64, 1
+WALK = 30
 """Steps of FMN at most."""
 
 RADII = [px / 255 for px in STRENGTHS_PX]

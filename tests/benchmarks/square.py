@@ -20,7 +20,7 @@ from tests.benchmarks.measure import Options, Row, alternate, robust
 from tests.benchmarks.pgd import trained
 from tests.benchmarks.worst import MISSING
 
-SIDE, IMAGES, QUERIES, PX = 64, 8, 1000, 2.0
+SIDE, IMAGES, QUERIES, PX = 64, 8, 1000, 8.0
 TARGET = ">= 1.5x"
 
 

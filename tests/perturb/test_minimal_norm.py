@@ -167,6 +167,25 @@ def test_what_is_wrong_already_is_at_hand_and_what_nothing_moves_is_infinitely_f
     assert found.queries.tolist()[1] == 1
 
 
+@pytest.mark.parametrize("norm", [math.inf, 2.0])
+def test_what_the_slope_does_not_lead_to_is_found_at_the_end_of_the_box_and_on_the_way(
+    norm: float,
+) -> None:
+    class Misleading(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            value, kind = image[:, 0, 0].unbind(1)
+            at_the_end, in_a_band = value >= 0.999, (value > 0.6) & (value < 0.7)
+            wrong = torch.where(kind < 0.5, at_the_end, in_a_band)
+            lead = wrong * 2.0 - 1 + 100 * (value - value.detach())
+            return torch.stack([torch.zeros_like(lead), lead], 1)
+
+    image = torch.tensor([[0.5, 0.0], [0.5, 1.0]]).reshape(2, 1, 1, 2)
+    attack = DeepFool(ThreatModel(0.0, norm), steps=1)
+    found = attack.nearest(Misleading(), image, torch.zeros(2, dtype=torch.int64))
+    assert found.distance[0] == pytest.approx(0.499, abs=1e-3)
+    assert 0.1 < found.distance[1] <= 0.125
+
+
 @each
 def test_images_that_are_settled_leave_the_batch(name: str, norm: float) -> None:
     asked = []
