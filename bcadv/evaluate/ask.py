@@ -19,10 +19,11 @@ from bcadv.files import write_atomically
 from bcadv.models.classifier import Classifier
 from bcadv.perturb.catalog import ATTACKS
 from bcadv.perturb.threat import ThreatModel
-from bcadv.plan import Plan
+from bcadv.plan import AIM_WORDS, Plan
 from bcadv.results.checks import NAMES, NEEDED
 from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.results.schema import Finding
+from bcadv.task import Task
 from bcadv.typing import Batch
 
 LEAST, SHARE = 16, 24
@@ -100,7 +101,7 @@ def ask(
         # Another one than that of the attacks: other starting points, other noise.
         seed=config.seed + 2,
     )
-    return probe(subject, tried_of(plan, chosen), ids=tuple(map(str, right.columns)))
+    return probe(subject, tried_of(plan, chosen, model.task), ids=tuple(map(str, right.columns)))
 
 
 def keep(place: Path, findings: Sequence[Finding]) -> None:
@@ -118,26 +119,35 @@ def kept(place: Path) -> list[Finding] | None:
         return None
 
 
-def tried_of(plan: Plan, right: pd.DataFrame) -> list[Tried]:
-    """What the untargeted white-box attacks of a plan left, one entry per norm.
+def tried_of(plan: Plan, right: pd.DataFrame, task: Task) -> list[Tried]:
+    """What the white-box attacks of a plan left, one entry per norm.
+
+    Of several aims, and ways to save an image, one speaks for its norm: any wrong answer to images
+    as they are where that was tried, else the first.
 
     Args:
         plan: of a job.
         right: whether each image (row) is right under each condition (column); attacks that were
             not tried have no column, and leave everything.
+        task: what the outputs mean.
     """
-    by_norm: dict[str, list[Series]] = {}
+    by_norm: dict[str, dict[tuple[object, ...], list[Series]]] = {}
     for series in plan.attacks:
         first = series.first
-        known = first.follows_gradient and str(first.norm) in ATTACKS["pgd"].norms
-        if known and first.is_untargeted and first.acceptance == "float":
-            by_norm.setdefault(str(first.norm), []).append(series)
+        if first.follows_gradient and str(first.norm) in ATTACKS["pgd"].norms:
+            of_norm = by_norm.setdefault(str(first.norm), {})
+            asked = (first.is_untargeted, first.goal, first.wanted, first.acceptance)
+            of_norm.setdefault(asked, []).append(series)
+    chosen = {
+        norm: max(groups.items(), key=lambda group: (group[0][0], group[0][3] == "float"))[1]
+        for norm, groups in by_norm.items()
+    }
     return [
-        made for norm, of_norm in by_norm.items() if (made := _tried(norm, of_norm, right)).sizes
+        made for norm, group in chosen.items() if (made := _tried(norm, group, right, task)).sizes
     ]
 
 
-def _tried(norm: str, of_norm: Sequence[Series], right: pd.DataFrame) -> Tried:
+def _tried(norm: str, of_norm: Sequence[Series], right: pd.DataFrame, task: Task) -> Tried:
     at: dict[float, list[Condition]] = {}
     for condition in (c for series in of_norm for c in series.conditions if c.strength > 0):
         at.setdefault(condition.strength, []).append(condition)
@@ -153,18 +163,26 @@ def _tried(norm: str, of_norm: Sequence[Series], right: pd.DataFrame) -> Tried:
 
     several = [series for series in of_norm if series.first.steps != 1]
     takes = [series.first.steps or _SEVERAL for series in several]
+    first = of_norm[0].first
+    told = "" if norm == "inf" else f" (L{norm})"
+    if first.wanted is not None:
+        told += f" for {first.wanted}"
+    elif not first.is_untargeted:
+        told += AIM_WORDS[str(first.goal)]
+    if first.acceptance != "float":
+        told += f", as {first.acceptance}"
     return Tried(
         threat=ThreatModel(0.0, float(norm)),
         sizes=tuple(at[strength][0].size for strength in strengths),
-        texts=tuple(
-            at[strength][0].amount + ("" if norm == "inf" else f" (L{norm})")
-            for strength in strengths
-        ),
+        texts=tuple(at[strength][0].amount + told for strength in strengths),
         ids=tuple(tuple(c.id for c in at[s] if c.id in right) for s in strengths),
         left=left([True, False]),
         one=left([True]) if len(several) < len(of_norm) else None,
         many=left([False]) if several else None,
         steps=max(takes, default=1),
+        aim="invent" if first.goal == "invent" else "hide" if first.goal == "hide" else "any",
+        wanted=None if first.wanted is None else task.classes.index(first.wanted),
+        accept=first.acceptance,
     )
 
 

@@ -186,7 +186,7 @@ def test_what_is_tried_is_read_by_norm_and_by_steps() -> None:
     )
     plan = plan_of(config)
     right = pd.DataFrame({c.id: [True, c.name == "fgsm", False] for c in plan.conditions})
-    largest, euclid = tried_of(plan, right)
+    largest, euclid = tried_of(plan, right, Task())
     assert (largest.texts, euclid.threat.norm) == (("1/255", "8/255"), 2.0)
     assert largest.one is not None
     assert largest.many is not None
@@ -194,3 +194,72 @@ def test_what_is_tried_is_read_by_norm_and_by_steps() -> None:
     assert largest.left[0].tolist() == largest.many[0].tolist() == [True, False, False]
     assert largest.steps == 20
     assert largest.telling() == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "aim", "wanted", "accept", "text"),
+    [
+        (("aim=[hide,any]", "accept=[8bit,float]"), "any", None, "float", "1/255"),
+        (("aim=[any,hide]", "accept=8bit"), "any", None, "8bit", "1/255, as 8bit"),
+        (("aim=[hide,invent]",), "hide", None, "float", "1/255 hiding the disease"),
+        (("aim=invent",), "invent", None, "float", "1/255 inventing the disease"),
+        (("aim=malignant",), "any", 1, "float", "1/255 for malignant"),
+    ],
+)
+def test_one_aim_and_way_to_save_an_image_speaks_for_its_norm(
+    asked: tuple[str, ...], aim: str, wanted: int | None, accept: str, text: str
+) -> None:
+    plan = plan_of(tiny_config(Path("o"), "+experiment=baseline", "attacks=[pgd]", *asked))
+    right = pd.DataFrame({c.id: [True, False] for c in plan.conditions})
+    [of] = tried_of(plan, right, Task(classes=("benign", "malignant"), positive=(1,)))
+    assert (of.aim, of.wanted, of.accept, of.texts[0]) == (aim, wanted, accept, text)
+    mine = [c for s in plan.attacks for c in s.conditions if c.acceptance == accept]
+    assert {name for ids in of.ids for name in ids} < {c.id for c in mine}
+
+
+@pytest.mark.parametrize("more", [{"aim": "hide"}, {"aim": "invent"}, {"wanted": 0}])
+def test_weak_attacks_with_an_aim_are_found_out_on_the_images_that_it_concerns(
+    more: dict[str, object],
+) -> None:
+    model = replace(subject(zoo.trained(0)), task=Task(positive=(1,)))
+    concerned = int((model.target == (0 if "invent" in more.values() else 1)).sum())
+    assert 0 < concerned < N
+    left = tried(sizes=(1 / 255, 16 / 255), **more)
+    found = probe(model, [left], budget=replace(SMALL, thorough=True))
+    assert one(found, "converged").outcome == "failed"
+    unbounded = one(found, "unbounded")
+    assert (unbounded.outcome, f"of {concerned} images" in unbounded.evidence) == ("ok", True)
+
+
+def test_where_no_image_is_of_the_kind_that_attacks_were_after_they_are_not_checked() -> None:
+    model = replace(subject(zoo.trained(0)), task=Task(positive=(1,)))
+    sick = model.only(model.target == 1)
+    only = tried().only(torch.arange(len(sick)))
+    found = probe(sick, [replace(only, aim="invent")], budget=SMALL)
+    assert {f.id for f in found} == {"repeatable", "logits", "gradient", "zero_gradient"}
+
+
+class Fractions(nn.Module):
+    """Wrong on whatever cannot be saved with 256 grey levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = zoo.trained(0)
+
+    def forward(self, image: Tensor) -> Tensor:
+        grey = image.detach() * 255
+        between = ((grey - grey.round()).abs() > 0.01).flatten(1).any(1)
+        answers: Tensor = self.net(image)
+        return torch.where(between[:, None], -answers, answers)
+
+
+def test_images_are_saved_before_a_probe_asks_about_them() -> None:
+    model = subject(zoo.trained(0))
+    rounded = replace(model, model=Fractions(), image=(model.image * 255).round() / 255)
+    at = {"sizes": (0.5 / 255,), "texts": ("0.5/255",), "ids": (("a",),)}
+    whole = torch.ones(1, N).bool()
+    given = tried(**at, left=whole, many=whole)
+    assert one(probe(rounded, [given], budget=SMALL), "noise").value == N
+    saved = probe(rounded, [replace(given, accept="8bit")], budget=SMALL)
+    assert one(saved, "noise").value is not None
+    assert one(saved, "noise").outcome == "ok"

@@ -27,7 +27,7 @@ def unbounded(subject: Subject, tried: Tried) -> Finding:
     if not len(subject):
         return subject.finding("unbounded", _UNBOUNDED, None, "no image was right when clean")
     threat = tried.threat.with_eps(tried.threat.largest(subject.image))
-    attack = PGD(threat, task=subject.task, steps=UNBOUNDED_STEPS, seed=subject.seed)
+    attack = PGD(threat, **subject.asked, steps=UNBOUNDED_STEPS, seed=subject.seed)
     left = int((~subject.broken(attack)).sum())
     return subject.finding(
         "unbounded",
@@ -64,12 +64,12 @@ def one_step(subject: Subject, tried: Tried, steps: int) -> Finding:
             torch.ones(len(subject), dtype=torch.bool) if tried.one is None else ~tried.one[number]
         )
         part = subject.only(among)
-        attack = PGD(threat, task=subject.task, steps=steps, seed=subject.seed)
+        attack = PGD(threat, **subject.asked, steps=steps, seed=subject.seed)
         missed = int((~part.broken(attack)).sum()) if len(part) else 0
         said = f"PGD-{steps} leaves {missed} of {len(part)} that it broke"
     else:
         part = subject.only(tried.many[number])
-        missed = int(part.broken(FGSM(threat, task=subject.task)).sum()) if len(part) else 0
+        missed = int(part.broken(FGSM(threat, **subject.asked)).sum()) if len(part) else 0
         said = f"one step breaks {missed} of {len(part)} that many steps left"
     return subject.finding(
         "one_step",
@@ -189,7 +189,7 @@ def _again(
 ) -> tuple[int, float]:
     """How many images the longer attacks break; how much the losses move at the end."""
     threat = tried.threat.with_eps(tried.sizes[number])
-    longer = _Traced(threat, task=subject.task, steps=2 * steps, seed=subject.seed)
+    longer = _Traced(threat, **subject.asked, steps=2 * steps, seed=subject.seed)
     moving: list[float] = []
     broken = []
     for part in subject.parts():
@@ -198,7 +198,7 @@ def _again(
         moving += _moving(longer.trace, len(part))
     fallen = torch.cat(broken)
     rest = subject.only(~fallen)
-    again = PGD(threat, task=subject.task, steps=steps, restarts=restarts, seed=subject.seed + 1)
+    again = PGD(threat, **subject.asked, steps=steps, restarts=restarts, seed=subject.seed + 1)
     more = int(fallen.sum()) + (int(rest.broken(again).sum()) if len(rest) else 0)
     return more, float(torch.tensor(moving).median()) if moving else 0.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +148,7 @@ class Rescaled(nn.Module):
         return logits / self.by
 
 
-def saturation(subject: Subject, logits: Tensor, tried: Tried, steps: int) -> Finding:
+def saturation(subject: Subject, tried: Tried, steps: int) -> Finding:
     """Whether logits so large that softmax cannot tell them from certainty hide the gradient.
 
     The attacks here follow the log odds, which do not saturate; whether that helps is tried: once
@@ -156,11 +156,10 @@ def saturation(subject: Subject, logits: Tensor, tried: Tried, steps: int) -> Fi
 
     Args:
         subject: the model and images.
-        logits: its answers, shape (n, classes).
         tried: what the attacks left.
         steps: of the second attack.
     """
-    lead = -subject.task.margin(logits, subject.target)
+    lead = -subject.task.margin(subject.logits(), subject.target)
     share, lost = float((lead > LEAD).double().mean()), float((lead > LOST).double().mean())
     evidence = f"{share:.0%} of {len(subject)} images lead by more than {LEAD:g}"
     more, number = 0, tried.telling()
@@ -171,13 +170,11 @@ def saturation(subject: Subject, logits: Tensor, tried: Tried, steps: int) -> Fi
         sees = Rescaled(subject.model, by).train(subject.model.training)
         attack = PGD(
             tried.threat.with_eps(tried.sizes[number]),
-            task=subject.task,
             steps=steps,
             seed=subject.seed,
+            **subject.asked,
         )
-        rescaled = Subject(
-            sees, again.image, again.target, again.index, again.task, batch_size=again.batch_size
-        )
+        rescaled = replace(again, model=sees)
         more = int(rescaled.broken(attack).sum()) if len(again) else 0
         evidence += (
             f"; with logits divided by {by:.3g} an attack breaks {more} of {len(again)} that stood "

@@ -79,15 +79,18 @@ def probe(
         reached = gradient(subject, followed)
         follows = reached[0].outcome == "ok"
         found = [repeatable(subject, logits, ids), are_logits(subject, logits, followed), *reached]
-        for of in tried:
+        for given in tried:
+            asked, of = subject.under(given)
+            if not len(asked):  # no image is of the kind that these attacks were after
+                continue
             if follows:
-                found.append(saturation(subject, logits, of, budget.steps))
-                found.append(unbounded(subject, of))
+                found.append(saturation(asked, of, budget.steps))
+                found.append(unbounded(asked, of))
                 if of.one is None or of.many is None:
-                    found.append(one_step(subject, of, budget.steps))
+                    found.append(one_step(asked, of, budget.steps))
                 found.append(
                     converged(
-                        subject,
+                        asked,
                         of,
                         steps=of.steps,
                         restarts=budget.restarts,
@@ -95,7 +98,7 @@ def probe(
                         thorough=budget.thorough,
                     )
                 )
-            found += _without_gradient(subject, of, budget, surrogate)
+            found += _without_gradient(asked, of, budget, surrogate)
         for attack in black_box if tried else ():
             found.append(
                 outdone(
@@ -113,7 +116,7 @@ def probe(
 def _without_gradient(
     subject: Subject, tried: Tried, budget: Budget, surrogate: nn.Module | None
 ) -> list[Finding]:
-    noise = RandomNoise(tried.threat, task=subject.task, draws=budget.draws, seed=subject.seed)
+    noise = RandomNoise(tried.threat, **subject.asked, draws=budget.draws, seed=subject.seed)
     found = [
         outdone(
             subject,
@@ -127,7 +130,7 @@ def _without_gradient(
     if surrogate is not None:
         attack = Transfer(
             tried.threat,
-            task=subject.task,
+            **subject.asked,
             surrogate=surrogate,
             attack=PGD(tried.threat, steps=budget.steps, seed=subject.seed),
         )

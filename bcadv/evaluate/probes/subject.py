@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bcadv.perturb.accept import Saved
 from bcadv.perturb.base import CheckedPerturbation, evaluating
 from bcadv.perturb.threat import ThreatModel
 from bcadv.results.schema import Finding
-from bcadv.task import Task
+from bcadv.task import Aim, Task
 
 ONE = 1
 """So many images may fall to something else by chance: a path of steps is not the same twice."""
@@ -30,6 +32,8 @@ class Subject:
         variant: BatchNorm statistics that findings are about; ``None``: of all.
         batch_size: images that are asked about at once.
         seed: of what is random.
+        aim: of the attacks.
+        wanted: number of the class that they are after; ``None``: of none.
     """
 
     model: nn.Module
@@ -40,6 +44,8 @@ class Subject:
     variant: str | None = None
     batch_size: int = 32
     seed: int = 0
+    aim: Aim = "any"
+    wanted: int | None = None
 
     def __len__(self) -> int:
         return len(self.image)
@@ -64,12 +70,44 @@ class Subject:
         """Answers to the images, shape (n, classes), in eval mode, without a graph."""
         return torch.cat([_answered(part, part.image) for part in self.parts()])
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What an attack on these images has to be told besides its threat model."""
+        if self.wanted is not None:
+            return {"task": self.task, "targeted": True}
+        return {"task": self.task, "aim": self.aim}
+
+    def under(self, tried: Tried) -> tuple[Subject, Tried]:
+        """The images that some attacks were after, and the model as these attacks saw it.
+
+        Args:
+            tried: what they left of all images.
+        """
+        other = torch.arange(len(self))
+        target = self.target.cpu()
+        if tried.wanted is not None:
+            other = (target != tried.wanted).nonzero()[:, 0]
+        elif tried.aim != "any":
+            sick = torch.isin(target, torch.tensor(self.task.positive))
+            other = (sick if tried.aim == "hide" else ~sick).nonzero()[:, 0]
+        model = self.model
+        if tried.accept != "float":
+            model = Saved(model, tried.accept).train(model.training)
+        asked = replace(self.only(other), model=model, aim=tried.aim, wanted=tried.wanted)
+        return asked, tried.only(other)
+
     def broken(self, attack: CheckedPerturbation) -> Tensor:
-        """Which images are called wrong after an attack, bool, on the CPU, shape (n,)."""
+        """Which images are called what an attack wants, bool, on the CPU, shape (n,)."""
         found = [torch.zeros(0, dtype=torch.bool)]
         for part in self.parts():
-            image = attack(part.model, part.image, part.target, index=part.index)
-            found.append(part.task.wrong(_answered(part, image), part.target).cpu())
+            sought = part.target
+            if part.wanted is not None:
+                sought = torch.full_like(sought, part.wanted)
+            image = attack(part.model, part.image, sought, index=part.index)
+            logits = _answered(part, image)
+            aim: Aim = part.aim if part.wanted is None else "class"
+            reached = part.task.wanted(sought, logits.shape[1], aim)
+            found.append(reached.gather(1, part.task.decide(logits)[:, None])[:, 0].cpu())
         return torch.cat(found)
 
     def finding(
@@ -126,6 +164,9 @@ class Tried:
         one: whether no attack of one step did; ``None``: none was tried.
         many: whether no attack of many steps did; ``None``: none was tried.
         steps: of the attack that takes most.
+        aim: of the attacks.
+        wanted: number of the class that they were after; ``None``: of none.
+        accept: what their images had to survive, see `bcadv.perturb.accept`.
     """
 
     threat: ThreatModel
@@ -136,6 +177,14 @@ class Tried:
     one: Tensor | None = None
     many: Tensor | None = None
     steps: int = 1
+    aim: Aim = "any"
+    wanted: int | None = None
+    accept: str = "float"
+
+    def only(self, rows: Tensor) -> Tried:
+        """The same of some images, by their numbers."""
+        one, many = (None if part is None else part[:, rows] for part in (self.one, self.many))
+        return replace(self, left=self.left[:, rows], one=one, many=many)
 
     @property
     def everything(self) -> tuple[str, ...]:
