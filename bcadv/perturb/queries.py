@@ -69,6 +69,7 @@ class Ascent:
         probe: number of the radius of each, shape (rows,).
 
     Attributes:
+        threat: norm and box.
         rows: numbers of the images left, shape (left,).
         origin: the unperturbed images, shape (left, ...).
         target: their classes, shape (left,).
@@ -81,6 +82,7 @@ class Ascent:
         self, attack: AdversarialAttack, search: Search, rows: Tensor, probe: Tensor
     ) -> None:
         self.attack, self.search, self.rows, self.probe = attack, search, rows, probe
+        self.threat = attack.threat
         self.origin, self.target = search.image[rows], search.target[rows]
         self.eps = search.radii[probe].to(self.origin)
         self.best = self.origin.clone()
@@ -116,13 +118,46 @@ class Ascent:
         """
         logits = self.search.logits(self.rows, point)
         lead = self.attack.lead(logits, self.target)
+        return lead, self._offer(point, lead, logits)
+
+    def ask_ahead(self, point: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries one after another for each image left, up to the first that tells something new.
+
+        All are answered at once, because a model answers many images in less time than one after
+        another. What comes after the first point that is better, or may break the image, counts
+        for nothing and costs nothing: who asks one after another would not have asked it.
+
+        Args:
+            point: candidates of each image, in its ball and in the box, shape
+                (left, candidates, ...). Each is made as if those before it were no better.
+            most: how many of them each image may be asked about, at least one, shape (left,).
+
+        Returns:
+            How many queries that were, and whether the image is broken, both of shape (left,).
+        """
+        left, count = point.shape[:2]
+        logits = self.search.peek(self.rows, point)
+        target = self.target.repeat_interleave(count)
+        lead = self.attack.lead(logits.flatten(0, 1), target).reshape(left, count)
+        allowed = torch.arange(count, device=point.device) < most[:, None]
+        news = allowed & ((lead > self.gain[:, None]) | (lead > 0))
+        number = torch.where(news.any(1), news.long().argmax(1), most.clamp(max=count) - 1)
+        self.search.queries.index_add_(0, self.rows, number + 1)
+        each = torch.arange(left, device=point.device)
+        point, lead, logits = point[each, number], lead[each, number], logits[each, number]
+        broken = self._offer(point, lead, logits)
+        self.keep(point, lead)
+        return number + 1, broken
+
+    def _offer(self, point: Tensor, lead: Tensor, logits: Tensor) -> Tensor:
+        """Offers the search what may break an image; returns whether it does, shape (left,)."""
         broken = lead > 0
         if bool(broken.any()):
             # Only points that may break an image are measured: it is the longer part of an offer.
             at = broken.nonzero()[:, 0]
             reached = self.search.offer(self.rows[at], point[at], logits[at])
             broken = broken.index_put((at,), reached)
-        return lead, broken
+        return broken
 
     def keep(self, point: Tensor, lead: Tensor) -> None:
         """Takes points that are better than the best so far."""
@@ -148,14 +183,21 @@ class Ascent:
             setattr(self, name, getattr(self, name)[stay])
         return [other[stay] for other in others]
 
-    def give_up(self) -> None:
-        """Tells the search how close the attack came to breaking the images left."""
+    def give_up(self, which: Tensor | None = None) -> None:
+        """Tells the search how close the attack came to breaking images, and lets them go.
+
+        Args:
+            which: of those left, bool, shape (left,); ``None``: all.
+        """
         clean = self.search.clean_logits
         assert clean is not None
+        which = torch.ones_like(self.rows, dtype=torch.bool) if which is None else which
+        rows, gain, origin = self.rows[which], self.gain[which], self.origin[which]
         # An image is better left alone than moved the wrong way.
-        nearer = self.gain > self.attack.lead(clean[self.rows], self.target)
-        best = torch.where(per_image(nearer, self.best), self.best, self.origin)
-        self.search.failed(self.rows, self.probe, best, self.gain)
+        nearer = gain > self.attack.lead(clean[rows], self.target[which])
+        best = torch.where(per_image(nearer, self.best[which]), self.best[which], origin)
+        self.search.failed(rows, self.probe[which], best, gain)
+        self.leave(which)
 
 
 class Draws:
@@ -170,7 +212,7 @@ class Draws:
     def __init__(self, seeds: Sequence[Sequence[int]], width: int, device: torch.device) -> None:
         self._generators = [seeded(*numbers) for numbers in seeds]
         self._width, self._device = width, device
-        self._block, self._next = torch.empty(0), _BLOCK
+        self._block, self._first = torch.empty(len(seeds), 0, width, device=device), 0
 
     @classmethod
     def of(cls, search: Search, rows: Tensor, seed: int, width: int) -> Draws:
@@ -181,7 +223,7 @@ class Draws:
     def leave(self, broken: Tensor) -> None:
         """Lets broken images go, bool, shape (left,)."""
         stay = (~broken).nonzero()[:, 0]
-        self._block = self._block[stay] if self._next < _BLOCK else self._block
+        self._block = self._block[stay]
         self._generators = [self._generators[i] for i in stay.tolist()]
 
     def uniform(self, *shape: int) -> Tensor:
@@ -191,9 +233,22 @@ class Draws:
             row.uniform_(generator=generator)
         return drawn.to(self._device)
 
-    def step(self) -> Tensor:
-        """Numbers of the next step, uniform in [0, 1), float32, shape (left, width)."""
-        if self._next == _BLOCK:
-            self._block, self._next = self.uniform(_BLOCK, self._width), 0
-        self._next += 1
-        return self._block[:, self._next - 1]
+    def steps(self, first: Tensor, count: int) -> Tensor:
+        """Numbers of some steps of each image, uniform in [0, 1), float32.
+
+        Args:
+            first: the first step of each, counted from 0; of none it may become smaller from call
+                to call, shape (left,).
+            count: so many of each.
+
+        Returns:
+            Shape (left, count, width).
+        """
+        last = int(first.max()) + count
+        while self._first + self._block.shape[1] < last:
+            self._block = torch.cat([self._block, self.uniform(_BLOCK, self._width)], 1)
+        past = int(first.min()) - self._first
+        if past >= _BLOCK:
+            self._block, self._first = self._block[:, past:], self._first + past
+        at = first[:, None] - self._first + torch.arange(count, device=first.device)
+        return self._block.gather(1, at[..., None].expand(-1, -1, self._width))

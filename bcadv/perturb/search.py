@@ -116,8 +116,25 @@ class Search:
         """
         return self._asked(self.model, rows, point)
 
+    def peek(self, rows: Tensor, point: Tensor) -> Tensor:
+        """As `logits`, of several points of each image, for a caller who counts the queries.
+
+        Args:
+            rows: numbers of the images, shape (rows,).
+            point: shape (rows, candidates, ...).
+
+        Returns:
+            Shape (rows, candidates, classes).
+        """
+        count = point.shape[1]
+        flat = self._answers(self.model, rows.repeat_interleave(count), point.flatten(0, 1))
+        return flat.unflatten(0, (len(rows), count))
+
     def _asked(self, model: nn.Module, rows: Tensor, point: Tensor) -> Tensor:
         self.queries.index_add_(0, rows, torch.ones_like(rows))
+        return self._answers(model, rows, point)
+
+    def _answers(self, model: nn.Module, rows: Tensor, point: Tensor) -> Tensor:
         with torch.no_grad():
             logits = model(point)
             return self.attack.task.check(logits, self.target[rows], self.attack.name).detach()

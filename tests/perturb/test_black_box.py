@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from bcadv.errors import BcadvError
 from bcadv.perturb import PGD, SPSA, HopSkipJump, RandomNoise, Square, ThreatModel, Transfer
+from bcadv.perturb.attacks import square
 from bcadv.perturb.attacks.square import _hump, _window
+from bcadv.perturb.base import Sweep
 from tests.perturb.nets import LinearNet, batch, small_net
 from tests.perturb.test_pgd import linear, right, trained
 
@@ -33,14 +35,15 @@ every_norm = pytest.mark.parametrize("norm", [math.inf, 2.0])
 
 
 class Counted(nn.Module):
-    """Counts the images that a model is asked about."""
+    """Counts the images that a model is asked about, and how often it is asked."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.count = model, 0
+        self.model, self.count, self.calls = model, 0, 0
 
     def forward(self, image: Tensor) -> Tensor:
         self.count += len(image)
+        self.calls += 1
         answer: Tensor = self.model(image)
         return answer
 
@@ -74,7 +77,9 @@ def test_no_image_costs_more_than_its_budget_and_every_query_is_counted(
     for eps in (0.01, 0.2):
         counted = Counted(model)
         sweep = kind(ThreatModel(eps, norm), **options).sweep(counted, image, target, [eps])
-        assert counted.count == int(sweep.queries.sum())
+        # What Square asked ahead and did not need is no query.
+        assert counted.count == int(sweep.queries.sum()) or kind is Square
+        assert counted.count >= int(sweep.queries.sum())
         assert int(sweep.queries.max()) <= BUDGET + 1
         broken = sweep.broken_after[:, 0] > 0
         assert torch.equal(broken, ~right(model, sweep.images[0], target))
@@ -197,6 +202,36 @@ def test_hopskipjump_comes_closer_than_foolbox_with_as_many_queries(norm: float)
     mine = HopSkipJump(threat, queries=queries).nearest(model, image, target)
     ours, other = mine.distance, threat.size(theirs - image).double()
     assert float((ours / other).median()) < 1.0
+
+
+@every_norm
+@pytest.mark.parametrize("queries", [1, 2, 7, 300])
+def test_square_asks_ahead_and_finds_what_it_finds_one_query_after_another(
+    monkeypatch: pytest.MonkeyPatch, norm: float, queries: int
+) -> None:
+    model, (image, _) = small_net(dtype=torch.float64).eval(), batch(6, dtype=torch.float64)
+    target = model(image).argmax(1)
+    radii = [0.1, 0.2, 0.3] if norm == math.inf else [3.0, 6.0, 9.0]
+
+    def found() -> tuple[Sweep, int]:
+        counted = Counted(model)
+        attack = Square(ThreatModel(0.1, norm), queries=queries)
+        return attack.sweep(counted, image, target, radii), counted.calls
+
+    ahead, calls = found()
+    monkeypatch.setattr(square, "_TOGETHER", 1)
+    plain, of_plain = found()
+    assert ahead.queries is not None
+    assert plain.queries is not None
+    assert torch.equal(ahead.queries, plain.queries)
+    assert int(ahead.queries.min()) > queries
+    assert int(ahead.queries.max()) > queries + 1 or queries < 300
+    assert ahead.broken_after is not None
+    assert plain.broken_after is not None
+    assert torch.equal(ahead.broken_after, plain.broken_after)
+    for mine, other in zip(ahead.images, plain.images, strict=True):
+        assert torch.equal(mine, other)
+    assert calls < of_plain / 2 or queries < 300
 
 
 def test_square_breaks_as_many_images_as_torchattacks() -> None:

@@ -18,6 +18,10 @@ from bcadv.perturb.threat import is_number, per_image
 _HALVED_AFTER = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of the budget after which the squares lose half of their area (section 4)."""
 
+_TOGETHER = 32
+"""So many images a model is asked about at once where few are left: more of them take as long as
+one after another."""
+
 
 @dataclass(frozen=True)
 class Square(QueryAttack):
@@ -28,7 +32,9 @@ class Square(QueryAttack):
     Euclidean one. A step is kept if it raises the lead of what the adversary wants. Two things
     differ: each image draws squares of its own, and a square that would change nothing (every
     eighth of one pixel and three channels, every second of one channel) has one channel turned
-    instead of being asked about in vain.
+    instead of being asked about in vain. Where few images are left, the model is asked about
+    several squares of each at once, see `Ascent.ask_ahead`; what is found, and the queries that
+    are counted, are those of one after another.
 
     Attributes:
         queries: answers that an image may cost at each radius, beside the one to the clean image.
@@ -66,17 +72,55 @@ class Square(QueryAttack):
         first, propose = (_tiles, _moved) if self.threat.norm == 2 else (_stripes, _coloured)
         draws = Draws.of(search, rows, self.seed, 6 + channels)
         point = ascent.known(first(ascent, draws))
-        for number in range(self.queries):
-            if number:
-                point = propose(ascent, draws.step(), self.side(number, height, width))
-            lead, broken = ascent.ask(point)
-            ascent.keep(point, lead)
-            if bool(broken.any()):
-                ascent.leave(broken)
-                draws.leave(broken)
-                if not len(ascent):
-                    return
-        ascent.give_up()
+        lead, broken = ascent.ask(point)
+        ascent.keep(point, lead)
+        ascent.leave(broken)
+        draws.leave(broken)
+        side = torch.tensor([self.side(step, height, width) for step in range(self.queries)])
+        step, ahead = torch.ones_like(ascent.rows), 1
+        while True:
+            ended = step >= self.queries
+            if bool(ended.any()):
+                ascent.give_up(ended)
+                draws.leave(ended)
+                step = step[~ended]
+            if not len(ascent):
+                return
+            random = draws.steps(step - 1, ahead).flatten(0, 1)
+            at = torch.arange(len(ascent), device=step.device).repeat_interleave(ahead)
+            number = step[at] + torch.arange(ahead, device=step.device).repeat(len(ascent))
+            of_side = side.to(step.device)[number.clamp(max=self.queries - 1)]
+            point = torch.empty_like(ascent.best[at])
+            for value in of_side.unique().tolist():
+                those = of_side == value
+                base = Base(ascent, at[those])
+                point[those] = propose(base, random[those], value)
+            asked, broken = ascent.ask_ahead(
+                point.unflatten(0, (len(ascent), ahead)), self.queries - step
+            )
+            # As many as it takes on average until one is better, and no more than pay together.
+            usual = ahead if bool((asked == ahead).all()) else int(asked.double().mean())
+            step = (step + asked)[~broken]
+            ascent.leave(broken)
+            draws.leave(broken)
+            ahead = max(1, min(2 * usual, _TOGETHER // max(1, len(ascent))))
+
+
+class Base:
+    """Where squares are laid on: the best points of some images, one or several times each.
+
+    Args:
+        ascent: the images that are left.
+        at: numbers among them, shape (points,).
+    """
+
+    def __init__(self, ascent: Ascent, at: Tensor) -> None:
+        self.threat = ascent.attack.threat
+        self.origin, self.best, self.eps = ascent.origin[at], ascent.best[at], ascent.eps[at]
+
+    def project(self, point: Tensor) -> Tensor:
+        """Points brought into each image's ball and into the box."""
+        return self.threat.project(point, self.origin, self.eps)
 
 
 def _stripes(ascent: Ascent, draws: Draws) -> Tensor:
@@ -86,24 +130,24 @@ def _stripes(ascent: Ascent, draws: Draws) -> Tensor:
     return _extreme(ascent, ascent.origin, up)
 
 
-def _extreme(ascent: Ascent, origin: Tensor, up: Tensor) -> Tensor:
+def _extreme(base: Ascent | Base, origin: Tensor, up: Tensor) -> Tensor:
     """Pixels moved by eps up or down, cut by the box."""
-    low, high = ascent.attack.bounds
-    eps = per_image(ascent.eps, origin)
+    low, high = base.threat.bounds
+    eps = per_image(base.eps, origin)
     return torch.where(up, (origin + eps).clamp(max=high), (origin - eps).clamp(min=low))
 
 
-def _coloured(ascent: Ascent, random: Tensor, side: int) -> Tensor:
+def _coloured(base: Base, random: Tensor, side: int) -> Tensor:
     """A square of each image's best point filled with one of the extreme colours."""
-    channels = ascent.origin.shape[1]
-    square = _window(ascent.best, random[:, :2], side)
-    origin, old = ascent.origin[square], ascent.best[square]
+    channels = base.origin.shape[1]
+    square = _window(base.best, random[:, :2], side)
+    origin, old = base.origin[square], base.best[square]
     up = random[:, 2 : 2 + channels] < 0.5
-    idle = (_extreme(ascent, origin, up[..., None, None]) == old).flatten(1).all(1)
+    idle = (_extreme(base, origin, up[..., None, None]) == old).flatten(1).all(1)
     turned = (random[:, 2 + channels, None] * channels).long()
     up = up ^ (idle[:, None] & (torch.arange(channels, device=up.device) == turned))
-    point = ascent.best.clone()
-    point[square] = _extreme(ascent, origin, up[..., None, None])
+    point = base.best.clone()
+    point[square] = _extreme(base, origin, up[..., None, None])
     return point
 
 
@@ -116,18 +160,18 @@ def _tiles(ascent: Ascent, draws: Draws) -> Tensor:
     hump = _hump(side).to(ascent.origin)
     delta = torch.einsum("ncij,ab->nciajb", sign, hump)
     delta = delta.reshape(number, channels, down * side, across * side)[..., :height, :width]
-    length = ascent.attack.threat.size(delta)
+    length = ascent.threat.size(delta)
     return ascent.project(ascent.origin + delta * per_image(ascent.eps / length, delta))
 
 
-def _moved(ascent: Ascent, random: Tensor, side: int) -> Tensor:
+def _moved(base: Base, random: Tensor, side: int) -> Tensor:
     """What two squares of each image's change hold, gathered in a hump in the first."""
-    channels, height, width = ascent.origin.shape[1:]
+    channels, height, width = base.origin.shape[1:]
     side = min(max(side | 1, 3), height, width)
-    delta = ascent.best - ascent.origin
+    delta = base.best - base.origin
     first, second = (_window(delta, random[:, at : at + 2], side) for at in (0, 2))
     old = delta[first]
-    unused = (ascent.eps.square() - delta.flatten(1).square().sum(1)).clamp(min=0)
+    unused = (base.eps.square() - delta.flatten(1).square().sum(1)).clamp(min=0)
     left = delta.clone()
     left[first] = 0
     left[second] = 0
@@ -141,7 +185,7 @@ def _moved(ascent: Ascent, random: Tensor, side: int) -> Tensor:
     length = new.square().sum((2, 3), keepdim=True).sqrt().clamp(min=tiny)
     room = (held.clamp(min=0) + unused[:, None] / channels).sqrt()
     left[first] = new / length * room[..., None, None]
-    return ascent.project(ascent.origin + left)
+    return base.project(base.origin + left)
 
 
 @cache
