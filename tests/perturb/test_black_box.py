@@ -159,6 +159,20 @@ def test_an_image_that_stands_costs_one_budget_at_however_many_radii() -> None:
     assert sweep.queries.tolist() == [51, 51]
 
 
+@pytest.mark.parametrize("name", ["square", "spsa", "random"])
+@every_norm
+def test_an_image_that_stands_is_returned_as_close_to_breaking_as_it_came(
+    name: str, norm: float
+) -> None:
+    kind, options = LIMITED[name]
+    model, image, target, lead = linear(3, n=6)
+    radius = 0.9 * float(exact(model, lead, norm).min())
+    moved = kind(ThreatModel(radius, norm), **options)(model, image, target)
+    assert right(model, moved, target).all()
+    after = model(moved).gather(1, target[:, None]) - model(moved).gather(1, 1 - target[:, None])
+    assert bool((after[:, 0] < lead - 1e-6).all())
+
+
 @every_norm
 def test_hopskipjump_looks_at_decisions_alone(norm: float) -> None:
     model, image, target = trained()
