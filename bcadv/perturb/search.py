@@ -128,7 +128,7 @@ class Search:
         """
         count = point.shape[1]
         flat = self._answers(self.model, rows.repeat_interleave(count), point.flatten(0, 1))
-        return flat.unflatten(0, (len(rows), count))
+        return flat.reshape(len(rows), count, -1)
 
     def _asked(self, model: nn.Module, rows: Tensor, point: Tensor) -> Tensor:
         self.queries.index_add_(0, rows, torch.ones_like(rows))

@@ -91,13 +91,12 @@ class Square(QueryAttack):
             number = step[at] + torch.arange(ahead, device=step.device).repeat(len(ascent))
             of_side = side.to(step.device)[number.clamp(max=self.queries - 1)]
             point = torch.empty_like(ascent.best[at])
-            for value in of_side.unique().tolist():
+            for value in sorted(set(of_side.tolist())):
                 those = of_side == value
                 base = Base(ascent, at[those])
                 point[those] = propose(base, random[those], value)
-            asked, broken = ascent.ask_ahead(
-                point.unflatten(0, (len(ascent), ahead)), self.queries - step
-            )
+            point = point.reshape(len(ascent), ahead, channels, height, width)
+            asked, broken = ascent.ask_ahead(point, self.queries - step)
             # As many as it takes on average until one is better, and no more than pay together.
             usual = ahead if bool((asked == ahead).all()) else int(asked.double().mean())
             step = (step + asked)[~broken]
