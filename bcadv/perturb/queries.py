@@ -141,7 +141,8 @@ class Ascent:
         lead = self.attack.lead(logits.flatten(0, 1), target).reshape(left, count)
         allowed = torch.arange(count, device=point.device) < most[:, None]
         news = allowed & ((lead > self.gain[:, None]) | (lead > 0))
-        number = torch.where(news.any(1), news.long().argmax(1), most.clamp(max=count) - 1)
+        before = (news.cumsum(1) == 0).sum(1)  # all of them where none is new
+        number = torch.minimum(before, most.clamp(max=count) - 1)
         self.search.queries.index_add_(0, self.rows, number + 1)
         each = torch.arange(left, device=point.device)
         point, lead, logits = point[each, number], lead[each, number], logits[each, number]
