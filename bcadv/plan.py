@@ -75,6 +75,17 @@ def plan_of(config: Config, models: Mapping[str, str] | None = None) -> Plan:
     return Plan(tuple(series))
 
 
+def asked_words(aim: str, acceptance: str) -> str:
+    """What an attack was asked for beyond any wrong answer, to follow its name or its strength.
+
+    Args:
+        aim: ``any``, ``hide``, ``invent``, or the name of a class.
+        acceptance: see `Condition.acceptance`.
+    """
+    words = "" if aim == "any" else AIM_WORDS.get(aim, f" for {aim}")
+    return words + (f", as {acceptance}" if acceptance != "float" else "")
+
+
 def _attack(
     config: Config, name: str, norm: Norm, aim: str, acceptance: str, model: str | None
 ) -> Series:
@@ -84,8 +95,7 @@ def _attack(
         settings[row.model_option] = model
     goal = GOALS.get(aim, "targeted")
     label = row.label_of(norm, settings)
-    label += AIM_WORDS.get(aim, f" for {aim}") if aim != "any" else ""
-    label += f", as {acceptance}" if acceptance != "float" else ""
+    label += asked_words(aim, acceptance)
     return Series(
         tuple(
             Condition(

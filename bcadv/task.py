@@ -146,9 +146,21 @@ class Task:
                 f"An attack that is to {aim} a disease needs one: {int(sick.sum())} of {classes} "
                 "classes count as positive; say which with Task(positive=(1,)), or data.positive."
             )
-        concerned = sick[target] if aim == "hide" else ~sick[target]
         answers = ~sick if aim == "hide" else sick
-        return answers | ~concerned[:, None]
+        return answers | ~self.concerned(target, aim)[:, None]
+
+    def concerned(self, target: Tensor, aim: Aim) -> Tensor:
+        """Which images an adversary is after: the sick, the healthy, or all; bool, shape (batch,).
+
+        Args:
+            target: the true classes, shape (batch,).
+            aim: see `wanted`.
+        """
+        if aim not in ("hide", "invent"):
+            return torch.ones_like(target, dtype=torch.bool)
+        positive = torch.tensor(self.positive, dtype=torch.int64, device=target.device)
+        sick = torch.isin(target, positive)
+        return sick if aim == "hide" else ~sick
 
     def lead(self, logits: Tensor, wanted: Tensor) -> Tensor:
         """Lead of the best wanted class over the best other one, float64, shape (batch,).

@@ -19,11 +19,11 @@ from bcadv.files import write_atomically
 from bcadv.models.classifier import Classifier
 from bcadv.perturb.catalog import ATTACKS
 from bcadv.perturb.threat import ThreatModel
-from bcadv.plan import AIM_WORDS, Plan
+from bcadv.plan import Plan, asked_words
 from bcadv.results.checks import NAMES, NEEDED
 from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.results.schema import Finding
-from bcadv.task import Task
+from bcadv.task import Aim, Task
 from bcadv.typing import Batch
 
 LEAST, SHARE = 16, 24
@@ -164,13 +164,9 @@ def _tried(norm: str, of_norm: Sequence[Series], right: pd.DataFrame, task: Task
     several = [series for series in of_norm if series.first.steps != 1]
     takes = [series.first.steps or _SEVERAL for series in several]
     first = of_norm[0].first
+    aim: Aim = first.goal if first.goal in ("hide", "invent") else "any"
     told = "" if norm == "inf" else f" (L{norm})"
-    if first.wanted is not None:
-        told += f" for {first.wanted}"
-    elif not first.is_untargeted:
-        told += AIM_WORDS[str(first.goal)]
-    if first.acceptance != "float":
-        told += f", as {first.acceptance}"
+    told += asked_words(first.wanted or aim, first.acceptance)
     return Tried(
         threat=ThreatModel(0.0, float(norm)),
         sizes=tuple(at[strength][0].size for strength in strengths),
@@ -180,7 +176,7 @@ def _tried(norm: str, of_norm: Sequence[Series], right: pd.DataFrame, task: Task
         one=left([True]) if len(several) < len(of_norm) else None,
         many=left([False]) if several else None,
         steps=max(takes, default=1),
-        aim="invent" if first.goal == "invent" else "hide" if first.goal == "hide" else "any",
+        aim=aim,
         wanted=None if first.wanted is None else task.classes.index(first.wanted),
         accept=first.acceptance,
     )

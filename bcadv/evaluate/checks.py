@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from bcadv.data.audit import Audit
 from bcadv.evaluate.predictions import Answers, read_conditions
@@ -18,6 +19,7 @@ from bcadv.metrics.paired import rises
 from bcadv.plan import Plan
 from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.results.schema import Finding, Row, TaskSection
+from bcadv.task import Aim, Task
 
 SAME = 1e-4
 """Largest difference of a probability between two answers to the same pixels that rounding makes
@@ -102,8 +104,10 @@ class _Variant:
         if condition.wanted is not None:
             other: npt.NDArray[np.bool_] = target != self.task.classes.index(condition.wanted)
             return other
-        sick = np.isin(target, self.task.positive)
-        return sick if condition.goal == "hide" else ~sick
+        aim: Aim = "hide" if condition.goal == "hide" else "invent"
+        task = Task(positive=tuple(self.task.positive))
+        concerned: npt.NDArray[np.bool_] = task.concerned(torch.from_numpy(target), aim).numpy()
+        return concerned
 
     def findings(self, plan: Plan) -> Iterator[Finding]:
         yield self._same_answers()

@@ -5,25 +5,19 @@ from __future__ import annotations
 import math
 import random
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bcadv.errors import BcadvError
-from bcadv.job import run
 from bcadv.perturb import ART, PGD, Foolbox, ThreatModel, catalog
 from bcadv.perturb.catalog import ATTACKS
 from bcadv.perturb.foreign import Asked, ForeignAttack
 from bcadv.perturb.row import Option
-from bcadv.results.condition import Condition
-from bcadv.results.files import PREDICTIONS
 from bcadv.task import Task
-from tests.jobs import tiny_config, undrawn
 from tests.perturb.nets import small_net
 from tests.perturb.truth.linear import Case, case, distance
 
@@ -322,73 +316,6 @@ class Detached(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         mean = image.detach().mean((1, 2, 3))
         return torch.stack([mean, -mean], 1)
-
-
-CHOSEN = (
-    "attacks=[foolbox,art]",
-    "attack.foolbox.method=FGSM",
-    "attack.art.method=BasicIterativeMethod",
-    "attack.art.options={max_iter: 3}",
-)
-JOB = ("+experiment=baseline", "tracking.enabled=false", "trainer.max_epochs=1")
-
-
-@pytest.mark.long
-def test_a_job_runs_them_and_writes_their_options_down(tmp_path: Path) -> None:
-    with undrawn():
-        done = run(tiny_config(tmp_path, *JOB, *CHOSEN, "eps_px=[0,8]"), tmp_path / "job")
-    attacked = {c.name: c for c in done.result.conditions if c.kind == "attack" and c.strength}
-    assert attacked["art"].settings == {
-        "method": "BasicIterativeMethod",
-        "options": {"max_iter": 3},
-    }
-    assert attacked["art"].label == "ART BasicIterativeMethod"
-    assert attacked["foolbox"].settings == {"method": "FGSM", "options": None}
-    for condition in attacked.values():
-        assert Condition.model_validate_json(condition.model_dump_json()) == condition
-    table = pd.read_parquet(tmp_path / "job" / PREDICTIONS)
-    sizes = [table.loc[table["condition"] == c.id, "size"] for c in attacked.values()]
-    assert all(0 < size.max() <= 8 / 255 + 1e-6 for size in sizes)
-    effort = {e.series for e in done.result.efforts}
-    assert effort == {c.series for c in attacked.values()}
-
-
-def test_other_options_make_another_condition(tmp_path: Path) -> None:
-    from bcadv.plan import plan_of
-
-    def series(*more: str) -> str:
-        [one] = plan_of(tiny_config(tmp_path, *JOB, "attacks=[art]", *more)).attacks
-        return one.name
-
-    names = [
-        series(),
-        series("attack.art.options={max_iter: 3}"),
-        series("attack.art.options={max_iter: 4}"),
-        series("attack.art.method=BasicIterativeMethod"),
-    ]
-    assert len(set(names)) == 4
-    assert series("attack.art.options={}") == names[0]
-    both = [f"attack.art.options={{{text}}}" for text in ("max_iter: 3, a: 1", "a: 1, max_iter: 3")]
-    assert series(both[0]) == series(both[1])
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        (("attack.art.method=Foo",), "attack.art.method=Foo is unknown"),
-        (("attack.art.options={max_iters: 3}",), "no option max_iters: did you mean max_iter"),
-        (("evaluation.norm=[0]",), "ProjectedGradientDescent in norm 0: the library says: Norm"),
-    ],
-)
-def test_a_jobs_mistake_is_found_without_a_model(
-    tmp_path: Path, more: tuple[str, ...], said: str
-) -> None:
-    from bcadv.build import build_trials
-    from bcadv.plan import plan_of
-
-    config = tiny_config(tmp_path, *JOB, "attacks=[art]", *more)
-    with pytest.raises(BcadvError, match=said):
-        build_trials(config, plan_of(config), Task(classes=("benign", "malignant"), positive=(1,)))
 
 
 def test_a_point_that_a_library_asks_about_beyond_the_box_is_brought_into_it() -> None:

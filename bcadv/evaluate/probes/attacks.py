@@ -24,14 +24,12 @@ MOVES = 0.05
 
 def unbounded(subject: Subject, tried: Tried) -> Finding:
     """Whether an attack that may change the whole image breaks every one of them."""
-    if not len(subject):
-        return subject.finding("unbounded", _UNBOUNDED, None, "no image was right when clean")
     threat = tried.threat.with_eps(tried.threat.largest(subject.image))
     attack = PGD(threat, **subject.asked, steps=UNBOUNDED_STEPS, seed=subject.seed)
     left = int((~subject.broken(attack)).sum())
     return subject.finding(
         "unbounded",
-        _UNBOUNDED,
+        "an attack without a bound breaks every image",
         left > 0,
         f"PGD-{UNBOUNDED_STEPS} over the whole range of the pixels leaves {left} of "
         f"{len(subject)} images right",
@@ -39,9 +37,6 @@ def unbounded(subject: Subject, tried: Tried) -> Finding:
         value=float(left),
         threshold=0.0,
     )
-
-
-_UNBOUNDED = "an attack without a bound breaks every image"
 
 
 def one_step(subject: Subject, tried: Tried, steps: int) -> Finding:

@@ -83,18 +83,17 @@ class Subject:
         Args:
             tried: what they left of all images.
         """
-        other = torch.arange(len(self))
-        target = self.target.cpu()
-        if tried.wanted is not None:
-            other = (target != tried.wanted).nonzero()[:, 0]
-        elif tried.aim != "any":
-            sick = torch.isin(target, torch.tensor(self.task.positive))
-            other = (sick if tried.aim == "hide" else ~sick).nonzero()[:, 0]
+        sought = (
+            self.task.concerned(self.target, tried.aim)
+            if tried.wanted is None
+            else self.target != tried.wanted
+        )
+        rows = sought.nonzero()[:, 0].cpu()
         model = self.model
         if tried.accept != "float":
             model = Saved(model, tried.accept).train(model.training)
-        asked = replace(self.only(other), model=model, aim=tried.aim, wanted=tried.wanted)
-        return asked, tried.only(other)
+        asked = replace(self.only(rows), model=model, aim=tried.aim, wanted=tried.wanted)
+        return asked, tried.only(rows)
 
     def broken(self, attack: CheckedPerturbation) -> Tensor:
         """Which images are called what an attack wants, bool, on the CPU, shape (n,)."""
