@@ -72,6 +72,23 @@ def test_no_check_takes_the_unconcerned_for_a_fault(done: Outcome) -> None:
     assert not failed & {"moved", "same_answers"}
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("aim=invent", "accept=8bit"), "8/255 inventing the disease, as 8bit"),
+        (("aim=malignant",), "8/255 for malignant"),
+    ],
+)
+def test_attacks_with_an_aim_alone_are_checked_too(
+    done: Outcome, asked: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    chosen = ("attacks=[pgd]", "attack.pgd.steps=5", "eps_px=[0,8]", *asked)
+    found = run(tiny_config(done.folder.parent, *QUICK, *chosen), tmp_path / "job").result.findings
+    known = {finding.id: finding for finding in found}
+    assert known.keys() >= {"saturation", "unbounded", "one_step", "converged", "noise"}
+    assert f"at {words}" in known["one_step"].evidence
+
+
 def test_the_page_says_what_was_wanted(done: Outcome) -> None:
     page = (done.folder / "report.html").read_text(encoding="utf-8")
     assert "positive images only, to hide the disease" in page

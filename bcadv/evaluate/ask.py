@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from bcadv.build import task_of
 from bcadv.config import Config
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.evaluate.probes import Subject, Tried, probe
@@ -90,18 +91,19 @@ def ask(
     else:
         nothing = _batch(model, data, data.split.test[:1])
         batch = Batch(nothing.image[:0], nothing.target[:0], nothing.index[:0])
+    task = task_of(data)
     subject = Subject(
         model,
         batch.image,
         batch.target,
         batch.index,
-        model.task,
+        task,
         variant=variant,
         batch_size=config.evaluation.batch_size,
         # Another one than that of the attacks: other starting points, other noise.
         seed=config.seed + 2,
     )
-    return probe(subject, tried_of(plan, chosen, model.task), ids=tuple(map(str, right.columns)))
+    return probe(subject, tried_of(plan, chosen, task), ids=tuple(map(str, right.columns)))
 
 
 def keep(place: Path, findings: Sequence[Finding]) -> None:
