@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import textwrap
 import warnings
 from typing import Any
 
@@ -88,6 +89,11 @@ def not_drawn(name: str, error: Exception) -> str:
     return f"This figure could not be drawn: {name} ({short(reason, _LONGEST_REASON)})."
 
 
+_LETTER, _MARK = 0.0078, 0.2
+"""Width of a letter of a title and of the whole mark for made-up images, in inches for each point
+of their type."""
+
+
 def new_figure(
     width: float, height: float, title: str, *, synthetic: bool, fontsize: float = 10
 ) -> Figure:
@@ -96,12 +102,15 @@ def new_figure(
     Args:
         width: in inches.
         height: in inches.
-        title: stands at the top left.
+        title: stands at the top left, in as many lines as it takes beside the mark.
         synthetic: put the mark for made-up images at the top right.
         fontsize: of title and mark, in points.
     """
     figure = _LiteralFigure(figsize=(width, height), layout="constrained")
-    figure.suptitle(shown(title), x=0.01, ha="left", fontsize=fontsize)
+    mark = _MARK * (fontsize - 3) if synthetic else 0.0
+    room = max(1, int((width - mark) / (_LETTER * fontsize)))
+    title = textwrap.fill(shown(title), room, break_long_words=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=fontsize)
     if synthetic:
         figure.text(
             0.99,

@@ -80,3 +80,14 @@ def test_the_figure_that_failed_its_kind_of_error_and_its_reason_are_named() -> 
     assert not_drawn("noise", BcadvError("It is [so].")).endswith(": noise (It is [so].).")
     assert not_drawn("noise", MemoryError()).endswith("(MemoryError).")
     assert len(not_drawn("noise", ValueError("x" * 9999))) < 400
+
+
+@pytest.mark.parametrize(
+    "title", ["Accuracy", "Accuracy, PGD-20 inventing the disease, as jpeg(90)"]
+)
+def test_a_title_and_the_mark_for_made_up_images_do_not_meet(title: str) -> None:
+    figure = new_figure(3.75, 2.3, title, synthetic=True)
+    figure.draw_without_rendering()
+    begin, end = (text.get_window_extent() for text in figure.texts)
+    assert not begin.overlaps(end)
+    assert begin.x1 < figure.bbox.x1
