@@ -17,7 +17,7 @@ from bcadv.perturb.accept import Saved, saved
 from bcadv.perturb.base import CheckedPerturbation, Sweep
 from bcadv.perturb.keep import Keeper, kept
 from bcadv.perturb.precision import LowPrecision
-from bcadv.perturb.threat import ThreatModel
+from bcadv.perturb.threat import ThreatModel, per_image
 from bcadv.results.condition import CLEAN, REPEATED, Condition
 from bcadv.task import Task
 from bcadv.typing import Batch, Logits
@@ -36,6 +36,22 @@ class Trial:
     perturbation: CheckedPerturbation
     conditions: tuple[Condition, ...]
     wanted: int | None = None
+
+    @property
+    def within_balls(self) -> bool:
+        """Whether what breaks an image at one strength counts at every larger one.
+
+        It lies in the larger balls too. One step is no search of a ball: what it does at a strength
+        is what is to be seen.
+        """
+        condition = self.conditions[0]
+        return condition.kind == "attack" and condition.steps != 1
+
+    def broken(self, answers: Answers) -> Tensor:
+        """Which images are answered as the adversary wants, bool, shape (n,)."""
+        if self.wanted is None:
+            return torch.from_numpy(answers.prediction != answers.target)
+        return torch.from_numpy(answers.prediction == self.wanted)
 
 
 @dataclass(frozen=True)
@@ -202,11 +218,22 @@ class RobustnessEvaluation(pl.Callback):
         if trial is self.trials[0]:
             known = sweep.clean_logits if clean_logits is None else clean_logits
             yield from self._clean(model, batch, known)
-        for number, (condition, image) in enumerate(
-            zip(trial.conditions, sweep.images, strict=True)
-        ):
+        found: dict[int, Answers] = {}
+        smaller: tuple[Tensor, Tensor] | None = None
+        for number in sorted(range(len(sweep.images)), key=lambda n: trial.conditions[n].size):
+            condition, image = trial.conditions[number], sweep.images[number]
+            cost = _cost(sweep, number)
             # Strength 0 too is answered anew: equal pixels must get equal answers.
-            yield self._answers(model, batch, condition, image, cost=_cost(sweep, number))
+            answers = self._answers(model, batch, condition, image, cost=cost)
+            if smaller is not None and trial.within_balls:
+                again = smaller[0] & ~trial.broken(answers)
+                if bool(again.any()):
+                    again = per_image(again.to(image.device), image)
+                    image = torch.where(again, smaller[1], image)
+                    answers = self._answers(model, batch, condition, image, cost=cost)
+            found[number] = answers
+            smaller = trial.broken(answers), image
+        yield from (found[number] for number in range(len(found)))
 
     def _clean(
         self, model: pl.LightningModule, batch: Batch, logits: Logits | None

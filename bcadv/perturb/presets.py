@@ -38,7 +38,8 @@ def standard(classes: int) -> list[Member]:
     if classes > 2:
         members.append(Member("apgd", {"steps": 100, "targets": min(9, classes - 1)}))
     fab = Member("fab", {"steps": 100, "restarts": 5})
-    return [*members, fab, Member("fmn"), Member("square", {"queries": 5000})]
+    square = Member("square", {"queries": 5000, "frugal": True})
+    return [*members, fab, Member("fmn"), square]
 
 
 def thorough(classes: int) -> list[Member]:

@@ -156,7 +156,7 @@ class Search:
         """Takes points that lie in the box, keeps what is better than before.
 
         Args:
-            rows: numbers of the images, each at most once, shape (rows,).
+            rows: numbers of the images, some perhaps several times, shape (rows,).
             point: of each, shape (rows, ...).
             logits: the model's answers to them.
 
@@ -180,9 +180,10 @@ class Search:
     def _take(self, rows: Tensor, point: Tensor, logits: Tensor) -> Tensor:
         """What `offer` does with answers that are exact."""
         reached, size = self._measured(rows, point, logits)
-        nearer = reached & (size < self.distance[rows])
-        if not bool(nearer.any()):
+        nearer = (reached & (size < self.distance[rows])).nonzero()[:, 0]
+        if not len(nearer):
             return reached
+        nearer = nearer[_least(rows[nearer], size[nearer])]
         at, new = rows[nearer], size[nearer]
         self.found[at], self.distance[at] = point[nearer].to(self.found), new
         number = self._number(new)
@@ -204,7 +205,7 @@ class Search:
         """Takes what came closest where a whole attack failed.
 
         Args:
-            rows: numbers of the images, shape (rows,).
+            rows: numbers of the images, some perhaps several times, shape (rows,).
             number: of the radius that it failed at, shape (rows,).
             point: inside that radius, shape (rows, ...).
             lead: see `AdversarialAttack.lead`, shape (rows,).
@@ -215,6 +216,9 @@ class Search:
         better = (number > self._near_at[rows]) | (
             (number == self._near_at[rows]) & (lead > self._near_lead[rows])
         )
+        better = better.nonzero()[:, 0]
+        # The lead decides between attempts that were made side by side, all at one radius.
+        better = better[_least(rows[better], -lead[better])]
         at = rows[better]
         self.near[at], self._near_at[at] = point[better].to(self.near), number[better]
         self._near_lead[at] = lead[better]
@@ -309,3 +313,18 @@ class Search:
         # An image that is wrong as it is broke at every radius at once, by the first answer.
         first = self.broken_after[:, 0] if len(self.radii) else self.queries
         return torch.where(self.distance == 0, first, -1)
+
+
+def _least(rows: Tensor, value: Tensor) -> Tensor:
+    """Where the smallest value of each row stands that there is, each row once.
+
+    Args:
+        rows: numbers, shape (n,).
+        value: of each, shape (n,).
+    """
+    order = value.argsort(stable=True)
+    order = order[rows[order].argsort(stable=True)]
+    alike = rows[order]
+    fresh = torch.ones_like(alike, dtype=torch.bool)
+    fresh[1:] = alike[1:] != alike[:-1]
+    return order[fresh]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,8 +13,33 @@ from bcadv.perturb.random import seeded
 from bcadv.perturb.search import Search
 from bcadv.perturb.threat import ThreatModel, per_image
 
+T = TypeVar("T")
+
 _DIVERSIFYING = 2
 """Steps of an output-diversified start, each as long as eps (Tashiro et al., section 3)."""
+
+_LANES = 4
+"""So many attempts on an image are made side by side: one image alone leaves a processor idle."""
+
+
+def side_by_side(
+    rows: Tensor, attempts: Sequence[T], batch: int
+) -> Iterator[tuple[Tensor, Sequence[T]]]:
+    """Attempts on images in groups that fit into one pass of the model.
+
+    How many attempts on an image go together is the same in batches of every size, so that what an
+    image meets does not depend on the others.
+
+    Args:
+        rows: what stands for each image, shape (rows,).
+        attempts: that each image is to meet.
+        batch: images in a pass, of which there may be so many anyway.
+    """
+    for first in range(0, len(attempts), _LANES):
+        those = attempts[first : first + _LANES]
+        together = max(1, batch // len(those))
+        for at in range(0, len(rows), together):
+            yield rows[at : at + together], those
 
 
 def random_point(

@@ -39,6 +39,7 @@ BENCHMARKS: Mapping[str, Mapping[str, str]] = {
     "cw": {
         "foolbox": "C&W's distances and time against foolbox",
         "torchattacks": "the same against torchattacks",
+        "adv-lib": "the same against adv-lib",
     },
     "worst": {
         "two": "the preset standard on two classes against APGD-CE, APGD-CW and FAB",

@@ -1,9 +1,11 @@
-"""Carlini and Wagner's attack against two libraries: the distances and the time."""
+"""Carlini and Wagner's attack against three libraries: the distances and the time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import foolbox
@@ -19,7 +21,7 @@ from tests.benchmarks.pgd import trained
 IMAGES, SIDE = 8, 64
 
 STEPS = 200
-"""Of the libraries, for each constant; foolbox tries nine, torchattacks knows one."""
+"""Of the libraries, for each constant; torchattacks knows one, the others try nine."""
 
 
 def _with_foolbox(model: nn.Module, image: Tensor, target: Tensor) -> Tensor:
@@ -34,15 +36,23 @@ def _with_torchattacks(model: nn.Module, image: Tensor, target: Tensor) -> Tenso
     return length(model, image, target, 2.0, found)
 
 
+def _with_adv_lib(model: nn.Module, image: Tensor, target: Tensor) -> Tensor:
+    attack: Any = import_module("adv_lib.attacks").carlini_wagner_l2
+    found: Tensor = attack(model, image, target, max_iterations=STEPS)
+    return length(model, image, target, 2.0, found)
+
+
 LIBRARIES: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
     "foolbox": _with_foolbox,
     "torchattacks": _with_torchattacks,
+    "adv-lib": _with_adv_lib,
 }
 """Row -> the library's distances."""
 
 OURS: dict[str, dict[str, Any]] = {
     "foolbox": {},
     "torchattacks": {"steps": 12, "search_steps": 1},
+    "adv-lib": {},
 }
 """Our settings beside each: the defaults, and a single constant beside the library's single one."""
 
@@ -55,6 +65,10 @@ def run(options: Options) -> Iterator[Row]:
     batch = net.requires_grad_(False).eval(), given.image, given.target
     for library, theirs in LIBRARIES.items():
         if not options.wants(library):
+            continue
+        if library == "adv-lib" and find_spec("adv_lib") is None:
+            missing = "adv-lib is not installed: pip install --no-deps adv-lib"
+            yield Row(f"C&W, against {library}", "-", missing, "not measured", "<= 0.5x")
             continue
         model, image, target = batch
         ours = partial(nearest, "cw", 2.0, model, image, target, **OURS[library])

@@ -17,7 +17,7 @@ from tests.benchmarks.fgsm import painted
 from tests.benchmarks.measure import Options, Row, alternate, robust
 from tests.benchmarks.pgd import STRENGTHS_PX, trained
 
-SIDE, IMAGES, STEPS = 112, 16, 50
+SIDE, IMAGES, STEPS = 112, 64, 20
 RADII = [px / 255 for px in STRENGTHS_PX]
 TARGET = ">= 2x"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation, Trial
 from bcadv.models.classifier import Classifier
 from bcadv.perturb import FGSM, PGD, GaussianNoise, RandomNoise, ThreatModel
+from bcadv.perturb.base import Sweep
 from bcadv.results.condition import CLEAN, REPEATED
 from bcadv.typing import Batch
 from tests.metrics.tables import fgsm, gaussian, pgd
@@ -291,3 +293,42 @@ def test_of_an_aimed_attack_images_it_is_not_after_were_never_broken() -> None:
     found = [a.cost.broken_after for a in kept.batches[0] if a.condition in conditions]
     assert [of.tolist() for of in found if of is not None] == expected.T.tolist()
     assert bool((expected > 0).any())
+
+
+@pytest.mark.parametrize(("steps", "kept"), [(20, True), (None, True), (1, False)])
+def test_what_breaks_an_image_at_one_strength_counts_at_larger_ones(
+    steps: int | None, kept: bool
+) -> None:
+    """Whether it was found by the attack or by chance; a single step has no such promise."""
+
+    class Dark(GaussianNoise):
+        """Breaks images at 2/255 alone."""
+
+        def _sweep(self, model: Any, image: Tensor, *others: Any, **more: Any) -> Sweep:
+            black = torch.zeros_like(image)
+            return Sweep([image, black, image])
+
+        def _verify(self, *args: Any) -> None:
+            """Black images lie in no small ball."""
+
+    class Bright(Counting):
+        def forward(self, image: Tensor) -> Tensor:
+            dark = (image.flatten(1).sum(1) == 0).float()
+            right = torch.zeros(len(image), 2)
+            right[:, 0] = dark
+            right[:, 1] = 1 - dark
+            return right
+
+    conditions = tuple(pgd(eps).model_copy(update={"steps": steps}) for eps in (0.0, 2.0, 8.0))
+    trial = Trial(Dark(0.1), conditions)
+    model, kept_by = Bright(), Kept()
+    evaluation = RobustnessEvaluation(model.task, [trial], kept_by)
+    batch = Images(12)[0]
+    answers = list(evaluation.measure(model.eval(), batch, trial, None))[-3:]
+    assert [a.condition.strength for a in answers] == [0.0, 2.0, 8.0]
+    sick = batch.target.numpy() == 1
+    wrong = [a.prediction[sick] != 1 for a in answers]
+    assert not wrong[0].any()
+    assert wrong[1].all()
+    assert wrong[2].all() == kept
+    assert wrong[2].any() == kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -176,6 +177,24 @@ def test_diverse_restarts_break_no_fewer_and_some_more() -> None:
             robust(model, attack.sweep(model, image, target, GRID[math.inf]).images, target)
         )
     assert sum(stands[1]) < sum(stands[0]), stands
+
+
+@pytest.mark.parametrize("options", [{"restarts": 7}, {"restarts": 2, "targets": 2}])
+def test_attempts_side_by_side_are_those_of_the_image_alone(options: dict[str, Any]) -> None:
+    model, image, target = trained(3)
+    model, image = copy.deepcopy(model).double(), image.double()
+    radii, attack = GRID[math.inf], APGD(ThreatModel(0.0), steps=5, **options)
+    index = torch.arange(len(image))
+    whole = attack.sweep(model, image, target, radii, index=index)
+    assert whole.gradients is not None
+    some = whole.gradients.argsort()[[0, 11, 23, 35, -1]]
+    for row in some:
+        one = row[None]
+        alone = attack.sweep(model, image[one], target[one], radii, index=one)
+        assert alone.gradients is not None
+        assert int(alone.gradients) == int(whole.gradients[row])
+        for mine, together in zip(alone.images, whole.images, strict=True):
+            torch.testing.assert_close(mine, together[one], rtol=0, atol=1e-9)
 
 
 def searched(norm: float) -> tuple[APGD, Search, Tensor, Tensor]:

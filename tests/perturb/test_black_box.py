@@ -219,9 +219,10 @@ def test_hopskipjump_comes_closer_than_foolbox_with_as_many_queries(norm: float)
 
 
 @every_norm
+@pytest.mark.parametrize("frugal", [False, True])
 @pytest.mark.parametrize("queries", [1, 2, 7, 300])
 def test_square_asks_ahead_and_finds_what_it_finds_one_query_after_another(
-    monkeypatch: pytest.MonkeyPatch, norm: float, queries: int
+    monkeypatch: pytest.MonkeyPatch, norm: float, queries: int, frugal: bool
 ) -> None:
     model, (image, _) = small_net(dtype=torch.float64).eval(), batch(6, dtype=torch.float64)
     target = model(image).argmax(1)
@@ -229,7 +230,7 @@ def test_square_asks_ahead_and_finds_what_it_finds_one_query_after_another(
 
     def found() -> tuple[Sweep, int]:
         counted = Counted(model)
-        attack = Square(ThreatModel(0.1, norm), queries=queries)
+        attack = Square(ThreatModel(0.1, norm), queries=queries, frugal=frugal)
         return attack.sweep(counted, image, target, radii), counted.calls
 
     ahead, calls = found()
@@ -238,7 +239,7 @@ def test_square_asks_ahead_and_finds_what_it_finds_one_query_after_another(
     assert ahead.queries is not None
     assert plain.queries is not None
     assert torch.equal(ahead.queries, plain.queries)
-    assert int(ahead.queries.min()) > queries
+    assert int(ahead.queries.min()) > (queries // 5 if frugal else queries)
     assert int(ahead.queries.max()) > queries + 1 or queries < 300
     assert ahead.broken_after is not None
     assert plain.broken_after is not None
@@ -246,6 +247,39 @@ def test_square_asks_ahead_and_finds_what_it_finds_one_query_after_another(
     for mine, other in zip(ahead.images, plain.images, strict=True):
         assert torch.equal(mine, other)
     assert calls < of_plain / 2 or queries < 300
+
+
+@every_norm
+def test_a_frugal_square_breaks_what_a_whole_budget_does_for_fewer_queries(norm: float) -> None:
+    model, image, target = trained()
+    radius = 0.065 if norm == math.inf else 0.9
+    broken, cost = [], []
+    for frugal in (False, True):
+        attack = Square(ThreatModel(radius, norm), queries=500, frugal=frugal)
+        found = attack.sweep(model, image, target, [radius])
+        assert found.queries is not None
+        broken.append(~right(model, found.images[0], target))
+        cost.append(found.queries)
+    assert 0 < int(broken[0].sum()) < len(image)
+    assert torch.equal(*broken)
+    stands = ~broken[0]
+    assert int(cost[1][stands].sum()) < 0.9 * int(cost[0][stands].sum())
+    assert int(cost[1][stands].min()) > 500 / 5
+
+
+def test_a_frugal_square_goes_on_where_its_pace_says_nothing() -> None:
+    """A model that answers in steps gains nothing for long, and breaks all at once."""
+    image, target = torch.rand(3, 3, 8, 8), torch.zeros(3, dtype=torch.int64)
+    flat = LinearNet(torch.zeros(2, 3, 8, 8))
+
+    class Flat(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            answer: Tensor = flat(x) + torch.tensor([5.0, 0.0])
+            return answer
+
+    found = Square(ThreatModel(0.1), queries=100, frugal=True).sweep(Flat(), image, target, [0.1])
+    assert found.queries is not None
+    assert found.queries.tolist() == [101] * 3
 
 
 def test_square_breaks_as_many_images_as_torchattacks() -> None:

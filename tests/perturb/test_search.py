@@ -49,6 +49,24 @@ def test_a_farther_point_never_replaces_a_nearer_one() -> None:
     assert known.high.tolist() == [1]
 
 
+def test_of_several_points_of_one_image_the_nearest_counts_and_of_failures_the_largest_lead() -> (
+    None
+):
+    known = search(0.4, 0.3)
+    known.answer_clean()
+    rows, points = torch.tensor([0, 1, 0, 1, 0]), torch.tensor([0.65, 0.45, 0.52, 0.48, 0.6])
+    points = points.reshape(-1, 1, 1, 1)
+    known.offer(rows, points, known.logits(rows, points))
+    torch.testing.assert_close(known.distance, torch.tensor([0.12, torch.inf]).double())
+    assert known.found[0].item() == points[2].item()
+    assert known.high.tolist() == [1, 3]
+    assert known.queries.tolist() == [1 + 3, 1 + 2]
+    lead = torch.tensor([-0.3, -0.1, -0.2]).double()
+    again = torch.tensor([1, 1, 1])
+    known.failed(again, torch.zeros(3).long(), points[[1, 3, 0]], lead)
+    assert known.near[1].item() == points[3].item()
+
+
 def test_each_radius_has_the_best_point_inside_it() -> None:
     known = search(0.4)
     known.answer_clean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -17,7 +17,7 @@ from bcadv.perturb.attack import whole
 from bcadv.perturb.loop import Climb, GradientAttack
 from bcadv.perturb.pace import Halving, Pace, Sparsening, steepest
 from bcadv.perturb.search import Search
-from bcadv.perturb.starts import neighbour, output_diversified, random_point
+from bcadv.perturb.starts import neighbour, output_diversified, random_point, side_by_side
 from bcadv.perturb.threat import per_image
 
 _PHASES = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
@@ -135,13 +135,19 @@ class APGD(GradientAttack):
         return (top[:, 0] - top[:, 2:].mean(1)).clamp(min=1e-12)
 
     def _attempt(self, search: Search, rows: Tensor, probe: Tensor) -> None:
+        attempts = list(product(self._goals(search, rows), range(self.restarts)))
+        # Most images break at the first: side by side with it the others would be in vain.
+        self._ascend(search, rows, probe, attempts[:1])
         left = torch.arange(len(rows), device=rows.device)
-        for goals, restart in product(self._goals(search, rows), range(self.restarts)):
-            at, goal = rows[left], None if goals is None else goals[left]
-            broken = self._ascend(search, at, probe[left], restart, goal)
-            left = left[~broken]
-            if not len(left):
-                break
+        for some, those in side_by_side(left, attempts[1:], len(search.image)):
+            part = some[search.high[rows[some]] > probe[some]]
+            if len(part):
+                self._ascend(
+                    search,
+                    rows[part],
+                    probe[part],
+                    [(None if goal is None else goal[part], restart) for goal, restart in those],
+                )
 
     def _goals(self, search: Search, rows: Tensor) -> list[Tensor | None]:
         """The classes that are aimed at in turn, each of shape (rows,); ``None``: all at once."""
@@ -157,16 +163,31 @@ class APGD(GradientAttack):
         return list(likely[:, :turns].unbind(1))
 
     def _ascend(
-        self, search: Search, rows: Tensor, probe: Tensor, restart: int, goal: Tensor | None
-    ) -> Tensor:
-        """One attempt; returns which images were broken, bool, shape (rows,)."""
-        climb = Climb(self, search, rows, probe)
-        point = self._start(search, rows, climb.eps, restart, goal)
+        self,
+        search: Search,
+        rows: Tensor,
+        probe: Tensor,
+        attempts: Sequence[tuple[Tensor | None, int]],
+    ) -> None:
+        """Attempts on some images side by side.
+
+        Args:
+            search: what is known of the batch.
+            rows: numbers of the images, shape (rows,).
+            probe: number of the radius of each, shape (rows,).
+            attempts: class that each image is aimed at, and number of the restart.
+        """
+        eps = search.radii[probe]
+        starts = [self._start(search, rows, eps, restart, goal) for goal, restart in attempts]
+        goals = [goal for goal, _ in attempts if goal is not None]
+        goal = torch.cat(goals) if goals else None
+        many = len(attempts)
+        climb, point = Climb(self, search, rows.repeat(many), probe.repeat(many)), torch.cat(starts)
         for factor, steps in self._phases():
             if len(climb.left):
                 point = self.threat.project(point, climb.origin, climb.eps * factor)
                 point = self._run(climb, point, factor, steps, goal)
-        return climb.finish(point)
+        climb.finish(point)
 
     def _phases(self) -> Iterator[tuple[float, int]]:
         """Multiple of the radius and steps of each phase."""

@@ -13,6 +13,7 @@ from bcadv.perturb.boundary import BoundaryAttack
 from bcadv.perturb.halfspace import smallest_change
 from bcadv.perturb.random import seeded
 from bcadv.perturb.search import Search
+from bcadv.perturb.starts import side_by_side
 from bcadv.perturb.threat import per_image
 
 _BIAS, _EXTRAPOLATION, _BACKWARD = 0.1, 1.05, 0.9
@@ -75,15 +76,14 @@ class FAB(BoundaryAttack):
         return self.candidates
 
     def _approach(self, search: Search, rows: Tensor) -> None:
-        for restart in range(self.restarts):
-            if restart:
-                known = rows[search.distance[rows].isfinite()]
-                self._run(search, known, self._start(search, known, restart))
-            else:
-                self._run(search, rows, search.image[rows])
-                lost = rows[~search.distance[rows].isfinite()]
-                if len(lost):
-                    self._cross(search, lost, min(10, self.steps))
+        self._run(search, rows, search.image[rows])
+        lost = rows[~search.distance[rows].isfinite()]
+        if len(lost):
+            self._cross(search, lost, min(10, self.steps))
+        known = rows[search.distance[rows].isfinite()]
+        for part, restarts in side_by_side(known, range(1, self.restarts), len(search.image)):
+            starts = [self._start(search, part, restart) for restart in restarts]
+            self._run(search, part.repeat(len(restarts)), torch.cat(starts))
         self._refine(search, rows, _PLANES)
         self._shrink(search, rows, _QUERIES)
 

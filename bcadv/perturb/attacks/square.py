@@ -18,6 +18,12 @@ from bcadv.perturb.threat import is_number, per_image
 _HALVED_AFTER = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of the budget after which the squares lose half of their area (section 4)."""
 
+_SPELLS = 10
+"""Parts of the budget after each of which `frugal` asks whether the rest could be enough."""
+
+_SLACK = 2.0
+"""By how much the pace of a random search may rise: smaller squares can gain more."""
+
 _TOGETHER = 32
 """So many images a model is asked about at once where few are left: more of them take as long as
 one after another."""
@@ -39,6 +45,9 @@ class Square(QueryAttack):
     Attributes:
         queries: answers that an image may cost at each radius, beside the one to the clean image.
         p_init: share of the image's area that the first squares cover.
+        frugal: leaves an image after a fifth of the budget or later, if it would not break within
+            the rest at its pace so far, nor at twice that of the last tenth. An image that gained
+            nothing in that tenth goes on, for there the pace says nothing.
 
     Raises:
         BcadvError: an option out of its range.
@@ -46,6 +55,7 @@ class Square(QueryAttack):
 
     queries: int = field(default=1000, kw_only=True)
     p_init: float = field(default=0.8, kw_only=True)
+    frugal: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,12 +88,17 @@ class Square(QueryAttack):
         draws.leave(broken)
         side = torch.tensor([self.side(step, height, width) for step in range(self.queries)])
         step, ahead = torch.ones_like(ascent.rows), 1
+        spell = max(1, self.queries // _SPELLS) if self.frugal else self.queries
+        until, before = torch.full_like(step, spell), ascent.gain.clone()
         while True:
-            ended = step >= self.queries
-            if bool(ended.any()):
+            rested = step >= until
+            if bool(rested.any()):
+                ended = rested & ((step >= self.queries) | self._in_vain(ascent, step, before))
+                before = torch.where(rested, ascent.gain, before)
+                until = torch.where(rested, (until + spell).clamp(max=self.queries), until)
                 ascent.give_up(ended)
                 draws.leave(ended)
-                step = step[~ended]
+                step, until, before = step[~ended], until[~ended], before[~ended]
             if not len(ascent):
                 return
             random = draws.steps(step - 1, ahead).flatten(0, 1)
@@ -96,13 +111,31 @@ class Square(QueryAttack):
                 base = Base(ascent, at[those])
                 point[those] = propose(base, random[those], value)
             point = point.reshape(len(ascent), ahead, channels, height, width)
-            asked, broken = ascent.ask_ahead(point, self.queries - step)
+            asked, broken = ascent.ask_ahead(point, until - step)
             # As many as it takes on average until one is better, and no more than pay together.
             usual = ahead if bool((asked == ahead).all()) else int(asked.double().mean())
-            step = (step + asked)[~broken]
+            step, until, before = (step + asked)[~broken], until[~broken], before[~broken]
             ascent.leave(broken)
             draws.leave(broken)
             ahead = max(1, min(2 * usual, _TOGETHER // max(1, len(ascent))))
+
+    def _in_vain(self, ascent: Ascent, step: Tensor, before: Tensor) -> Tensor:
+        """Which images would not break in what is left of the budget, bool, shape (left,).
+
+        Args:
+            ascent: the images that are left.
+            step: queries that each has cost, shape (left,).
+            before: lead of the best point of each a spell ago, shape (left,).
+        """
+        spell = max(1, self.queries // _SPELLS)
+        clean = ascent.search.clean_logits
+        assert clean is not None
+        whole_way = ascent.gain - ascent.attack.lead(clean[ascent.rows], ascent.target)
+        left = self.queries - step
+        hoped = torch.maximum(
+            whole_way / step * left, _SLACK * (ascent.gain - before) / spell * left
+        )
+        return (step >= 2 * spell) & (ascent.gain > before) & (ascent.gain + hoped < 0)
 
 
 class Base:

@@ -24,6 +24,12 @@ ROWS = (
                 low=1e-6,
                 high=1,
             ),
+            Option(
+                "frugal",
+                False,
+                "true or false",
+                "Leave images early that at their pace would not break within the budget.",
+            ),
         ),
     ),
     Attack(
