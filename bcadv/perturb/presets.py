@@ -34,12 +34,18 @@ def standard(classes: int) -> list[Member]:
     from attacks that look for the boundary from its other side, and from one without gradients.
     With more classes each of the likeliest is aimed at as well.
     """
-    members = [_FIRST, Member("apgd", {"steps": 100, "restarts": 5, **_loss(classes)})]
-    if classes > 2:
-        members.append(Member("apgd", {"steps": 100, "targets": min(9, classes - 1)}))
-    fab = Member("fab", {"steps": 100, "restarts": 5})
-    square = Member("square", {"queries": 5000, "frugal": True})
-    return [*members, fab, Member("fmn"), square]
+    if classes == 2:
+        first = [Member("apgd", {"steps": 100, "restarts": 5, **_loss(classes)})]
+        fab = Member("fab", {"steps": 100, "restarts": 3})
+    else:
+        first = [
+            Member("apgd", {"steps": 100, "restarts": 2, **_loss(classes)}),
+            Member("apgd", {"steps": 100, "targets": min(9, classes - 1)}),
+        ]
+        # Each boundary that a step looks at costs it a gradient.
+        fab = Member("fab", {"steps": 100, "restarts": 1, "candidates": 5})
+    square = Member("square", {"queries": 2000, "frugal": True})
+    return [_FIRST, *first, fab, Member("fmn", {"steps": 40}), square]
 
 
 def thorough(classes: int) -> list[Member]:
@@ -47,6 +53,7 @@ def thorough(classes: int) -> list[Member]:
     return [
         *standard(classes),
         Member("apgd", {"steps": 200, "restarts": 10, "start": "random"}),
+        Member("fab", {"steps": 200, "restarts": 5}),
         Member("cw"),
         Member("square", {"queries": 20_000}),
         Member("hopskipjump", {"queries": 10_000}),

@@ -223,6 +223,10 @@ class Search:
         self.near[at], self._near_at[at] = point[better].to(self.near), number[better]
         self._near_lead[at] = lead[better]
 
+    def was_tried(self, rows: Tensor) -> Tensor:
+        """On which images a whole attack failed before, bool, shape (rows,)."""
+        return self._near_at[rows] >= 0
+
     def narrow(self, attempt: Try, guess: Tensor | None = None) -> None:
         """Narrows down the smallest radius at which each image breaks.
 

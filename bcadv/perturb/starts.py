@@ -18,7 +18,7 @@ T = TypeVar("T")
 _DIVERSIFYING = 2
 """Steps of an output-diversified start, each as long as eps (Tashiro et al., section 3)."""
 
-_LANES = 4
+_LANES = 5
 """So many attempts on an image are made side by side: one image alone leaves a processor idle."""
 
 

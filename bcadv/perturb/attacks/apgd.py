@@ -136,18 +136,16 @@ class APGD(GradientAttack):
 
     def _attempt(self, search: Search, rows: Tensor, probe: Tensor) -> None:
         attempts = list(product(self._goals(search, rows), range(self.restarts)))
-        # Most images break at the first: side by side with it the others would be in vain.
-        self._ascend(search, rows, probe, attempts[:1])
-        left = torch.arange(len(rows), device=rows.device)
-        for some, those in side_by_side(left, attempts[1:], len(search.image)):
-            part = some[search.high[rows[some]] > probe[some]]
-            if len(part):
-                self._ascend(
-                    search,
-                    rows[part],
-                    probe[part],
-                    [(None if goal is None else goal[part], restart) for goal, restart in those],
-                )
+        tried = search.was_tried(rows)
+        fresh = (~tried).nonzero()[:, 0]
+        # Most of these break at the first: side by side with it the others would be in vain.
+        if len(fresh):
+            self._ascend(search, rows, probe, fresh, attempts[:1])
+        for those, rest in ((fresh, attempts[1:]), (tried.nonzero()[:, 0], attempts)):
+            for some, together in side_by_side(those, rest, len(search.image)):
+                left = some[search.high[rows[some]] > probe[some]]
+                if len(left):
+                    self._ascend(search, rows, probe, left, together)
 
     def _goals(self, search: Search, rows: Tensor) -> list[Tensor | None]:
         """The classes that are aimed at in turn, each of shape (rows,); ``None``: all at once."""
@@ -167,6 +165,7 @@ class APGD(GradientAttack):
         search: Search,
         rows: Tensor,
         probe: Tensor,
+        which: Tensor,
         attempts: Sequence[tuple[Tensor | None, int]],
     ) -> None:
         """Attempts on some images side by side.
@@ -175,14 +174,22 @@ class APGD(GradientAttack):
             search: what is known of the batch.
             rows: numbers of the images, shape (rows,).
             probe: number of the radius of each, shape (rows,).
-            attempts: class that each image is aimed at, and number of the restart.
+            which: of the rows are attacked, numbers, shape (which,).
+            attempts: class that each of the rows is aimed at, and number of the restart.
         """
-        eps = search.radii[probe]
-        starts = [self._start(search, rows, eps, restart, goal) for goal, restart in attempts]
-        goals = [goal for goal, _ in attempts if goal is not None]
-        goal = torch.cat(goals) if goals else None
+        at, eps = rows[which], search.radii[probe[which]]
+        goals = [None if goal is None else goal[which] for goal, _ in attempts]
+        starts = [
+            self._start(search, at, eps, restart, goal)
+            for goal, (_, restart) in zip(goals, attempts, strict=True)
+        ]
+        aimed = [goal for goal in goals if goal is not None]
+        goal = torch.cat(aimed) if aimed else None
         many = len(attempts)
-        climb, point = Climb(self, search, rows.repeat(many), probe.repeat(many)), torch.cat(starts)
+        climb, point = (
+            Climb(self, search, at.repeat(many), probe[which].repeat(many)),
+            torch.cat(starts),
+        )
         for factor, steps in self._phases():
             if len(climb.left):
                 point = self.threat.project(point, climb.origin, climb.eps * factor)

@@ -22,7 +22,7 @@ _BIAS, _EXTRAPOLATION, _BACKWARD = 0.1, 1.05, 0.9
 _SPREAD = 3.0
 """How far from the image a restart begins at most, in distances of what is known."""
 
-_PATIENCE, _GAIN = 20, 1e-4
+_PATIENCE, _GAIN = 10, 1e-3
 """A restart ends for an image after so many steps without a gain of at least this share."""
 
 _PLANES, _QUERIES = 15, 12
