@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+Way: TypeAlias = Callable[[Tensor], object]
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -34,29 +38,88 @@ class LowPrecision(nn.Module):
         self.exact = model
         weighted = [module for module in model.modules() if isinstance(module, _WEIGHTED)]
         self._ends = [weighted[i] for i in {0, len(weighted) - 1}] if weighted else []
+        layers = list(model.modules())
+        after = layers[layers.index(weighted[0]) + 1 :] if weighted else []
+        self._ways = {
+            module: _WAYS[type(module)](module)
+            for module in after
+            if type(module) in _WAYS and module not in self._ends
+        }
 
     def forward(self, image: Tensor) -> object:
         """Images -> logits in the images' type."""
         kind = image.device.type
         with ExitStack() as stack:
-            for module in self._ends:
-                stack.enter_context(_exactly(module, kind))
+            for end in self._ends:
+                stack.enter_context(_by_way_of(end, _exact(end, kind)))
+            if kind == "cpu":
+                for module, way in self._ways.items():
+                    stack.enter_context(_by_way_of(module, way))
             stack.enter_context(torch.autocast(kind, torch.bfloat16))
             logits = self.exact(image)
         return logits.to(image.dtype) if isinstance(logits, Tensor) else logits
 
 
 @contextmanager
-def _exactly(module: nn.Module, kind: str) -> Iterator[None]:
-    """Within it a layer works in the type of its weights, whatever autocast is at around it."""
+def _by_way_of(module: nn.Module, forward: Way) -> Iterator[None]:
+    """Within it a layer answers by another function; its hooks stay."""
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _exact(module: nn.Module, kind: str) -> Way:
+    """A layer in the type of its weights, whatever autocast is at around it."""
     plain = module.forward
 
     def forward(value: Tensor) -> object:
         with torch.autocast(kind, enabled=False):
             return plain(value.to(next(module.parameters()).dtype))
 
-    module.forward = forward
-    try:
-        yield
-    finally:
-        del module.forward
+    return forward
+
+
+def _convolved(module: nn.Conv2d) -> Way:
+    """A convolution whose weights are converted once and not at every call."""
+    weight, bias = _low(module.weight), _low(module.bias)
+    assert weight is not None
+
+    def forward(value: Tensor) -> object:
+        return module._conv_forward(value, weight, bias)
+
+    return forward
+
+
+def _normed(module: nn.BatchNorm2d) -> Way:
+    """Batch normalisation in one type: its backward pass is slow where types are mixed.
+
+    Behind the exact first layer it is exact, and its output is what the next layer would take it
+    for: maps that stay in float32 beside those in bfloat16 turn all that they are joined with into
+    float32.
+    """
+    plain = module.forward
+    mean, var = _low(module.running_mean), _low(module.running_var)
+    weight, bias = _low(module.weight), _low(module.bias)
+
+    def forward(value: Tensor) -> object:
+        if module.training or mean is None:
+            return plain(value)
+        if value.dtype != torch.bfloat16:
+            answer = plain(value)
+            return answer.to(torch.bfloat16)
+        return functional.batch_norm(value, mean, var, weight, bias, False, 0.0, module.eps)
+
+    return forward
+
+
+def _low(tensor: Tensor | None) -> Tensor | None:
+    # What is made in inference mode can't be part of a graph.
+    with torch.inference_mode(False), torch.no_grad():
+        return None if tensor is None else tensor.to(torch.bfloat16)
+
+
+_WAYS: Mapping[type, Callable[..., Way]] = {nn.Conv2d: _convolved, nn.BatchNorm2d: _normed}
+"""What a processor is slow at under autocast alone, and how it is done here; subclasses may mean
+something else by the same weights."""

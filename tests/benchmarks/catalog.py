@@ -46,7 +46,10 @@ BENCHMARKS: Mapping[str, Mapping[str, str]] = {
         "many": "the preset standard on ten classes against AutoAttack",
     },
     "square": {"pyautoattack": "Square with 1,000 queries against auto-attack's, success beside"},
-    "precision": {"bf16": "attacks that look in bfloat16 against float32, accuracy left beside"},
+    "precision": {
+        "loop": "attacks that look in bfloat16 against float32, on images that stand",
+        "curve": "the same at eight strengths, fewer images in every pass",
+    },
     "training": {
         "bare": "steps in pl.Trainer against the bare model's",
         "noise": "steps with noise injected against steps without",
