@@ -55,6 +55,43 @@ def test_only_the_layers_between_the_first_and_the_last_are_in_bfloat16() -> Non
     assert set(kinds) == {torch.float32}, "the model itself is as it was"
 
 
+def test_maps_between_the_ends_are_in_bfloat16_and_those_before_the_first_layer_exact() -> None:
+    """A map in float32 would turn all that it is joined with into float32."""
+    net = nn.Sequential(
+        nn.BatchNorm2d(3),
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3),
+        nn.BatchNorm2d(4, affine=False),
+        nn.Flatten(),
+        nn.Linear(64, 2),
+    ).eval()
+    kinds = []
+    for layer in net:
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.register_forward_hook(lambda _, __, out: kinds.append(out.dtype))
+    image, _ = batch(4)
+    with torch.inference_mode():
+        low = LowPrecision(net)
+    with torch.inference_mode(False):
+        point = image.clone().requires_grad_()
+        answer = low(point)
+        assert isinstance(answer, Tensor)
+        [gradient] = torch.autograd.grad(answer.sum(), point)
+    assert kinds == [torch.float32, torch.bfloat16, torch.bfloat16]
+    torch.testing.assert_close(answer, net(image), rtol=0.05, atol=0.05)
+    exact = image.clone().requires_grad_()
+    [slope] = torch.autograd.grad(net(exact).sum(), exact)
+    assert float((gradient - slope).norm() / slope.norm()) < 0.1
+    net.train()
+    net(image)
+    before = [layer.running_mean.clone() for layer in net if isinstance(layer, nn.BatchNorm2d)]  # type: ignore[union-attr]
+    LowPrecision(net.eval())(image)
+    after = [layer.running_mean for layer in net if isinstance(layer, nn.BatchNorm2d)]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True) if b is not None)
+
+
 @every
 @pytest.mark.parametrize("net", ["two"])
 def test_what_is_broken_is_broken_in_full_and_not_nearer_than_was_proved(
