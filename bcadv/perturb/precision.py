@@ -43,7 +43,7 @@ class LowPrecision(nn.Module):
         self._ways = {
             module: _WAYS[type(module)](module)
             for module in after
-            if type(module) in _WAYS and module not in self._ends
+            if type(module) in _WAYS and module not in self._ends and "forward" not in vars(module)
         }
 
     def forward(self, image: Tensor) -> object:
@@ -63,11 +63,14 @@ class LowPrecision(nn.Module):
 @contextmanager
 def _by_way_of(module: nn.Module, forward: Way) -> Iterator[None]:
     """Within it a layer answers by another function; its hooks stay."""
+    own = vars(module).get("forward")
     module.forward = forward
     try:
         yield
     finally:
         del module.forward
+        if own is not None:
+            module.forward = own
 
 
 def _exact(module: nn.Module, kind: str) -> Way:

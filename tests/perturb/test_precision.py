@@ -92,6 +92,24 @@ def test_maps_between_the_ends_are_in_bfloat16_and_those_before_the_first_layer_
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True) if b is not None)
 
 
+def test_a_layer_with_a_forward_of_its_own_keeps_it() -> None:
+    net, asked = small_net().eval(), []
+    plain = [layer.forward for layer in net]
+    for number, layer in enumerate(net):
+
+        def forward(value: Tensor, number: int = number) -> object:
+            asked.append(number)
+            return plain[number](value)
+
+        layer.forward = forward
+    image, _ = batch(2)
+    low = LowPrecision(net)
+    low(image)
+    assert asked == list(range(len(net)))
+    net(image)
+    assert asked == 2 * list(range(len(net)))
+
+
 @every
 @pytest.mark.parametrize("net", ["two"])
 def test_what_is_broken_is_broken_in_full_and_not_nearer_than_was_proved(
