@@ -28,7 +28,7 @@ from bcadv.errors import BcadvError
 from bcadv.mistakes import sentences
 from bcadv.perturb.catalog import ATTACKS
 from bcadv.perturb.corrupt.catalog import ALL, CORRUPTIONS, spelt_out
-from bcadv.section import Section, as_list
+from bcadv.section import Name, Section, as_list
 from bcadv.sections import (
     EvaluationConfig,
     InjectionConfig,
@@ -77,7 +77,7 @@ class DataConfig(Section):
         default=None, description="Give the folder of the authors' fold lists."
     )
     """The folder of those lists; null: looked for below data.root."""
-    per_class: dict[Part, dict[str, Annotated[int, Field(ge=1)]]] | None = Field(
+    per_class: dict[Part, dict[Name, Annotated[int, Field(ge=1)]]] | None = Field(
         default=None, description="Give {part: {class: images}}."
     )
     """Images of each class that a part is cut down to; null: all."""

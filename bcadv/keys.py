@@ -9,7 +9,7 @@ from typing import Any
 
 from bcadv.config import canonical
 from bcadv.data.catalog import SOURCES
-from bcadv.data.folder import SUFFIXES
+from bcadv.data.folder import suffixes
 from bcadv.data.records import image_files
 from bcadv.store.code import PACKAGE, version_of_files
 from bcadv.store.fingerprint import digest, flatten
@@ -85,7 +85,7 @@ def result_key(raw: Mapping[str, Any]) -> str:
     """
     parts = [digest(_settings(raw))[:16], measuring_code()]
     if not _synthetic(raw):
-        parts.append(_files(str(_option(raw, "data.root")), SUFFIXES))
+        parts.append(_files(str(_option(raw, "data.root")), suffixes()))
         folds = _option(raw, "data.folds_dir")
         if folds is not None:
             parts.append(_files(str(folds), frozenset({".txt"})))

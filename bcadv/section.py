@@ -35,6 +35,8 @@ def number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+Name = Annotated[str, BeforeValidator(number_as_text)]
+"""Of a class or a folder; those called 0 and 1 arrive as numbers."""
 NormName = Annotated[Literal["inf", "2", "1", "0"], BeforeValidator(number_as_text)]
 Acceptance = Annotated[str, Field(pattern=r"^(float|8bit|jpeg\((100|[1-9]?\d)\))$")]
 Lengths = tuple[Annotated[float, Field(ge=0, le=10_000)], ...]

@@ -112,6 +112,8 @@ def _lines(config: Config, *, duplicates: bool) -> Iterator[tuple[str, str]]:
         yield "SYNTHETIC", "these images are painted by a program and say nothing about patients."
     found = _count(len(selection.records), "image")
     yield "", f"{row.words} (data={row.name}), in {config.data.root}: {found}."
+    if selection.layout is not None:
+        yield "", f"Folders: {selection.layout}."
     by_name = hasattr(config.data, "group_regex")
     for line in (*_classes(selection), *_patients(selection, by_name=by_name)):
         yield "", line

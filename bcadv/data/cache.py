@@ -27,11 +27,11 @@ from rich.progress import track
 from bcadv.data.records import Record
 from bcadv.errors import BcadvError
 from bcadv.files import write_atomically
-from bcadv.pixels import BAD_IMAGE, resized, to_rgb
+from bcadv.pixels import BAD_IMAGE, resized, to_rgb, upright, why_unreadable
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Part of every key: raise it whenever the same file would be decoded to other pixels."""
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -149,7 +149,7 @@ def _decode(path: Path, resize: int | None) -> Pixels:
     with Image.open(BytesIO(path.read_bytes())) as image:
         rgb = to_rgb(image)
         if resize is not None:
-            rgb = rgb.resize(resized(image.size, resize), Image.Resampling.LANCZOS)
+            rgb = rgb.resize(resized(rgb.size, resize), Image.Resampling.LANCZOS)
         return np.asarray(rgb)
 
 
@@ -157,9 +157,17 @@ def _header(path: Path) -> tuple[int, int] | str:
     """Width and height as the file's header has them, or why it cannot be read."""
     try:
         with Image.open(path) as image:
-            return image.size
+            return upright(image)
     except BAD_IMAGE as error:
-        return str(error) or type(error).__name__
+        return _why(error, path)
+
+
+def _why(error: Exception, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return why_unreadable(error, file.read(256))
+    except OSError as gone:
+        return gone.strerror or type(gone).__name__
 
 
 def _digests(
@@ -282,7 +290,7 @@ def _try_decode(path: Path, resize: int | None) -> Pixels | str:
     try:
         return _decode(path, resize)
     except BAD_IMAGE as error:
-        return str(error) or type(error).__name__
+        return _why(error, path)
 
 
 def _bad_image(record: Record, why: str, on_bad_image: OnBadImage) -> None:

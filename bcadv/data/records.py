@@ -74,6 +74,7 @@ class Selection:
         notes: what a reader of the results must know about this selection.
         positive_by: who chose the positive classes: the ``user``, the ``source`` whose meaning is
             known, or the mere ``order`` of the names.
+        layout: what each folder below the root was taken for; ``None`` where no folder says it.
     """
 
     records: tuple[Record, ...]
@@ -83,6 +84,7 @@ class Selection:
     expected: Mapping[str, int] | None = None
     notes: tuple[str, ...] = ()
     positive_by: Literal["user", "source", "order"] = "source"
+    layout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def parse_name(name: str) -> BreakhisName:
     )
 
 
-def image_files(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
+def image_files(root: Path, suffixes: Collection[str] | None) -> Iterator[Path]:
     """Yields the image files anywhere below a folder, in no particular order.
 
     Links to folders are followed, each real folder once. Hidden files and folders and the
@@ -172,7 +174,8 @@ def image_files(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
 
     Args:
         root: the folder.
-        suffixes: lower-case endings with their dot; compared without regard to case.
+        suffixes: lower-case endings with their dot; compared without regard to case. ``None``:
+            every file.
 
     Raises:
         BcadvError: a name that is not UTF-8, which no result file could hold, or something that
@@ -187,7 +190,9 @@ def image_files(root: Path, suffixes: Collection[str]) -> Iterator[Path]:
         seen.add(real)
         subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
         for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122
+            if not name.startswith(".") and (
+                suffixes is None or os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122
+            ):
                 yield _checked(os.path.join(folder, name))  # noqa: PTH118
 
 

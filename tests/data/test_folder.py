@@ -35,16 +35,19 @@ def test_classes_on_top(tmp_path: Path) -> None:
 
 
 def test_parts_on_top(tmp_path: Path) -> None:
-    touch(tmp_path, "train/a/1.png", "train/b/1.png", "valid/a/2.png", "Test/b/3.bmp")
+    touch(tmp_path, "train/a/1.png", "train/b/1.png", "valid/a/2.png", "valid/b/2.png")
+    touch(tmp_path, "Test/a/4.png", "Test/b/3.bmp")
     touch(tmp_path, "other/a/9.png", "8.png")
     chosen = find(tmp_path)
     assert {r.image_id: (r.part, r.label) for r in chosen.records} == {
+        "Test/a/4": ("test", "a"),
         "Test/b/3": ("test", "b"),
         "train/a/1": ("train", "a"),
         "train/b/1": ("train", "b"),
         "valid/a/2": ("val", "a"),
+        "valid/b/2": ("val", "b"),
     }
-    assert any(note.startswith("2 image(s) lie in no class folder") for note in chosen.notes)
+    assert any(note.startswith("2 files are left out, in no class folder") for note in chosen.notes)
 
 
 def test_a_group_names_the_patient(tmp_path: Path) -> None:

@@ -1,0 +1,154 @@
+"""Which folder of a path is the part, the class and the patient."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bcadv.data import words
+from bcadv.errors import BcadvError
+from bcadv.text import shown
+
+STEPS = ("part", "class", "patient", "*")
+_FEW = 10
+"""What stands in every folder may be the classes themselves where these are at most so many."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What each folder of a path below the root is, the first one first.
+
+    Attributes:
+        steps: of `STEPS`; ``*`` says nothing. Folders below the last one say nothing either.
+    """
+
+    steps: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Layout:
+        """Reads a template such as ``part/class/patient``.
+
+        Raises:
+            BcadvError: another word, no class, or a word twice.
+        """
+        steps = tuple(text.strip("/").split("/"))
+        count = Counter(steps)
+        unknown = [step for step in steps if step not in STEPS]
+        twice = [step for step in ("part", "class", "patient") if count[step] > 1]
+        if unknown or twice or count["class"] != 1:
+            why = (
+                f"'{unknown[0]}' is none of {', '.join(STEPS)}"
+                if unknown
+                else f"'{twice[0]}' stands in it twice"
+                if twice
+                else "no folder is the class"
+            )
+            raise BcadvError(
+                f"data.layout={text} cannot be used, {why}: name what each folder below data.root "
+                "is, as in part/class, patient/class or */class (* for one that says nothing)."
+            )
+        return cls(steps)
+
+    def __str__(self) -> str:
+        return "/".join(self.steps)
+
+    def read(self, folders: Sequence[str]) -> dict[str, str] | None:
+        """Part, class and patient of a file in these folders; ``None``: it lies too high up."""
+        if len(folders) < len(self.steps):
+            return None
+        return {
+            step: folder for step, folder in zip(self.steps, folders, strict=False) if step != "*"
+        }
+
+
+def guess(paths: Iterable[tuple[str, ...]], root: str) -> Layout:
+    """The layout that the names of folders speak for.
+
+    Args:
+        paths: folders of each file below the root, masks and the like left out.
+        root: as the user calls it, for messages.
+
+    Raises:
+        BcadvError: the names contradict every reading, with the option that settles it.
+    """
+    paths = [path for path in paths if path]
+    above: tuple[str, ...] = ()
+    while len(top := {path[0] for path in paths}) == 1 and all(len(path) > 1 for path in paths):
+        if any(words.part_of(name) for name in top):
+            break
+        # An archive within a folder of its own name.
+        above, paths = (*above, "*"), [path[1:] for path in paths]
+    if any(words.part_of(name) for name in top):
+        inner = [path[1:] for path in paths if words.part_of(path[0]) and len(path) > 1]
+        _settle(inner, root, (*above, "part"))
+        return Layout((*above, "part", "class"))
+    _settle(paths, root, above)
+    return Layout((*above, "class"))
+
+
+def _settle(paths: Sequence[tuple[str, ...]], root: str, above: tuple[str, ...]) -> None:
+    """Asks where what would be the classes are something else by their names.
+
+    Raises:
+        BcadvError: they are, with the option that settles it.
+    """
+    below: dict[str, set[str]] = defaultdict(set)
+    for path in paths:
+        below[path[0]].update(path[1:2])
+    names = sorted(below)
+    common = set().union(*below.values()) if below else set()
+    shared = [name for name in names if len(below[name]) > 1]
+
+    def asked(what: str, *options: str) -> BcadvError:
+        settle = " or ".join(options)
+        return BcadvError(
+            f"data.root={root}: {what}, so it is not certain what the classes are. Say so with "
+            f"{settle}; bcadv data shows what a job would take them for."
+        )
+
+    def template(*steps: str) -> str:
+        return "data.layout=" + "/".join((*above, *steps))
+
+    folds = [name for name in names if words.is_fold(name)]
+    if folds:
+        raise asked(
+            f"{listed(folds)} {'is' if len(folds) == 1 else 'are'} called like folds of a split",
+            f"{template('*', 'class')} (the folds are put together)",
+            f"{template('class')} if they are classes",
+        )
+    if len(names) > 1 and 2 <= len(common) <= _FEW and len(shared) > len(names) / 2:
+        inner = listed(sorted(common))
+        if all(words.part_of(name) for name in common):
+            raise asked(
+                f"each of the folders {listed(names)} holds {inner}, which are called like parts "
+                "of a split",
+                template("class", "part"),
+            )
+        raise asked(
+            f"the folders {listed(names)} hold folders of the same names, {inner}",
+            f"{template('patient', 'class')} (the inner ones are the classes)",
+            f"{template('class')} (the outer ones are)",
+        )
+    if words.are_people(names):
+        raise asked(
+            f"the {len(names)} folders {listed(names)} are called like patients",
+            template("patient", "class"),
+            f"{template('class')} if each is a class",
+        )
+    hidden = [name for name in names if words.part_of(name)]
+    if hidden:
+        raise asked(
+            f"the folders {listed(names)} would be classes, and {listed(hidden)} is called like a "
+            "part of a split",
+            template("part", "class"),
+            template("class"),
+        )
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Names for a sentence, the first of many."""
+    some = [f"'{shown(name)}'" for name in names[:most]]
+    if len(names) > most:
+        return f"{', '.join(some)} and {len(names) - most} more"
+    return " and ".join(filter(None, (", ".join(some[:-1]), some[-1]))) if some else "none"
