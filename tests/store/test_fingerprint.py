@@ -93,7 +93,16 @@ OTHER: Mapping[str, Any] = {
 }
 """For every option of the schema a value that the base does not have."""
 
-OF_ANOTHER_SOURCE = {"data.source", "data.group_regex", "data.positive"}
+OF_FOLDERS: dict[str, tuple[Any, bool]] = {
+    "data.layout": ("part/class", True),
+    "data.include": (["*.png"], True),
+    "data.exclude": (["*.png"], True),
+    "data.class_map": ({"a": "b"}, True),
+    "data.group_regex": ("(a)", True),
+    "data.positive": (["b"], False),
+}
+"""Options of one's own folders: a value, and whether it shapes a model."""
+OF_ANOTHER_SOURCE = {"data.source", *OF_FOLDERS}
 OF_ONE = {"model.network", "objective", "objective_options"}
 """There is no other value yet; see tests/test_room.py."""
 
@@ -182,9 +191,10 @@ def test_options_of_another_source(base: Config) -> None:
     raw["data"] = {"source": "folder", "root": "x", "split": "paper", "crop": 32}
     folder = Config.model_validate(raw)
     assert name_of(folder) != name_of(base)
-    for name, value, shapes in (("group_regex", "(a)", True), ("positive", ["b"], False)):
-        other = Config.model_validate(raw | {"data": raw["data"] | {name: value}})
-        assert (name_of(other) != name_of(folder)) == shapes == is_training(f"data.{name}")
+    for name, (value, shapes) in OF_FOLDERS.items():
+        changed = raw["data"] | {name.removeprefix("data."): value}
+        other = Config.model_validate(raw | {"data": changed})
+        assert (name_of(other) != name_of(folder)) == shapes == is_training(name)
 
 
 def test_other_images_are_another_model(base: Config) -> None:
