@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 Way: TypeAlias = Callable[[Tensor], object]
 
@@ -96,23 +95,30 @@ def _convolved(module: nn.Conv2d) -> Way:
 
 
 def _normed(module: nn.BatchNorm2d) -> Way:
-    """Batch normalisation in one type: its backward pass is slow where types are mixed.
+    """Batch normalisation as one multiplication and addition, which is quicker in both passes.
 
     Behind the exact first layer it is exact, and its output is what the next layer would take it
     for: maps that stay in float32 beside those in bfloat16 turn all that they are joined with into
     float32.
     """
-    plain = module.forward
-    mean, var = _low(module.running_mean), _low(module.running_var)
-    weight, bias = _low(module.weight), _low(module.bias)
+    plain, mean, var = module.forward, module.running_mean, module.running_var
+    if mean is None or var is None:
+        return plain
+    with torch.inference_mode(False), torch.no_grad():
+        scale = (var.float() + module.eps).rsqrt()
+        scale = scale if module.weight is None else scale * module.weight
+        shift = -mean * scale if module.bias is None else module.bias - mean * scale
+    factor, offset = (_low(each.reshape(-1, 1, 1)) for each in (scale, shift))
+    assert factor is not None
+    assert offset is not None
 
     def forward(value: Tensor) -> object:
-        if module.training or mean is None:
+        if module.training:
             return plain(value)
         if value.dtype != torch.bfloat16:
             answer = plain(value)
             return answer.to(torch.bfloat16)
-        return functional.batch_norm(value, mean, var, weight, bias, False, 0.0, module.eps)
+        return torch.addcmul(offset, value, factor)
 
     return forward
 
