@@ -7,6 +7,7 @@ character stays as it is, whatever its language.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 SCREENFUL = 2000
 """Characters of the longest message."""
@@ -70,3 +71,10 @@ def shorten(text: str, most: int = SCREENFUL) -> str:
     word = f" [... {len(text) - most} characters left out ...] "
     kept = max(most - len(word), 2)
     return text[: kept - kept // 2] + word + text[-(kept // 2) :]
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"

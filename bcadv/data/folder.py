@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -16,28 +13,12 @@ from pydantic import BeforeValidator, Field
 
 from bcadv.config import DataConfig
 from bcadv.data import words
-from bcadv.data.layout import Layout, guess, listed
-from bcadv.data.records import Record, Selection, image_files
+from bcadv.data.choose import LeftOut, chosen, folders, without_copies, without_masks
+from bcadv.data.layout import Layout, guess, named
+from bcadv.data.records import Record, Selection
 from bcadv.errors import BcadvError
 from bcadv.section import Name, as_list_or_none
 from bcadv.text import shown
-
-_PLAIN = frozenset(
-    {".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".html", ".yaml", ".yml", ".pdf", ".doc"}
-    | {".docx", ".xls", ".xlsx", ".ini", ".db", ".log", ".py", ".ipynb", ".sh", ".zip", ".gz"}
-)
-"""Endings of what nobody takes for an image: not worth a word."""
-
-
-@cache
-def suffixes() -> frozenset[str]:
-    """Endings of the files that are read: all that Pillow opens."""
-    from PIL import Image
-
-    Image.init()
-    readable = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return frozenset(readable - {".mpg", ".mpeg", ".pdf"})
-
 
 Names = Annotated[tuple[Name, ...] | None, BeforeValidator(as_list_or_none)]
 
@@ -143,15 +124,13 @@ def find(
             "one of them out"
         )
     out = LeftOut()
-    files = _chosen(root, include, exclude, out)
+    files = chosen(root, include, exclude, out)
     if told is None:
-        files = _without_masks(files, root, out)
-        files = _without_copies(files, root, out)
-    read = told or guess((_folders(path, root) for path in files), str(root))
+        files = without_masks(files, root, out)
+        files = without_copies(files, root, out)
+    read = told or guess((folders(path, root) for path in files), str(root))
     _check_map(class_map, files, root, read)
-    records = list(
-        _records(files, root, read, out, class_map or {}, pattern, asked=told is not None)
-    )
+    records = list(_records(files, root, read, told, out, class_map or {}, pattern))
     records.sort(key=lambda record: (record.image_id, record.path))
     for one, other in pairwise(records):
         if one.image_id == other.image_id:
@@ -173,18 +152,19 @@ def find(
     if pattern is not None and unknown == len(records):
         raise BcadvError(
             f"data.group_regex={group_regex} matches none of the {len(records)} file names, for "
-            f"instance '{records[0].path.name}': {_mended(pattern, records)}"
+            f"instance '{_searched(pattern, records[0].path, root)}': "
+            f"{_mended(pattern, records, root)}"
         )
     notes = out.notes()
     if unknown:
         notes.append(f"The patient is unknown for {unknown} of {len(records)} images.")
-    chosen = _positive(classes, positive)
+    disease = _positive(classes, positive)
     if positive is None:
-        notes += _note_on_order(classes, chosen)
+        notes += _note_on_order(classes, disease)
     return Selection(
         records=tuple(records),
         classes=classes,
-        positive=chosen,
+        positive=disease,
         positive_by="order" if positive is None else "user",
         found={label: found[label] for label in classes},
         notes=tuple(notes),
@@ -196,19 +176,17 @@ def _records(
     files: Iterable[Path],
     root: Path,
     read: Layout,
+    told: Layout | None,
     out: LeftOut,
     class_map: Mapping[str, str | None],
     pattern: re.Pattern[str] | None,
-    *,
-    asked: bool,
 ) -> Iterator[Record]:
-    """What the path of each file says."""
-    by_path = pattern is not None and "/" in pattern.pattern
+    """What the path of each file says; a layout that was told has to fit every file."""
     for path in files:
-        said = read.read(_folders(path, root))
+        said = read.read(folders(path, root))
         part = None
         if said is not None and "part" in said:
-            part = _part(said["part"], path, read if asked else None)
+            part = _part(said["part"], path, told)
         if said is None or ("part" in said and part is None):
             out.add("in no class folder", path)
             continue
@@ -216,119 +194,13 @@ def _records(
         if label is None:
             out.add("of a class that data.class_map leaves out", path)
             continue
-        where = path.relative_to(root)
         yield Record(
             path=path,
-            image_id=where.with_suffix("").as_posix(),
+            image_id=path.relative_to(root).with_suffix("").as_posix(),
             label=label,
-            patient=said.get("patient")
-            or _patient(pattern, where.as_posix() if by_path else path.name),
+            patient=said.get("patient") or _patient(pattern, path, root),
             part=part,
         )
-
-
-@dataclass
-class LeftOut:
-    """Files that are left out, by why."""
-
-    files: dict[str, list[Path]] = field(default_factory=dict)
-
-    def add(self, why: str, path: Path) -> None:
-        """Notes a file."""
-        self.files.setdefault(why, []).append(path)
-
-    def notes(self) -> list[str]:
-        """A sentence for each reason."""
-        return [
-            f"{len(paths)} {'file is' if len(paths) == 1 else 'files are'} left out, {why}, for "
-            f"instance {paths[0]}."
-            for why, paths in self.files.items()
-        ]
-
-    def clause(self) -> str:
-        """The same, to end a sentence with."""
-        return "".join(f"; left out, {why}: {len(paths)}" for why, paths in self.files.items())
-
-
-def _folders(path: Path, root: Path) -> tuple[str, ...]:
-    return path.relative_to(root).parts[:-1]
-
-
-def _chosen(
-    root: Path, include: Sequence[str] | None, exclude: Sequence[str], out: LeftOut
-) -> list[Path]:
-    """The images that patterns and endings leave."""
-    readable = suffixes()
-    chosen, endings = [], Counter[str]()
-    used: set[str] = set()
-    for path in sorted(image_files(root, None)):
-        where = path.relative_to(root).as_posix()
-        wanted = include is None or any(fnmatchcase(where, one) for one in include)
-        used.update(one for one in include or () if fnmatchcase(where, one))
-        against = [one for one in exclude if fnmatchcase(where, one)]
-        used.update(against)
-        end = path.suffix.lower()
-        if end not in readable:
-            if end not in _PLAIN:
-                endings[end or "no ending"] += 1
-                out.add(f"for {end or 'having no ending'} is not read", path)
-        elif against:
-            out.add("as data.exclude says", path)
-        elif not wanted:
-            out.add("as data.include says", path)
-        else:
-            chosen.append(path)
-    for name, patterns in (("include", include or ()), ("exclude", exclude)):
-        for one in patterns:
-            if one not in used:
-                raise BcadvError(
-                    f"data.{name} has the pattern '{one}', which no path below {root} matches: "
-                    "correct it (* stands for anything, slashes too), or leave it out"
-                )
-    if not chosen:
-        seen = ", ".join(f"{n} of {end}" for end, n in endings.most_common(5)) or "none at all"
-        raise BcadvError(
-            f"data.root={root} must hold a folder of images for each of at least two classes; "
-            f"found none. Files there: {seen}{out.clause()}. Read are, among others, .png, .jpg, "
-            ".tif, .bmp, .gif and .webp"
-        )
-    return chosen
-
-
-def _without_masks(files: Sequence[Path], root: Path, out: LeftOut) -> list[Path]:
-    """Leaves out what is named like masks beside the images that they are masks of."""
-    masked = [path for path in files if any(map(words.is_mask, _folders(path, root)))]
-    hidden = set(masked) if len(masked) < len(files) else set()
-    for path in sorted(hidden):
-        out.add("in a folder that is called like one of masks", path)
-    stems = {(path.parent, path.stem) for path in files}
-    for path in files:
-        image = words.without_mask(path.stem)
-        if path not in hidden and image is not None and (path.parent, image) in stems:
-            hidden.add(path)
-            out.add("called like a mask of another file", path)
-    return [path for path in files if path not in hidden]
-
-
-def _without_copies(files: Sequence[Path], root: Path, out: LeftOut) -> list[Path]:
-    """Leaves out a copy of the whole set that lies inside of it, as some archives have one."""
-    tops: dict[str, set[str]] = {}
-    for path in files:
-        folders = _folders(path, root)
-        if folders:
-            tops.setdefault(folders[0], set()).update(folders[1:2])
-    copies = [
-        name
-        for name, inner in tops.items()
-        if len(tops) > 2 and len(inner) > 1 and inner >= set(tops) - {name}
-    ]
-    kept = []
-    for path in files:
-        if set(_folders(path, root)[:1]) & set(copies):
-            out.add("in a copy of the set inside of it", path)
-        else:
-            kept.append(path)
-    return kept
 
 
 def _part(folder: str, path: Path, told: Layout | None) -> str | None:
@@ -346,13 +218,13 @@ def _part(folder: str, path: Path, told: Layout | None) -> str | None:
 def _check_map(
     class_map: Mapping[str, str | None] | None, files: Iterable[Path], root: Path, read: Layout
 ) -> None:
-    said = (read.read(_folders(path, root)) for path in files)
-    folders = {each["class"] for each in said if each}
+    said = (read.read(folders(path, root)) for path in files)
+    known = {each["class"] for each in said if each}
     for name in class_map or ():
-        if name not in folders:
+        if name not in known:
             raise BcadvError(
                 f"data.class_map names '{name}', which is none of the folders "
-                f"{listed(sorted(folders))}"
+                f"{named(sorted(known))}"
             )
 
 
@@ -368,7 +240,7 @@ def _same_in_parts(records: Sequence[Record], root: Path) -> None:
             parts.setdefault(record.part, set()).add(record.label)
     classes = set().union(*parts.values())
     lacking = {part: sorted(classes - labels) for part, labels in parts.items()}
-    said = [f"{part} has no {listed(labels)}" for part, labels in lacking.items() if labels]
+    said = [f"{part} has no {named(labels)}" for part, labels in lacking.items() if labels]
     if len(parts) > 1 and said:
         raise BcadvError(
             f"data.root={root}: not every part has every class: {'; '.join(said)}. Rename or merge "
@@ -399,12 +271,12 @@ def compile_groups(group_regex: str | None) -> re.Pattern[str] | None:
     return pattern
 
 
-def _mended(pattern: re.Pattern[str], records: Sequence[Record]) -> str:
+def _mended(pattern: re.Pattern[str], records: Sequence[Record], root: Path) -> str:
     """What to do about a pattern that matches no file."""
     # Who comes from a language with escapes in its texts doubles every backslash.
     single = pattern.pattern.replace("\\\\", "\\")
     try:
-        found = any(_patient(re.compile(single), record.path.name) for record in records)
+        found = any(_patient(re.compile(single), record.path, root) for record in records)
     except (re.error, IndexError):
         found = False
     if found:
@@ -412,8 +284,13 @@ def _mended(pattern: re.Pattern[str], records: Sequence[Record]) -> str:
     return "correct it, or set it to null"
 
 
-def _patient(pattern: re.Pattern[str] | None, name: str) -> str | None:
-    match = None if pattern is None else pattern.search(name)
+def _searched(pattern: re.Pattern[str], path: Path, root: Path) -> str:
+    """What a pattern is searched in: a file's name, or its path if the pattern has a slash."""
+    return path.relative_to(root).as_posix() if "/" in pattern.pattern else path.name
+
+
+def _patient(pattern: re.Pattern[str] | None, path: Path, root: Path) -> str | None:
+    match = None if pattern is None else pattern.search(_searched(pattern, path, root))
     if match is None:
         return None
     return match["patient"] if "patient" in match.re.groupindex else match[1]

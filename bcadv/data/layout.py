@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bcadv.data import words
 from bcadv.errors import BcadvError
-from bcadv.text import shown
+from bcadv.text import listed, shown
 
 STEPS = ("part", "class", "patient", "*")
 _FEW = 10
@@ -80,11 +80,32 @@ def guess(paths: Iterable[tuple[str, ...]], root: str) -> Layout:
         # An archive within a folder of its own name.
         above, paths = (*above, "*"), [path[1:] for path in paths]
     if any(words.part_of(name) for name in top):
+        _one_folder_a_part(top, root)
         inner = [path[1:] for path in paths if words.part_of(path[0]) and len(path) > 1]
         _settle(inner, root, (*above, "part"))
         return Layout((*above, "part", "class"))
     _settle(paths, root, above)
     return Layout((*above, "class"))
+
+
+def _one_folder_a_part(top: Iterable[str], root: str) -> None:
+    """Asks where two folders are called like one part.
+
+    Raises:
+        BcadvError: they are, with what settles it.
+    """
+    meant: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(top):
+        part = words.part_of(name)
+        if part is not None:
+            meant[part].append(name)
+    for part, names in meant.items():
+        if len(names) > 1:
+            raise BcadvError(
+                f"data.root={root}: {named(names)} are both called like the {part} part: leave "
+                "one out with data.exclude=[FOLDER/*], or say data.layout=part/class if they "
+                "belong together"
+            )
 
 
 def _settle(paths: Sequence[tuple[str, ...]], root: str, above: tuple[str, ...]) -> None:
@@ -113,42 +134,41 @@ def _settle(paths: Sequence[tuple[str, ...]], root: str, above: tuple[str, ...])
     folds = [name for name in names if words.is_fold(name)]
     if folds:
         raise asked(
-            f"{listed(folds)} {'is' if len(folds) == 1 else 'are'} called like folds of a split",
+            f"{named(folds)} {'is' if len(folds) == 1 else 'are'} called like folds of a split",
             f"{template('*', 'class')} (the folds are put together)",
             f"{template('class')} if they are classes",
         )
     if len(names) > 1 and 2 <= len(common) <= _FEW and len(shared) > len(names) / 2:
-        inner = listed(sorted(common))
+        inner = named(sorted(common))
         if all(words.part_of(name) for name in common):
             raise asked(
-                f"each of the folders {listed(names)} holds {inner}, which are called like parts "
+                f"each of the folders {named(names)} holds {inner}, which are called like parts "
                 "of a split",
                 template("class", "part"),
             )
         raise asked(
-            f"the folders {listed(names)} hold folders of the same names, {inner}",
+            f"the folders {named(names)} hold folders of the same names, {inner}",
             f"{template('patient', 'class')} (the inner ones are the classes)",
             f"{template('class')} (the outer ones are)",
         )
     if words.are_people(names):
         raise asked(
-            f"the {len(names)} folders {listed(names)} are called like patients",
+            f"the {len(names)} folders {named(names)} are called like patients",
             template("patient", "class"),
             f"{template('class')} if each is a class",
         )
     hidden = [name for name in names if words.part_of(name)]
     if hidden:
         raise asked(
-            f"the folders {listed(names)} would be classes, and {listed(hidden)} is called like a "
+            f"the folders {named(names)} would be classes, and {named(hidden)} is called like a "
             "part of a split",
             template("part", "class"),
             template("class"),
         )
 
 
-def listed(names: Sequence[str], most: int = 6) -> str:
+def named(names: Sequence[str], most: int = 6) -> str:
     """Names for a sentence, the first of many."""
     some = [f"'{shown(name)}'" for name in names[:most]]
-    if len(names) > most:
-        return f"{', '.join(some)} and {len(names) - most} more"
-    return " and ".join(filter(None, (", ".join(some[:-1]), some[-1]))) if some else "none"
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return listed([*some, *more]) or "none"

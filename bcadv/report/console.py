@@ -17,9 +17,9 @@ from bcadv.report.table import warning_of
 from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.study.corruption import ALL
 from bcadv.study.numbers import UNDEFINED, Number, rate
-from bcadv.study.prose import listed, plural
+from bcadv.study.prose import plural
 from bcadv.study.study import Study
-from bcadv.text import shown
+from bcadv.text import listed, shown
 
 _MOST_WITH_INTERVAL = 3
 

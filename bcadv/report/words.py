@@ -16,7 +16,8 @@ from bcadv.study.fall import Count
 from bcadv.study.found import Found
 from bcadv.study.naming import variant_name
 from bcadv.study.numbers import UNDEFINED, amounts
-from bcadv.study.prose import listed, plural
+from bcadv.study.prose import plural
+from bcadv.text import listed
 
 
 def percent(share: float) -> str:

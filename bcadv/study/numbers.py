@@ -12,8 +12,8 @@ import pandas as pd
 from bcadv.metrics.patients import RECOGNITION
 from bcadv.results.condition import Condition, Series, ordered
 from bcadv.study.jobs import Job
-from bcadv.study.prose import listed
 from bcadv.study.seed import RATES
+from bcadv.text import listed
 
 IN_PER_CENT = (*RATES, RECOGNITION)
 

@@ -15,13 +15,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def listed(words: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
 def spread(values: Sequence[_T], count: int) -> list[_T]:
     """At most `count` of the values, evenly from the first to the last."""
     chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)

@@ -17,7 +17,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import APGD, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import Predictions, painted
-from tests.benchmarks.measure import Options, Row, Timed, alternate, robust
+from tests.benchmarks.measure import Options, Row, Timed, alternate, faster, robust
 from tests.benchmarks.pgd import IMAGES, SIDE, STRENGTHS_PX, WARM_UP, classes, trained
 
 STEPS = 100
@@ -74,13 +74,7 @@ def _rows(what: str, mine: Timed, other: Timed, batch: Batch) -> Iterator[Row]:
     predictions, gradients = mine.result
     target = batch.target.numpy()
     side = batch.image.shape[-1]
-    yield Row(
-        f"{what}, {len(target)} images of {side} x {side}",
-        str(mine),
-        str(other),
-        f"{other.median / mine.median:.2f}x faster",
-        TARGET,
-    )
+    yield faster(f"{what}, {len(target)} images of {side} x {side}", mine, other, TARGET)
     left, reference = (predictions == target).mean(1), (other.result == target).mean(1)
     for px, a, b in zip(STRENGTHS_PX, left, reference, strict=True):
         yield robust(f"{px:g}/255, against adv-lib", a, b)

@@ -23,7 +23,7 @@ from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
 from bcadv.perturb import FGSM, ThreatModel
 from bcadv.typing import Batch
-from tests.benchmarks.measure import Options, Row, Timed, alternate
+from tests.benchmarks.measure import Options, Row, Timed, alternate, faster
 from tests.metrics.tables import fgsm
 
 EPS_PX = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -168,11 +168,10 @@ def run(options: Options) -> Iterator[Row]:
 
 def _rows(library: str, mine: Timed, other: Timed, kind: str) -> Iterator[Row]:
     strengths, images = mine.result.shape
-    yield Row(
+    yield faster(
         f"FGSM at {strengths} strengths, {images} images, {kind} network, against {library}",
-        str(mine),
-        str(other),
-        f"{other.median / mine.median:.2f}x faster",
+        mine,
+        other,
         TARGETS[library],
     )
     equal = float((mine.result == other.result).mean())

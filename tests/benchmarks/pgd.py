@@ -19,7 +19,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import PGD, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import EPS_PX, Predictions, painted
-from tests.benchmarks.measure import Options, Row, Timed, alternate, robust
+from tests.benchmarks.measure import Options, Row, Timed, alternate, faster, robust
 
 STRENGTHS_PX = (0.125, *EPS_PX[1:])
 STEPS = 20
@@ -124,12 +124,11 @@ def _rows(library: str, mine: Timed, other: Timed, batch: Batch) -> Iterator[Row
     target = batch.target.numpy()
     predictions, gradients = mine.result
     images, _, side, _ = batch.image.shape
-    yield Row(
+    yield faster(
         f"PGD-{STEPS} at {len(STRENGTHS_PX)} strengths, {images} images of {side} x {side}, "
         f"against {library}",
-        str(mine),
-        str(other),
-        f"{other.median / mine.median:.2f}x faster",
+        mine,
+        other,
         TARGET,
     )
     left, theirs = (predictions == target).mean(1), (other.result == target).mean(1)

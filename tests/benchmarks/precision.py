@@ -14,7 +14,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import APGD, LowPrecision, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import painted
-from tests.benchmarks.measure import Options, Row, alternate, robust
+from tests.benchmarks.measure import Options, Row, alternate, faster, robust
 from tests.benchmarks.pgd import STRENGTHS_PX, trained
 
 SIDE, IMAGES = 112, 64
@@ -69,11 +69,10 @@ def _rows(
     timed = alternate(sides(steps), options.rounds, warm_up=sides(2), tell=options.tell)
     low, full = timed.values()
     n, side = len(batch.image), batch.image.shape[-1]
-    yield Row(
+    yield faster(
         f"APGD-{steps} at {len(radii)} strength(s), {n} images of {side} x {side}",
-        str(low),
-        str(full),
-        f"{full.median / low.median:.2f}x faster",
+        low,
+        full,
         TARGET,
     )
     for eps, a, b in zip(radii, low.result.tolist(), full.result.tolist(), strict=True):

@@ -16,7 +16,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import Square, ThreatModel
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import painted
-from tests.benchmarks.measure import Options, Row, alternate, robust
+from tests.benchmarks.measure import Options, Row, alternate, faster, robust
 from tests.benchmarks.pgd import trained
 from tests.benchmarks.worst import MISSING
 
@@ -67,5 +67,5 @@ def run(options: Options) -> Iterator[Row]:
 
     timed = alternate(sides(queries), options.rounds, warm_up=sides(5), tell=options.tell)
     mine, other = timed.values()
-    yield Row(what, str(mine), str(other), f"{other.median / mine.median:.2f}x faster", TARGET)
+    yield faster(what, mine, other, TARGET)
     yield robust(f"{PX:g}/255", *(side.result.double().mean().item() for side in (mine, other)))

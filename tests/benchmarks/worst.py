@@ -18,7 +18,7 @@ from bcadv.models.classifier import Classifier
 from bcadv.perturb import PGD, ThreatModel, WorstCase
 from bcadv.typing import Batch
 from tests.benchmarks.fgsm import painted
-from tests.benchmarks.measure import Options, Row, Tell, alternate, robust
+from tests.benchmarks.measure import Options, Row, Tell, alternate, faster, robust
 from tests.benchmarks.pgd import trained
 
 SIDE, IMAGES = 64, 8
@@ -157,12 +157,8 @@ def _rows(
     sides = {"ours": partial(ours, model, batch, eps), name: partial(theirs, net, batch, eps)}
     mine, other = alternate(sides, rounds, warm_up=start(), tell=tell).values()
     n, side = len(batch.image), batch.image.shape[-1]
-    yield Row(
-        f"standard, {n} images of {side} x {side}, against {name}",
-        str(mine),
-        str(other),
-        f"{other.median / mine.median:.2f}x faster",
-        TARGETS[row],
+    yield faster(
+        f"standard, {n} images of {side} x {side}, against {name}", mine, other, TARGETS[row]
     )
     left = [side.result.double().mean().item() for side in (mine, other)]
     yield robust(f"{PX[row]:g}/255, against {name}", *left)

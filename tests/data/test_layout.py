@@ -63,6 +63,10 @@ def test_folders_called_like_parts_are_the_parts(
         (crossed("fold_1 fold_2", "a b"), "called like folds"),
         (["train/a", "train/b", "test/a", "test/b", "test/c"], "train has no 'c'"),
         (["train/a", "train/B", "test/a", "test/b"], "train has no 'b'; test has no 'B'|test has"),
+        (
+            crossed("train test Testing", "a b"),
+            "'Testing' and 'test' are both called like the test",
+        ),
         (["train/train/a", "train/train/b"], "called like a part"),
     ],
 )

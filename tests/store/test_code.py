@@ -72,7 +72,7 @@ def test_adding_an_attack_a_source_or_words_renames_nothing(copy: Path) -> None:
     edit(copy / "data" / "folder.py", "            self.root,\n", "            self.root or 1,\n")
     edit(copy / "models" / "classifier.py", '"""A network fine-tuned', '"""A net, fine-tuned')
     edit(copy / "trainer.py", "    common: dict", "    # Why it is so.\n    common: dict")
-    edit(copy / "data" / "folder.py", "_PLAIN = ", "_PLAIN = OTHERS = ")
+    edit(copy / "data" / "choose.py", "_PLAIN = ", "_PLAIN = OTHERS = ")
     edit(copy / "perturb" / "attack.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
     (copy / "trainer.py").write_text(
         (copy / "trainer.py").read_text() + "\n\ndef unused():\n    pass\n"
