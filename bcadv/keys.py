@@ -9,8 +9,8 @@ from typing import Any
 
 from bcadv.config import canonical
 from bcadv.data.catalog import SOURCES
-from bcadv.data.choose import suffixes
 from bcadv.data.records import image_files
+from bcadv.data.sources.choose import suffixes
 from bcadv.store.code import PACKAGE, version_of_files
 from bcadv.store.fingerprint import digest, flatten
 

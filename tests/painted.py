@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from bcadv.data.painted import SyntheticData
 from bcadv.data.records import Selection
+from bcadv.data.sources.painted import SyntheticData
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def painted_once(store: Path) -> Iterator[None]:
     find = SyntheticData.find
 
     def found(self: SyntheticData) -> Selection:
-        from bcadv.data import synthetic
+        from bcadv.data.sources import synthetic
 
         with patch.object(synthetic, "write_tree", partial(_copied, synthetic.write_tree, store)):
             return find(self)

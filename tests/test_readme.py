@@ -26,7 +26,7 @@ from PIL import Image
 
 from bcadv import job
 from bcadv.config import validate
-from bcadv.data.synthetic import write_tree
+from bcadv.data.sources.synthetic import write_tree
 from bcadv.explain import option_names, owners
 from bcadv.options import register
 from bcadv.overrides import read
@@ -47,7 +47,7 @@ NOT_RUN = {
     "make setup": "installs packages; whoever runs these tests has run it",
     ". .venv/bin/activate": "belongs to the shell",
     "make test": "these are the tests",
-    "make data": "downloads 4 GB; tests/data/test_download.py downloads from a server of its own",
+    "make data": "4 GB; tests/data/sources/test_download.py downloads from a server of its own",
     "make ui": "serves until it is stopped; tests/tracking opens it in a browser",
     "make notebooks": "opens a browser; tests/test_notebooks.py runs what it shows",
     "jupyter lab notebooks": "opens a browser",

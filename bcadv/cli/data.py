@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcadv.arguments import FOLDER, TRUTH, Command, Option
-from bcadv.data.download import OPTIONS
+from bcadv.data.sources.download import OPTIONS
 from bcadv.errors import BcadvError
 from bcadv.text import shown
 
@@ -55,7 +55,7 @@ def run(options: Mapping[str, Any], others: Sequence[str]) -> int:
     from rich.console import Console
 
     from bcadv.console import label, say
-    from bcadv.data.download import fetch
+    from bcadv.data.sources.download import fetch
 
     if options["download"] is not None:
         unused = [*others, *(["duplicates=true"] if options["duplicates"] else [])]

@@ -49,7 +49,7 @@ class Source:
 _ROWS = (
     Source(
         name="breakhis",
-        place="bcadv.data.breakhis:BreakHisData",
+        place="bcadv.data.sources.breakhis:BreakHisData",
         words="BreakHis, real microscope images of breast tumours",
         label="breakhis",
         splits=("paper", "patient", "official"),
@@ -58,14 +58,14 @@ _ROWS = (
     ),
     Source(
         name="folder",
-        place="bcadv.data.folder:FolderData",
+        place="bcadv.data.sources.folder:FolderData",
         words="Images from the user's own folder",
         label="own images",
         splits=("paper", "patient", "parts"),
     ),
     Source(
         name="synthetic",
-        place="bcadv.data.painted:SyntheticData",
+        place="bcadv.data.sources.painted:SyntheticData",
         words="Synthetic tissue, painted by a program and not by nature",
         label="synthetic",
         synthetic=True,

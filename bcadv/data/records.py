@@ -48,6 +48,9 @@ class Record:
         subtype: e.g. ``DC``; ``None`` where unknown.
         magnification: 40, 100, 200 or 400; ``None`` where unknown.
         part: ``train``, ``val`` or ``test`` where the source itself fixes it; else ``None``.
+        frame: number of the image in a file that holds several, from 0; ``None``: the file is one.
+        findings: what the image shows, where it may show several; ``None``: it has one class.
+        unknown: findings of which nobody knows whether the image shows them.
     """
 
     path: Path
@@ -58,6 +61,18 @@ class Record:
     subtype: str | None = None
     magnification: int | None = None
     part: str | None = None
+    frame: int | None = None
+    findings: tuple[str, ...] | None = None
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """What a split shares out evenly: the class, or each finding, or that there is none."""
+        return (self.label,) if self.findings is None else self.findings or (NO_FINDING,)
+
+
+NO_FINDING = "none"
+"""What stands for an image that shows nothing, where it may show several findings."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,8 @@ class Selection:
         positive_by: who chose the positive classes: the ``user``, the ``source`` whose meaning is
             known, or the mere ``order`` of the names.
         layout: what each folder below the root was taken for; ``None`` where no folder says it.
+        kind: ``multiclass``: an image is of one class; ``multilabel``: the classes are findings,
+            of which it may show any number.
     """
 
     records: tuple[Record, ...]
@@ -85,6 +102,7 @@ class Selection:
     notes: tuple[str, ...] = ()
     positive_by: Literal["user", "source", "order"] = "source"
     layout: str | None = None
+    kind: Literal["multiclass", "multilabel"] = "multiclass"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
 from bcadv.callbacks.evaluate import Answers, RobustnessEvaluation, Trial
-from bcadv.data import tissue
+from bcadv.data.sources import tissue
 from bcadv.models.batchnorm import reestimate
 from bcadv.models.classifier import Classifier
 from bcadv.perturb import FGSM, ThreatModel

@@ -9,8 +9,8 @@ import pytest
 from bcadv.cli.data import COMMAND, run
 from bcadv.cli.main import main
 from bcadv.data.audit import audit
-from bcadv.data.folder import FolderData
 from bcadv.data.parts import split
+from bcadv.data.sources.folder import FolderData
 
 
 @pytest.fixture
@@ -96,7 +96,8 @@ def test_download_fetches_breakhis_from_where_it_is_said_to_lie(
 ) -> None:
     asked = []
     monkeypatch.setattr(
-        "bcadv.data.download.make_available", lambda root, **places: asked.append((root, places))
+        "bcadv.data.sources.download.make_available",
+        lambda root, **places: asked.append((root, places)),
     )
     options, others = COMMAND.parse([f"download={tmp_path}", "url=http://here/x", "archive=y"])
     assert run(options, others) == 0

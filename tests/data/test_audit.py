@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bcadv.data.audit import audit, audit_official, content
-from bcadv.data.breakhis import find
 from bcadv.data.cache import build
-from bcadv.data.folder import find as find_folder
 from bcadv.data.records import Record
+from bcadv.data.sources.breakhis import find
+from bcadv.data.sources.folder import find as find_folder
 from bcadv.data.splits import Split, paper, patient
 from bcadv.errors import BcadvError
 

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bcadv.data import breakhis, cache
+from bcadv.data import cache
 from bcadv.data.cache import build
 from bcadv.data.records import Record
+from bcadv.data.sources import breakhis
 from bcadv.errors import BcadvError
 
 SIZES = ((12, 20), (10, 20), (16, 8))

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from bcadv.config import DataConfig
-from bcadv.data.breakhis import BreakHisData
 from bcadv.data.datamodule import ImageDataModule
-from bcadv.data.folder import FolderData
-from bcadv.data.painted import SyntheticData
+from bcadv.data.sources.breakhis import BreakHisData
+from bcadv.data.sources.folder import FolderData
+from bcadv.data.sources.painted import SyntheticData
 from bcadv.errors import BcadvError
 
 

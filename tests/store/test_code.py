@@ -61,7 +61,7 @@ def test_adding_an_attack_a_source_or_words_renames_nothing(copy: Path) -> None:
     (copy / "perturb" / "attacks" / "cw.py").write_text(
         "from bcadv.perturb.loop import GradientAttack\n\n\nclass CW(GradientAttack):\n    pass\n"
     )
-    (copy / "data" / "dicom.py").write_text("def find(root):\n    return None\n")
+    (copy / "data" / "sources" / "dicom.py").write_text("def find(root):\n    return None\n")
     (copy / "models" / "resnet.py").write_text("class ResNet:\n    pass\n")
     (copy / "defend" / "trades.py").write_text("class TRADES:\n    pass\n")
     rows = copy / "perturb" / "rows" / "minimal_norm.py"
@@ -69,10 +69,10 @@ def test_adding_an_attack_a_source_or_words_renames_nothing(copy: Path) -> None:
     for room in ("data", "models", "defend"):
         edit(copy / room / "catalog.py", "_ROWS = (", "_ROWS = (\n    None,")
     edit(copy / "data" / "parts.py", "def split(", "def _other():\n    pass\n\n\ndef split(")
-    edit(copy / "data" / "folder.py", "            self.root,\n", "            self.root or 1,\n")
+    edit(copy / "data" / "sources" / "folder.py", "            self.root,\n", "            self.root or 1,\n")
     edit(copy / "models" / "classifier.py", '"""A network fine-tuned', '"""A net, fine-tuned')
     edit(copy / "trainer.py", "    common: dict", "    # Why it is so.\n    common: dict")
-    edit(copy / "data" / "choose.py", "_PLAIN = ", "_PLAIN = OTHERS = ")
+    edit(copy / "data" / "sources" / "choose.py", "_PLAIN = ", "_PLAIN = OTHERS = ")
     edit(copy / "perturb" / "attack.py", "_ROUNDING = 1e3", "_ROUNDING = 1e4")
     (copy / "trainer.py").write_text(
         (copy / "trainer.py").read_text() + "\n\ndef unused():\n    pass\n"

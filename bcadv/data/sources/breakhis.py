@@ -59,7 +59,7 @@ class BreakHisData(DataConfig):
     def check(self) -> None:
         """Missing images and unknown subtypes."""
         if not self.is_reachable():
-            from bcadv.data.download import missing_data_message
+            from bcadv.data.sources.download import missing_data_message
 
             raise BcadvError(missing_data_message(self.root or Path("data/breakhis")))
         chosen_subtypes(self.subtypes)
@@ -206,7 +206,7 @@ def _names(root: Path) -> list[tuple[Path, BreakhisName]]:
             except BcadvError as error:
                 raise BcadvError(f"{error} (in {path.parent}; remove or rename it)") from None
     if not names:
-        from bcadv.data.download import missing_data_message
+        from bcadv.data.sources.download import missing_data_message
 
         raise BcadvError(missing_data_message(root))
     return names

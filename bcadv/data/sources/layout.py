@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bcadv.data import words
+from bcadv.data.sources import words
 from bcadv.errors import BcadvError
 from bcadv.text import listed, shown
 

@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
-from bcadv.data import words
 from bcadv.data.records import image_files
+from bcadv.data.sources import words
 from bcadv.errors import BcadvError
 
 _PLAIN = frozenset(

@@ -22,9 +22,9 @@ from rich.console import Console
 
 from bcadv.arguments import FILE, FOLDER, HELP, TEXT, Command, Option, from_flags
 from bcadv.console import say
-from bcadv.data.breakhis import OFFICIAL_COUNTS
 from bcadv.data.records import image_files, parse_name
-from bcadv.data.unpack import unpacked
+from bcadv.data.sources.breakhis import OFFICIAL_COUNTS
+from bcadv.data.sources.unpack import unpacked
 from bcadv.errors import BcadvError
 from bcadv.fetch import ChecksumError, DownloadError, download
 
@@ -293,7 +293,7 @@ OPTIONS = (
 """Where BreakHis comes from."""
 
 COMMAND = Command(
-    "python -m bcadv.data.download",
+    "python -m bcadv.data.sources.download",
     "Fetches BreakHis (about 4 GB), unpacks it safely and checks that it is complete. After an "
     "interruption the same command goes on where it stopped.",
     (Option("root", FOLDER, "Where it goes.", Path("data/breakhis")), *OPTIONS),

@@ -1,7 +1,7 @@
 """Writing painted tissue as a BreakHis tree, so that everything runs where no real data may be had.
 
 Official folders and file names, case numbers that no real case has, and a note in every file that
-the picture is made up. The images themselves are painted in `bcadv.data.tissue`.
+the picture is made up. The images themselves are painted in `bcadv.data.sources.tissue`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 from rich.progress import track
 
-from bcadv.data import tissue
+from bcadv.data.sources import tissue
 from bcadv.errors import BcadvError
 
 NOTICE = (
-    "SYNTHETIC: painted by a program (bcadv.data.tissue). Not a photograph, no patient, no slide; "
-    "nothing medical can be concluded from it."
+    "SYNTHETIC: painted by a program (bcadv.data.sources.tissue). Not a photograph, no patient, no "
+    "slide; nothing medical can be concluded from it."
 )
 """Stands in every image, under the PNG text key ``Description``, and in ``SYNTHETIC.txt``."""
 

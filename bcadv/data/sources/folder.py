@@ -12,10 +12,10 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from bcadv.config import DataConfig
-from bcadv.data import words
-from bcadv.data.choose import LeftOut, chosen, folders, without_copies, without_masks
-from bcadv.data.layout import Layout, guess, named
 from bcadv.data.records import Record, Selection
+from bcadv.data.sources import words
+from bcadv.data.sources.choose import LeftOut, chosen, folders, without_copies, without_masks
+from bcadv.data.sources.layout import Layout, guess, named
 from bcadv.errors import BcadvError
 from bcadv.section import Name, as_list_or_none
 from bcadv.text import shown

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
-from bcadv.data.folder import FolderData, find
-from bcadv.data.layout import Layout
-from bcadv.data.words import are_people, is_fold, is_mask, part_of, sounds_healthy, without_mask
+from bcadv.data.sources.folder import FolderData, find
+from bcadv.data.sources.layout import Layout
+from bcadv.data.sources.words import (
+    are_people,
+    is_fold,
+    is_mask,
+    part_of,
+    sounds_healthy,
+    without_mask,
+)
 from bcadv.errors import BcadvError
-from tests.data.test_folder import touch
+from tests.data.sources.test_folder import touch
 
 
 def tree(root: Path, *folders: str, ending: str = "png", each: int = 2) -> Path:

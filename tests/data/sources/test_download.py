@@ -17,8 +17,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bcadv.data import download as command
-from bcadv.data.download import (
+from bcadv.data.sources import download as command
+from bcadv.data.sources.download import (
     FOLD_LISTS,
     OFFICIAL,
     Inventory,
@@ -27,7 +27,7 @@ from bcadv.data.download import (
     missing_data_message,
 )
 from bcadv.errors import BcadvError
-from tests.data.archives import packed
+from tests.data.sources.archives import packed
 from tests.http_server import Served, Server
 
 NAMES = (
@@ -288,8 +288,8 @@ def test_a_kill_while_unpacking_leaves_no_tree(
     code = f"""
 import sys, tarfile, time
 from pathlib import Path
-from bcadv.data.download import make_available
-from tests.data.test_download import SMALL
+from bcadv.data.sources.download import make_available
+from tests.data.sources.test_download import SMALL
 real, count = tarfile.TarFile.extractfile, 0
 def slow(*args, **kwargs):
     global count
@@ -301,7 +301,7 @@ def slow(*args, **kwargs):
 tarfile.TarFile.extractfile = slow
 make_available(Path({str(tmp_path / "root")!r}), archive=Path({str(archive)!r}), inventory=SMALL)
 """
-    repository = Path(__file__).parents[2]
+    repository = Path(__file__).parents[3]
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=repository
     ) as child:
@@ -344,7 +344,7 @@ def test_an_interrupted_command_says_how_to_go_on(
 
 
 def test_the_command_starts_without_torch() -> None:
-    code = "import sys, bcadv.data.download; assert 'torch' not in sys.modules"
+    code = "import sys, bcadv.data.sources.download; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bcadv.data.breakhis import OFFICIAL_COUNTS, find
 from bcadv.data.records import SUBTYPES, parse_name
+from bcadv.data.sources.breakhis import OFFICIAL_COUNTS, find
 from bcadv.data.splits import official, paper
 from bcadv.errors import BcadvError
 
@@ -155,7 +155,7 @@ def test_a_name_that_is_none_is_refused_with_its_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exists", [False, True])
 def test_no_images_say_at_once_where_to_get_them(tmp_path: Path, exists: bool) -> None:
-    from bcadv.data.download import missing_data_message
+    from bcadv.data.sources.download import missing_data_message
 
     root = tmp_path / "nowhere"
     if exists:

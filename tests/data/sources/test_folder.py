@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bcadv.data.folder import find
+from bcadv.data.sources.folder import find
 from bcadv.data.splits import limit, parts, patient
 from bcadv.errors import BcadvError
 

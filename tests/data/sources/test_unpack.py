@@ -13,10 +13,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from bcadv.data import unpack as unpack_module
-from bcadv.data.unpack import unpacked
+from bcadv.data.sources import unpack as unpack_module
+from bcadv.data.sources.unpack import unpacked
 from bcadv.errors import BcadvError
-from tests.data.archives import member, packed
+from tests.data.sources.archives import member, packed
 
 HOSTILE = {
     "absolute": [member("{here}/escaped", 3)],

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from bcadv.data import breakhis
 from bcadv.data.records import Selection
+from bcadv.data.sources import breakhis
 from bcadv.errors import BcadvError
 
 
@@ -32,7 +32,7 @@ class SyntheticData(breakhis.BreakHisData):
         """The painted images; paints them if they are missing."""
         if self.root is None:
             raise BcadvError("data=synthetic needs data.root=FOLDER.")
-        from bcadv.data.synthetic import write_tree
+        from bcadv.data.sources.synthetic import write_tree
 
         root = write_tree(
             self.root,

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from bcadv.data import tissue
 from bcadv.data.records import BENIGN_SUBTYPES, MALIGNANT_SUBTYPES, parse_name
-from bcadv.data.synthetic import FIRST_CASE, image_path, subtype_of, write_tree
+from bcadv.data.sources import tissue
+from bcadv.data.sources.synthetic import FIRST_CASE, image_path, subtype_of, write_tree
 from bcadv.errors import BcadvError
 
 SUBTYPES = (*BENIGN_SUBTYPES, *MALIGNANT_SUBTYPES)
@@ -251,7 +251,7 @@ def test_a_tree_that_lost_an_image_is_not_reused(tmp_path: Path) -> None:
 def test_killed_half_way_leaves_no_tree(tmp_path: Path) -> None:
     arguments = "n_patients=12, images_per_patient=6, seed=3, height=40, width=56, progress=False"
     call = f"write_tree(Path({str(tmp_path)!r}), {arguments})"
-    code = f"from pathlib import Path; from bcadv.data.synthetic import write_tree; {call}"
+    code = f"from pathlib import Path; from bcadv.data.sources.synthetic import write_tree; {call}"
     process = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 60
     while not any(tmp_path.rglob("*.png")):
