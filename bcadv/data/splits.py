@@ -364,7 +364,8 @@ def _assign(
     best_cost = math.inf
     for draw in range(draws):
         order = sorted(groups, key=lambda key: _lot(seed, key, draw))
-        placed, cost = _place(order, sizes, [totals[label] for label in labels], fractions)
+        place = _place if parts == "parts" else _deal
+        placed, cost = place(order, sizes, [totals[label] for label in labels], fractions)
         if cost < best_cost:
             best, best_cost = placed, cost
         if best_cost <= ceiling:
@@ -417,6 +418,40 @@ def _place(
         abs(have - goal) / total
         for part in range(1, len(fractions))
         for have, goal, total in zip(counts[part], due[part], totals, strict=True)
+    )
+
+
+def _deal(
+    order: Sequence[str],
+    sizes: Mapping[str, Sequence[tuple[int, int]]],
+    totals: Sequence[int],
+    fractions: Sequence[float],
+) -> tuple[list[list[str]], float]:
+    """Deals groups out to parts that are to be alike: each goes where its classes are rarest.
+
+    So every part has every class as long as there are patients enough, however unequal they are.
+    Arguments and results are those of `_place`, with no part aside.
+    """
+    placed: list[list[str]] = [[] for _ in fractions]
+    counts = [[0] * len(totals) for _ in fractions]
+    for key in order:
+        size = sizes[key]
+
+        def crowded(part: int, size: Sequence[tuple[int, int]] = size) -> tuple[bool, float]:
+            have = counts[part]
+            more = sum(s * (s + 2 * have[c]) / totals[c] ** 2 for c, s in size)
+            return all(have[c] for c, _ in size), more
+
+        into = min(range(len(fractions)), key=crowded)
+        placed[into].append(key)
+        for c, s in size:
+            counts[into][c] += s
+    if not all(map(all, counts)):
+        return placed, math.inf
+    return placed, max(
+        abs(have / total - fraction)
+        for part, fraction in zip(counts, fractions, strict=True)
+        for have, total in zip(part, totals, strict=True)
     )
 
 

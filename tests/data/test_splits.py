@@ -334,9 +334,9 @@ def test_limit_refuses_what_it_cannot_give(
 
 
 @given(
-    a=st.lists(st.integers(1, 9), min_size=6, max_size=14),
-    b=st.lists(st.integers(1, 9), min_size=6, max_size=14),
-    folds=st.integers(3, 4),
+    a=st.lists(st.integers(1, 40), min_size=5, max_size=14),
+    b=st.lists(st.integers(1, 9), min_size=5, max_size=14),
+    folds=st.integers(3, 5),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=30)
@@ -378,3 +378,12 @@ def test_more_folds_than_patients_are_refused() -> None:
     for fold, folds in ((0, 3), (4, 3), (1, 2)):
         with pytest.raises(BcadvError, match=f"data.fold={fold} of data.folds={folds} does not"):
             patient_cv(records, folds=folds, fold=fold, seed=0)
+
+
+def test_seeds_make_other_folds_of_few_unequal_patients() -> None:
+    records = cohort(a=[3, 17, 5, 9, 2, 11, 4], b=[8, 2, 21, 6, 7])
+    made = {
+        tuple(patient_cv(records, folds=5, fold=f, seed=seed).test for f in range(1, 6))
+        for seed in range(6)
+    }
+    assert len(made) > 3
