@@ -401,6 +401,12 @@ def validate(raw: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         raise BcadvError("\n".join(sentences(error, Config, fields_of))) from None
     config.data.check()
+    table = config.data.split_file
+    if table is not None and not table.is_file():
+        raise BcadvError(
+            f"data.split={table} is no file: give one that exists, with the columns image_id and "
+            "split, as a job's split.csv."
+        )
     _check_weights(config.model)
     return config
 

@@ -89,6 +89,7 @@ def test_a_single_value_stands_for_a_list() -> None:
         (["data.split=official"], ["official", "data=breakhis alone"]),
         (["data=breakhis", "data.split=official"], ["official", "data.fold=1 (to 5)"]),
         (["data=breakhis", "data.split=official", "data.fold=6"], ["data.fold=6", "1 to 5"]),
+        (["data.split=/nowhere/mine.csv"], ["/nowhere/mine.csv", "no file", "split.csv"]),
         (["data.split=mine.txt"], ["data.split=mine.txt", "FILE.csv"]),
         (["data.split=patients"], ["data.split=patients", "patient"]),
         (["data.bach_size=3"], ["unknown option data.bach_size", "data.batch_size"]),
