@@ -437,12 +437,9 @@ def _deal(
     for key in order:
         size = sizes[key]
 
-        def crowded(part: int, size: Sequence[tuple[int, int]] = size) -> tuple[bool, float]:
-            have = counts[part]
-            more = sum(s * (s + 2 * have[c]) / totals[c] ** 2 for c, s in size)
-            return all(have[c] for c, _ in size), more
-
-        into = min(range(len(fractions)), key=crowded)
+        # As in `_place`, of parts that are due the same.
+        change = [sum(s * (s + 2 * have[c]) / totals[c] ** 2 for c, s in size) for have in counts]
+        into = change.index(min(change))
         placed[into].append(key)
         for c, s in size:
             counts[into][c] += s

@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 
 from bcadv.results.condition import CLEAN
+from bcadv.study.facts import commonest_share
+from bcadv.study.folds import pooled
 from bcadv.study.headline import conclude
 from bcadv.study.jobs import find_jobs
+from bcadv.study.models import read_models
 from bcadv.study.study import Study, build_study
 from tests.metrics.tables import predictions
 from tests.report.jobs_on_disk import write_job
@@ -74,6 +77,26 @@ def test_folds_together_are_one_job_on_all_their_images(tmp_path: Path) -> None:
     names = ["arm", "reference", "condition", "difference", "low", "high", "p", "n"]
     assert len(one.comparisons)
     pd.testing.assert_frame_equal(three.comparisons[names], one.comparisons[names])
+
+
+def test_every_image_keeps_its_class_and_its_patient(tmp_path: Path) -> None:
+    frame = whole()
+    write_folds(tmp_path, frame)
+    [model], _ = pooled(read_models(find_jobs([tmp_path])[0])[0])
+    images = model.images
+    assert images.image_id.tolist() == sorted(images.image_id)
+    truth = frame.drop_duplicates("image_id").set_index("image_id").loc[images.image_id]
+    assert images.target.tolist() == truth["target"].tolist()
+    assert images.group.tolist() == [f"patient {p}" for p in truth["patient"]]
+    assert images.patients == {*truth["patient"]}
+
+
+def test_the_commonest_class_is_that_of_all_folds_together(tmp_path: Path) -> None:
+    frame = whole()
+    write_folds(tmp_path, frame)
+    [arm, *_] = study(tmp_path).arms
+    target = frame.drop_duplicates("image_id")["target"]
+    assert commonest_share(arm) == pytest.approx(max(target.mean(), 1 - target.mean()))
 
 
 def test_calibration_over_folds_has_an_interval(tmp_path: Path) -> None:
