@@ -135,6 +135,8 @@ def smaller(words: Sequence[str]) -> list[str]:
         more.add("sigma=0.05")
     if _sweeps(items, "seed"):
         more.add("seed=0")
+    if _sweeps(items, "folds"):
+        more.add("data.folds=3")  # of a few patients
     parser = OverridesParser.create()
     for item in items:
         if "=" in item and isinstance(value := parser.parse_override(item).value(), ChoiceSweep):
