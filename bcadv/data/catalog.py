@@ -64,6 +64,13 @@ _ROWS = (
         splits=("paper", "patient", "parts"),
     ),
     Source(
+        name="table",
+        place="bcadv.data.sources.table:TableData",
+        words="Images that the user's own table names",
+        label="own images",
+        splits=("paper", "patient", "parts"),
+    ),
+    Source(
         name="synthetic",
         place="bcadv.data.sources.painted:SyntheticData",
         words="Synthetic tissue, painted by a program and not by nature",
