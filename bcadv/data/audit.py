@@ -19,7 +19,8 @@ class Audit:
     """What the parts of a split have in common.
 
     Attributes:
-        counts: images per part and class.
+        images: images per part.
+        counts: images per part and class, or finding, of which an image may show several.
         shared_images: image ids that stand in more than one part.
         shared_slides: slides with images in training and in test.
         shared_patients: patients with images in training and in test.
@@ -32,6 +33,7 @@ class Audit:
             (part, image id); ``None`` where contents were not compared.
     """
 
+    images: Mapping[str, int]
     counts: Mapping[str, Mapping[str, int]]
     shared_images: tuple[str, ...]
     shared_slides: tuple[str, ...]
@@ -49,6 +51,12 @@ class Audit:
     def sentence(self) -> str:
         """The leakage between the parts in plain English."""
         said = [self._about_patients()]
+        every = sorted({name for counts in self.counts.values() for name in counts})
+        for part, counts in self.counts.items():
+            lacking = [name for name in every if name not in counts]
+            if lacking:
+                some = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+                said.append(f"No {part} image shows {len(lacking)} of the findings: {some}.")
         if self.shared_images:
             said.append(
                 f"{len(self.shared_images)} image(s) stand in more than one part, for instance "
@@ -64,7 +72,7 @@ class Audit:
         return " ".join(said)
 
     def _about_patients(self) -> str:
-        n = sum(self.counts["test"].values())
+        n = self.images["test"]
         if self.patient_overlap is None:
             return (
                 f"Whether the {n} test images come from patients who are also in training is "
@@ -108,11 +116,13 @@ def audit(
     val_patients = _known(r.patient for r in val)
     shared = train_patients & test_patients
     n_shared = sum(r.patient in shared for r in test)
-    n_with_val = sum(r.patient in (train_patients | val_patients) for r in test)
+    seen = train_patients | val_patients
+    n_with_val = sum(r.patient in seen for r in test)
     in_parts = Counter(i for rows in members.values() for i in {r.image_id for r in rows})
     return Audit(
+        images={part: len(rows) for part, rows in members.items()},
         counts={
-            part: dict(sorted(Counter(r.label for r in rows).items()))
+            part: dict(sorted(Counter(name for r in rows for name in r.strata).items()))
             for part, rows in members.items()
         },
         shared_images=tuple(sorted(i for i, n in in_parts.items() if n > 1)),
@@ -123,9 +133,7 @@ def audit(
         },
         test_images_shared=n_shared,
         patient_overlap=n_shared / len(test) if train_patients and test_patients else None,
-        patient_overlap_with_val=(
-            n_with_val / len(test) if train_patients | val_patients and test_patients else None
-        ),
+        patient_overlap_with_val=(n_with_val / len(test) if seen and test_patients else None),
         duplicates=None if digests is None else _duplicates(members, digests),
     )
 
@@ -139,7 +147,9 @@ def content(records: Iterable[Record], digests: Mapping[str, str]) -> str:
         records: all images.
         digests: content digest of the file per image id.
     """
-    images = sorted((record.label, digests[record.image_id]) for record in records)
+    images = sorted(
+        ("?".join((record.label, *record.unknown)), digests[record.image_id]) for record in records
+    )
     return hashlib.sha256(json.dumps(images).encode()).hexdigest()
 
 

@@ -68,6 +68,9 @@ NOT_TRAINING = frozenset(
         "paths",
         "data.root",
         "data.folds_dir",
+        "data.table",
+        "data.metadata",
+        "data.lists",
         "model.weights_url",
         # Which job to go on with, and how to come by a model.
         "resume",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bcadv.data.records import PARTS
+from bcadv.config import Part
 from bcadv.data.sources import words
 from bcadv.data.sources.columns import Marks, Reading
 from bcadv.data.sources.layout import named
@@ -206,7 +206,7 @@ def parts_of(table: Table, cells: Mapping[str, str], column: str) -> dict[str, s
 
 
 def listed_parts(
-    lists: Mapping[str, Path], aliases: Mapping[str, Sequence[str]]
+    lists: Mapping[Part, Path], aliases: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, str], list[str]]:
     """The part of each image as files that list them say, a name or path a line.
 
@@ -227,8 +227,7 @@ def listed_parts(
             meant[name].add(image)
     parts: dict[str, str] = {}
     notes = []
-    for part in (part for part in PARTS if part in lists):
-        path = lists[part]
+    for part, path in sorted(lists.items()):
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:

@@ -171,7 +171,7 @@ class Table:
             file.seek(0)
             if head[:2] == b"\x1f\x8b":
                 with gzip.open(file) as unzipped:
-                    yield io.BufferedReader(unzipped)  # type: ignore[arg-type]
+                    yield io.BufferedReader(unzipped)
             elif head == b"PK\x03\x04":
                 with zipfile.ZipFile(file) as archive, archive.open(self._member(archive)) as inner:
                     yield io.BufferedReader(inner)  # type: ignore[arg-type]
@@ -225,8 +225,8 @@ class Table:
         return csv.reader(text, delimiter=self._separator, strict=True)
 
     def _read_text(self, wanted: Collection[str]) -> Sheet:
-        at = [(self.columns.index(name), []) for name in wanted]
-        columns: list[tuple[int, list[str]]] = at
+        columns: list[tuple[int, list[str]]]
+        columns = [(self.columns.index(name), []) for name in wanted]
         numbers: list[int] = []
         width = len(self.columns)
         # Most cells repeat: each text is kept once.

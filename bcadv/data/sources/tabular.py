@@ -182,7 +182,9 @@ class Finder:
         images: dict[str, list[int]] = {}
         found: dict[str, str | None] = {}
         paths = list(self.template.fill(self.sheet.cells))
-        rows, kept, lost = [], [], []
+        rows: list[int] = []
+        kept: list[Reading] = []
+        lost: list[int] = []
         for i, reading in zip(self.rows, readings, strict=True):
             text = paths[i]
             if text not in found:
@@ -197,6 +199,10 @@ class Finder:
             kept.append(reading)
         if lost:
             self._lost(lost, paths, tree)
+        if tree.in_other_capitals:
+            self.notes.append(
+                f"{tree.in_other_capitals} files are called as in the table in other capitals."
+            )
         self.rows = rows
         return images, kept
 

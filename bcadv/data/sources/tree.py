@@ -82,15 +82,23 @@ def inside(text: str, root: Path) -> str | None:
 
 
 class Tree:
-    """The files below a folder, listed once; hidden ones left out.
+    """The files below a folder, listed when it must be, and once; hidden ones left out.
 
     Args:
         root: the folder.
+
+    Attributes:
+        in_other_capitals: paths that were found under a name in other capitals.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.files = frozenset(_files(root))
+        self.in_other_capitals = 0
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """Paths of all, below the root."""
+        return frozenset(_files(self.root))
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
@@ -99,25 +107,35 @@ class Tree:
             found.setdefault(posixpath.basename(path), []).append(path)
         return found
 
+    @cached_property
+    def _by_lower_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for path in self.files:
+            found.setdefault(posixpath.basename(path).lower(), []).append(path)
+        return found
+
     def find(self, path: str) -> str | None:
-        """The file of a path below the root; a mere name may lie in any folder.
+        """The file of a path below the root; a mere name may lie in any folder, in any capitals.
 
         Raises:
             BcadvError: files of that name lie in two folders, or in one whose name is not UTF-8.
         """
-        # Through a link, a folder may be known by another path than it was listed by.
-        if path in self.files or (self.root / path).is_file():
+        # Listing a tree of a folder per patient takes longer than asking for each file.
+        if os.path.isfile(f"{self.root}/{path}"):  # noqa: PTH113
             return path
         if "/" in path:
             return None
         found = sorted(self._by_name.get(path, ()))
+        if not found:
+            found = sorted(self._by_lower_name.get(path.lower(), ()))
+            self.in_other_capitals += len(found) == 1
         if len(found) > 1:
             raise BcadvError(
                 f"the table names '{shown(path)}', and {printable(found[0])} and "
                 f"{printable(found[1])} below {self.root} are called so: say with data.path which "
                 "folder is meant, or set data.root to it"
             )
-        if found and not is_utf8(found[0]):
+        if found and not found[0].isascii() and not is_utf8(found[0]):
             raise BcadvError(
                 f"the name of {printable(found[0])} is not UTF-8 (\\x.. are its bytes): rename the "
                 "folder, for instance with convmv -f latin1 -t utf8"
@@ -144,11 +162,9 @@ class Tree:
         stem, end = posixpath.splitext(name)
         if ends.get(stem, end) != end:
             yield f"'{stem}{ends[stem]}' is there, with another ending. "
-        lower = {one.lower(): one for one in self._by_name}
-        if name.lower() in lower and name not in self._by_name:
-            yield f"'{lower[name.lower()]}' is there, in other capitals. "
-        if name in self._by_name:
-            yield f"a file of that name lies at '{printable(self._by_name[name][0])}'. "
+        near = self._by_lower_name.get(name.lower())
+        if near:
+            yield f"there is '{printable(near[0])}'. "
 
 
 def _files(root: Path) -> Iterator[str]:
