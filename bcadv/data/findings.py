@@ -10,7 +10,7 @@ from bcadv.data.records import Record
 
 _TOLERANCE = 0.02
 """A finding's share of validation or test may be off by so much, and by half its largest group."""
-_DRAWS = 10
+_DRAWS = 4
 
 Sizes = Mapping[str, Sequence[tuple[int, int]]]
 """Per group, (finding, images) of the findings it has."""
@@ -60,7 +60,7 @@ def assign(
         lot: place of a group in a random order, by its name and the number of the draw.
 
     Returns:
-        Images per part: of up to ten draws the first that is even enough, else the best.
+        Images per part: of a few draws the first that is even enough, else the best.
     """
     counted = {
         key: Counter(name for i in members for name in records[i].strata)

@@ -365,8 +365,11 @@ class Finder:
         if len(classes) < 2:
             has = listed([f"{n} of '{shown(name)}'" for name, n in found.items()]) or "none"
             raise self.table.wrong(
-                f"gives images of fewer than two classes ({has}){self._why()}",
-                "a classifier needs two",
+                f"gives images of fewer than two {'findings' if several else 'classes'} ({has})"
+                f"{self._why()}",
+                f"choose one finding, as data.labels=[{shown(classes[0])}]"
+                if several and classes
+                else "a classifier needs two",
             )
         s = self.settings
         notes = [

@@ -120,11 +120,11 @@ class Tree:
         Raises:
             BcadvError: files of that name lie in two folders, or in one whose name is not UTF-8.
         """
-        # Listing a tree of a folder per patient takes longer than asking for each file.
-        if os.path.isfile(f"{self.root}/{path}"):  # noqa: PTH113
-            return path
         if "/" in path:
-            return None
+            # Asking for each file is quicker than to list a tree with a folder per patient.
+            return path if os.path.isfile(f"{self.root}/{path}") else None  # noqa: PTH113
+        if path in self.files:
+            return path
         found = sorted(self._by_name.get(path, ()))
         if not found:
             found = sorted(self._by_lower_name.get(path.lower(), ()))
