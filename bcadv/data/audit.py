@@ -21,6 +21,7 @@ class Audit:
     Attributes:
         images: images per part.
         counts: images per part and class, or finding, of which an image may show several.
+        lacking: findings that no image of a part shows; of one class per image, no part lacks one.
         shared_images: image ids that stand in more than one part.
         shared_slides: slides with images in training and in test.
         shared_patients: patients with images in training and in test.
@@ -35,6 +36,7 @@ class Audit:
 
     images: Mapping[str, int]
     counts: Mapping[str, Mapping[str, int]]
+    lacking: Mapping[str, tuple[str, ...]]
     shared_images: tuple[str, ...]
     shared_slides: tuple[str, ...]
     shared_patients: tuple[str, ...]
@@ -51,12 +53,9 @@ class Audit:
     def sentence(self) -> str:
         """The leakage between the parts in plain English."""
         said = [self._about_patients()]
-        every = sorted({name for counts in self.counts.values() for name in counts})
-        for part, counts in self.counts.items():
-            lacking = [name for name in every if name not in counts]
-            if lacking:
-                some = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-                said.append(f"No {part} image shows {len(lacking)} of the findings: {some}.")
+        for part, names in self.lacking.items():
+            some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            said.append(f"No {part} image shows {len(names)} of the findings: {some}.")
         if self.shared_images:
             said.append(
                 f"{len(self.shared_images)} image(s) stand in more than one part, for instance "
@@ -125,6 +124,7 @@ def audit(
             part: dict(sorted(Counter(name for r in rows for name in r.strata).items()))
             for part, rows in members.items()
         },
+        lacking=_lacking(members),
         shared_images=tuple(sorted(i for i, n in in_parts.items() if n > 1)),
         shared_slides=tuple(sorted(_known(r.slide for r in train) & _known(r.slide for r in test))),
         shared_patients=tuple(sorted(shared)),
@@ -176,6 +176,15 @@ def audit_official(folds_dir: Path) -> dict[int, dict[str, tuple[str, ...]]]:
             "shared_cases": tuple(sorted({n.patient for n in train} & {n.patient for n in test})),
         }
     return overlaps
+
+
+def _lacking(members: Mapping[str, Sequence[Record]]) -> dict[str, tuple[str, ...]]:
+    shown = {
+        part: {name for r in rows if r.findings is not None for name in r.strata}
+        for part, rows in members.items()
+    }
+    every = set[str]().union(*shown.values())
+    return {part: tuple(sorted(every - names)) for part, names in shown.items() if every - names}
 
 
 def _known(keys: Iterable[str | None]) -> set[str]:

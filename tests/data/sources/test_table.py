@@ -206,7 +206,7 @@ def test_rows_are_chosen_by_value(tmp_path: Path) -> None:
 
 def test_missing_files_may_be_skipped(tmp_path: Path) -> None:
     table = made(tmp_path, PLAIN, *ABC[:2])
-    with pytest.raises(BcadvError, match="in 1 of 3 rows, as 'c.png' in row 4.*data.missing=skip"):
+    with pytest.raises(BcadvError, match=r"in 1 of 3 rows, as 'c.png' in row 4.*data.missing=skip"):
         find(table, label="dx")
     chosen = find(table, label="dx", missing="skip", positive=["sick"])
     assert list(labels(chosen)) == ["a", "b"]
@@ -296,7 +296,7 @@ def test_a_second_table_has_more_columns(tmp_path: Path) -> None:
     assert [record.patient for record in chosen.records] == ["l1", None, "l1"]
     assert "more.csv says nothing about 1 of 3 rows of labels.csv." in chosen.notes
     twice = made(tmp_path, "lesion,image\nl1,a.png\nl2,a.png\n", name="twice.csv")
-    with pytest.raises(BcadvError, match="names 'a.png' in row 2 and in row 3"):
+    with pytest.raises(BcadvError, match=r"names 'a.png' in row 2 and in row 3"):
         find(table, label="dx", metadata=twice, group="lesion")
     other = made(tmp_path, "lesion,image\nl1,z.png\n", name="other.csv")
     with pytest.raises(BcadvError, match="names none of the images"):
