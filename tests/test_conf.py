@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -183,3 +184,16 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert f"bcadv: {tmp_path / 'file'}" in done.stderr
     assert "paths.outputs" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_relative_places_are_refused_where_each_job_has_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image,dx\na.png,x\n")
+    places = ["data.table=labels.csv", "data.lists={test: labels.csv}"]
+    options = ["data=table", f"data.root={tmp_path}", "data.path=image", "data.label=dx"]
+    table = f"data.table={tmp_path}/labels.csv"
+    for place in places:
+        given = [*options, *([] if place.startswith("data.table") else [table]), place]
+        with contextlib.chdir(tmp_path):
+            said = complaint(*given, "hydra.job.chdir=true")
+        assert "labels.csv" in said
+        assert "would lie there: give a whole path" in said

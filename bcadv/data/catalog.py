@@ -66,7 +66,7 @@ _ROWS = (
     Source(
         name="table",
         place="bcadv.data.sources.table:TableData",
-        words="Images that the user's own table names",
+        words="Images from the user's own table",
         label="own images",
         splits=("paper", "patient", "parts"),
     ),

@@ -12,6 +12,9 @@ _TOLERANCE = 0.02
 """A finding's share of validation or test may be off by so much, and by half its largest group."""
 _DRAWS = 4
 
+_ANY = ""
+"""Stands beside the findings of every image, so that parts have their share of all images too."""
+
 Sizes = Mapping[str, Sequence[tuple[int, int]]]
 """Per group, (finding, images) of the findings it has."""
 
@@ -63,7 +66,7 @@ def assign(
         Images per part: of a few draws the first that is even enough, else the best.
     """
     counted = {
-        key: Counter(name for i in members for name in records[i].strata)
+        key: Counter(name for i in members for name in (*records[i].strata, _ANY))
         for key, members in groups.items()
     }
     of_groups = Counter(name for count in counted.values() for name in count)
@@ -118,10 +121,10 @@ def _deal(
     for key in order:
         size = sizes[key]
         into, least = 0, math.inf
-        rarest = min(size, key=lambda one: totals[one[0]], default=None)
+        rarest = min((c for c, _ in size), key=totals.__getitem__, default=None)
         for part in backwards:
             have, goal = counts[part], due[part]
-            if rarest is not None and not have[rarest[0]]:
+            if rarest is not None and not have[rarest]:
                 into = part
                 break
             # The change in squared distance from the goals, each finding relative to its total,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Literal, TypeVar
 
-from bcadv.data.records import NO_FINDING
 from bcadv.data.sources.layout import named
+from bcadv.data.sources.naming import Marks, known
 from bcadv.data.sources.sheet import Sheet, Table, measured, whole
 from bcadv.errors import BcadvError
 from bcadv.text import brief, listed, shown
@@ -28,19 +28,6 @@ _YES = frozenset({"1", "true", "yes"})
 _NO = frozenset({"0", "false", "no"})
 _BLANK = frozenset({"", "nan", "na", "n/a", "null", "none"})
 _MOST_CLASSES = 1000
-
-
-@dataclass(frozen=True)
-class Marks:
-    """Findings of an image.
-
-    Attributes:
-        shown: those that it shows.
-        unknown: those of which nobody knows.
-    """
-
-    shown: frozenset[str]
-    unknown: frozenset[str] = frozenset()
 
 
 Reading = str | Marks | None
@@ -372,67 +359,3 @@ def classes(
         if class_map.get(name, name) is None:
             unused[f"of class '{shown(name)}' (data.class_map)"] = count
     return Read([class_map.get(cell, cell) if cell else None for cell in cells], unused, [])
-
-
-def known(class_map: Mapping[str, object], names: Iterable[str], what: str) -> None:
-    """Refuses names in a map of classes that the table does not have.
-
-    Raises:
-        BcadvError: there is one.
-    """
-    there = set(names)
-    for name in class_map:
-        if name not in there:
-            raise BcadvError(
-                f"data.class_map names '{shown(name)}', which is none of {what}: "
-                f"{named(sorted(there), 20)}"
-            )
-
-
-def apart(names: Iterable[str]) -> None:
-    """Refuses two classes that differ in capitals and spaces alone.
-
-    Raises:
-        BcadvError: there are two.
-    """
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names):
-        alike["".join(name.lower().split())].append(name)
-    for several in alike.values():
-        if len(several) > 1:
-            one, other = several[:2]
-            raise BcadvError(
-                f"the table has the classes '{shown(one)}' and '{shown(other)}', which differ in "
-                f"capitals or spaces alone: put them together with data.class_map={{{shown(one)}: "
-                f"{shown(other)}}}"
-            )
-
-
-def renamed(
-    class_map: Mapping[str, str | None], labels: Sequence[str]
-) -> tuple[tuple[str, ...], Callable[[Marks], Marks]]:
-    """Findings under their other names, and what gives an image's marks these.
-
-    Of findings that are merged the image shows one if it shows any.
-
-    Raises:
-        BcadvError: a finding is called like what stands for none.
-    """
-    new = {label: class_map.get(label, label) for label in labels}
-    names = tuple(sorted({name for name in new.values() if name is not None}))
-    for name in names:
-        if name == NO_FINDING or "|" in name:
-            raise BcadvError(
-                f"a finding cannot be called '{shown(name)}', as that stands for images without "
-                f"any or with several: rename it with data.class_map={{{shown(name)}: OTHER}}"
-            )
-
-    def turn(names: Iterable[str]) -> frozenset[str]:
-        return frozenset(name for name in map(new.get, names) if name is not None)
-
-    @cache
-    def rename(marks: Marks) -> Marks:
-        shows = turn(marks.shown)
-        return Marks(shows, turn(marks.unknown) - shows)
-
-    return names, rename

@@ -10,8 +10,9 @@ from typing import Literal
 
 from bcadv.config import Part
 from bcadv.data.sources import words
-from bcadv.data.sources.columns import Marks, Reading
+from bcadv.data.sources.columns import Reading
 from bcadv.data.sources.layout import named
+from bcadv.data.sources.naming import Marks
 from bcadv.data.sources.sheet import Table
 from bcadv.errors import BcadvError
 from bcadv.text import shown

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from bcadv.data.records import NO_FINDING, Record, Selection
 from bcadv.data.sources import columns
-from bcadv.data.sources.columns import Marks, Read, Reading
+from bcadv.data.sources.columns import Read, Reading
 from bcadv.data.sources.disease import note_on_order, positive_classes
 from bcadv.data.sources.folder import compile_groups, patient_in
 from bcadv.data.sources.layout import named
+from bcadv.data.sources.naming import Marks, apart, known, on_findings, renamed
 from bcadv.data.sources.rows import agreed, connected, constant, listed_parts, parts_of
 from bcadv.data.sources.sheet import Sheet, Table, chained, unrounded, whole
 from bcadv.data.sources.tree import Template, Tree, inside
@@ -36,8 +37,8 @@ class Finder:
         self.table = Table(settings.table, "data.table")
         more = settings.metadata
         self.more = None if more is None else Table(more, "data.metadata")
-        known = (*self.table.columns, *(self.more.columns if self.more else ()))
-        self.template = Template(settings.path, known)
+        columns_there = (*self.table.columns, *(self.more.columns if self.more else ()))
+        self.template = Template(settings.path, columns_there)
         self.unused: Counter[str] = Counter()
         self.notes: list[str] = []
         self.sheet = self._sheet()
@@ -155,7 +156,7 @@ class Finder:
             hot = columns.one_hot(self.table, self.sheet, self.rows, marks, s.one_hot)
         if hot is None:
             return self._findings(Read(list(marks), Counter(), []), labels)
-        columns.known(class_map, labels, "data.labels")
+        known(class_map, labels, "data.labels")
         self._leave_out("of which the class is unknown", hot.count(None))
         made: list[Reading] = [None if r is None else class_map.get(r, r) for r in hot]
         self._leave_out(
@@ -165,9 +166,9 @@ class Finder:
 
     def _findings(self, read: Read, labels: Sequence[str]) -> tuple[list[Reading], tuple[str, ...]]:
         class_map = self.settings.class_map or {}
-        columns.known(class_map, labels, "the findings")
-        names, rename = columns.renamed(class_map, labels)
-        columns.apart(names)
+        known(class_map, labels, "the findings")
+        names, rename = renamed(class_map, labels)
+        apart(names)
         self._say_unused(read)
         self.notes += read.notes
         return [rename(r) if isinstance(r, Marks) else r for r in read.rows], names
@@ -281,8 +282,8 @@ class Finder:
             patients = {image: cell or None for image, cell in named_ones.items()}
         else:
             patients = {image: _searched(pattern, image) for image in images}
-        known = len(images) - sum(one is None for one in patients.values())
-        if pattern is not None and not known:
+        nobody = all(one is None for one in patients.values())
+        if pattern is not None and nobody:
             raise BcadvError(
                 f"data.group_regex={s.group_regex} matches none of the {len(images)} paths, for "
                 f"instance '{shown(next(iter(images)))}': correct it, or set it to null"
@@ -297,7 +298,7 @@ class Finder:
                     f"{joined} patients share a {shown(s.group)} with another and are kept "
                     "together with it."
                 )
-            if known == 0:
+            if nobody:
                 self.notes.append(
                     f"Images of one {shown(s.group)} count as one patient's, for the patient is "
                     "unknown."
@@ -361,7 +362,7 @@ class Finder:
         classes = tuple(sorted(found))
         if findings is not None and not several:
             classes = tuple(name for name in (f"no {findings[0]}", findings[0]) if found[name])
-        columns.apart(classes)
+        apart(classes)
         if len(classes) < 2:
             has = listed([f"{n} of '{shown(name)}'" for name, n in found.items()]) or "none"
             raise self.table.wrong(
@@ -381,7 +382,7 @@ class Finder:
         order = s.positive is None and findings is None
         if several:
             disease = () if s.positive is None else positive_classes(classes, s.positive)
-            notes += _on_findings(records, findings or (), classes)
+            notes += on_findings(records, findings or (), classes)
         else:
             disease = positive_classes(classes, s.positive)
             notes += note_on_order(classes, disease) if order else ()
@@ -409,29 +410,3 @@ def _searched(pattern: re.Pattern[str] | None, image: str) -> str | None:
     if pattern is None:
         return None
     return patient_in(pattern, image if "/" in pattern.pattern else posixpath.basename(image))
-
-
-def _on_findings(
-    records: Sequence[Record], findings: Sequence[str], classes: Sequence[str]
-) -> list[str]:
-    """What must be known of findings that few show, or of which nobody knows."""
-    notes = []
-    never = [name for name in findings if name not in classes]
-    if never:
-        notes.append(f"No image shows {named(never, 20)}, which is left out.")
-    unknown = Counter(name for record in records for name in record.unknown)
-    if unknown:
-        said = listed([f"{n} times for '{shown(name)}'" for name, n in unknown.most_common()])
-        notes.append(f"Whether an image shows it is unknown {said}.")
-    people: dict[str, set[str]] = {name: set() for name in classes}
-    for record in records:
-        for name in record.findings or ():
-            if len(people[name]) < 3:
-                people[name].add(record.patient or f"image {record.image_id}")
-    rare = [name for name in classes if len(people[name]) < 3]
-    if rare:
-        notes.append(
-            f"Fewer than three patients show {named(rare, 20)}: with patients kept together these "
-            "cannot stand in every part of a split."
-        )
-    return notes
