@@ -75,6 +75,6 @@ def test_a_table_counts_by_its_content_and_a_job_by_its_place(tmp_path: Path) ->
     assert len(set(names)) == 4
     for option in ("table", "metadata", "lists"):
         copied = {"train": f"{tmp_path}/copy"} if option == "lists" else f"{tmp_path}/copy"
-        moved = raw | {"data": raw["data"] | {option: copied}}
+        moved = {**raw, "data": {**raw["data"], option: copied}}
         assert keys.job_key(moved) != keys.job_key(raw)
         assert keys._settings(moved) == keys._settings(raw)

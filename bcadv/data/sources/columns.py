@@ -341,6 +341,7 @@ def classes(
             f"has numbers such as {fraction} in column '{shown(column)}'",
             "data.label names a column of classes; give one of names or whole numbers",
         )
+    _no_lists(table, column, [name for name in counts if name not in class_map])
     if len(counts) > _MOST_CLASSES or (len(counts) > 20 and len(counts) > len(rows) / 2):
         raise table.wrong(
             f"has {len(counts)} different values in {len(rows)} rows of column '{shown(column)}'",
@@ -359,3 +360,31 @@ def classes(
         if class_map.get(name, name) is None:
             unused[f"of class '{shown(name)}' (data.class_map)"] = count
     return Read([class_map.get(cell, cell) if cell else None for cell in cells], unused, [])
+
+
+def _no_lists(table: Table, column: str, names: Sequence[str]) -> None:
+    """Asks about names that are no classes by their looks.
+
+    Raises:
+        BcadvError: lists of others, or -1, which often stands for no answer.
+    """
+    there = set(names)
+    for name in names:
+        own = "[]" if name.startswith("[") and name.endswith("]") else None
+        for separator in ("|", ";", ",", "/", "+"):
+            pieces = {piece.strip() for piece in name.split(separator)}
+            if len(pieces) > 1 and pieces <= there:
+                own = separator
+        if own is not None:
+            raise table.wrong(
+                f"has '{shown(brief(name, 60))}' in column '{shown(column)}', which looks like a "
+                "list of findings",
+                f"say data.separator='{own}' if it is one; if it is a class, give it another name "
+                "with data.class_map",
+            )
+        if name == "-1":
+            raise table.wrong(
+                f"has '-1' in column '{shown(column)}', which often stands for no answer",
+                "leave it out with data.class_map={-1: null}, or give the class a name in place of "
+                "null",
+            )

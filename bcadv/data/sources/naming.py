@@ -42,21 +42,22 @@ def known(class_map: Mapping[str, object], names: Iterable[str], what: str) -> N
 
 
 def apart(names: Iterable[str]) -> None:
-    """Refuses two classes that differ in capitals and spaces alone.
+    """Refuses two classes that differ in capitals, spaces or leading zeros alone.
 
     Raises:
         BcadvError: there are two.
     """
     alike: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
-        alike["".join(name.lower().split())].append(name)
+        plain = name.lstrip("0") if name.isdigit() else "".join(name.lower().split())
+        alike[plain].append(name)
     for several in alike.values():
         if len(several) > 1:
             one, other = several[:2]
             raise BcadvError(
                 f"the table has the classes '{shown(one)}' and '{shown(other)}', which differ in "
-                f"capitals or spaces alone: put them together with data.class_map={{{shown(one)}: "
-                f"{shown(other)}}}"
+                f"capitals, spaces or zeros alone: put them together with data.class_map="
+                f"{{{shown(one)}: {shown(other)}}}"
             )
 
 

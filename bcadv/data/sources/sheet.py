@@ -201,6 +201,9 @@ class Table:
             first = text.readline()
             if "\0" in first:
                 raise self.wrong("is no table of text", "give a CSV, TSV or Parquet file")
+            if first.lower().lstrip('"').startswith("sep="):
+                said = shown(brief(first.strip(), 60))
+                raise self.wrong(f"begins with the line '{said}'", "take out that line")
             lines = [first, *islice(text, 20)]
             outside = re.sub(r'"[^"]*"', "", first)
             found = [one for one in _SEPARATORS if one in outside]

@@ -117,6 +117,11 @@ class TableData(DataConfig):
                 "a list of findings with data.separator) or data.labels=[COLUMN, ...] (zeros and "
                 f"ones). {self._has()}"
             )
+        if self.split == "parts" and self.part is None and self.lists is None:
+            raise BcadvError(
+                "data.split=parts needs to know the part of an image: add data.part=COLUMN or "
+                "data.lists={train: FILE, test: FILE}, or take data.split=patient"
+            )
         compile_groups(self.group_regex)
         for one, value, other, why in self._contradictions():
             if value:

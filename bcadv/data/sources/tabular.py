@@ -18,7 +18,7 @@ from bcadv.data.sources.layout import named
 from bcadv.data.sources.naming import Marks, apart, known, on_findings, renamed
 from bcadv.data.sources.rows import agreed, connected, constant, listed_parts, parts_of
 from bcadv.data.sources.sheet import Sheet, Table, chained, unrounded, whole
-from bcadv.data.sources.tree import Template, Tree, inside
+from bcadv.data.sources.tree import Template, Tree, located
 from bcadv.errors import BcadvError
 from bcadv.text import listed, printable, shown
 
@@ -171,7 +171,18 @@ class Finder:
         apart(names)
         self._say_unused(read)
         self.notes += read.notes
-        return [rename(r) if isinstance(r, Marks) else r for r in read.rows], names
+        made = [rename(r) if isinstance(r, Marks) else r for r in read.rows]
+        pairs = zip(read.rows, made, strict=True)
+        lost = sum(
+            isinstance(r, Marks) and bool(r.shown) and not m.shown
+            for r, m in pairs
+            if isinstance(m, Marks)
+        )
+        if lost and len(names) > 1:
+            self.notes.append(
+                f"{lost} rows show other findings than these alone and count as showing none."
+            )
+        return made, names
 
     def _say_unused(self, read: Read) -> None:
         for why, count in read.unused.items():
@@ -179,67 +190,26 @@ class Finder:
 
     def _images(self, readings: list[Reading]) -> tuple[dict[str, list[int]], list[Reading]]:
         """Rows by the file they are about; rows whose file is missing are dropped on the way."""
+        s = self.settings
         tree = Tree(self.root)
-        images: dict[str, list[int]] = {}
-        found: dict[str, str | None] = {}
         paths = list(self.template.fill(self.sheet.cells))
+        numbered = [(paths[i], self.sheet.numbers[i]) for i in self.rows]
+        files = located(self.table, tree, self.template, numbered, skip=s.missing == "skip")
+        images: dict[str, list[int]] = {}
         rows: list[int] = []
         kept: list[Reading] = []
-        lost: list[int] = []
-        for i, reading in zip(self.rows, readings, strict=True):
-            text = paths[i]
-            if text not in found:
-                path = self._inside(text, self.sheet.numbers[i])
-                found[text] = tree.find(path)
-            file = found[text]
-            if file is None:
-                lost.append(i)
-                continue
-            images.setdefault(file, []).append(len(rows))
-            rows.append(i)
-            kept.append(reading)
-        if lost:
-            self._lost(lost, paths, tree)
+        for i, file, reading in zip(self.rows, files, readings, strict=True):
+            if file is not None:
+                images.setdefault(file, []).append(len(rows))
+                rows.append(i)
+                kept.append(reading)
+        self._leave_out("whose file is missing (data.missing=skip)", len(files) - len(rows))
         if tree.in_other_capitals:
             self.notes.append(
                 f"{tree.in_other_capitals} files are called as in the table in other capitals."
             )
         self.rows = rows
         return images, kept
-
-    def _inside(self, text: str, number: int) -> str:
-        if not text:
-            raise self.table.wrong(
-                f"has nothing in row {number} for data.path={self.settings.path}",
-                "mend that row, or leave it out with data.where",
-            )
-        path = inside(text, self.root)
-        if path is None:
-            raise self.table.wrong(
-                f"names '{shown(text)}' in row {number}, which lies outside of "
-                f"data.root={self.root}",
-                "give paths below it, or set data.root to a folder above all images",
-            )
-        return path
-
-    def _lost(self, lost: Sequence[int], paths: Sequence[str], tree: Tree) -> None:
-        """Says which files are missing.
-
-        Raises:
-            BcadvError: all are, or some and the user did not say to leave them out.
-        """
-        first = lost[0]
-        path = self._inside(paths[first], self.sheet.numbers[first])
-        everything = len(lost) == len(self.rows)
-        if everything or self.settings.missing == "raise":
-            skip = "" if everything else "data.missing=skip leaves them out; "
-            raise self.table.wrong(
-                f"names files that are missing below data.root={self.root} in {len(lost)} of "
-                f"{len(self.rows)} rows, as '{shown(path)}' in row {self.sheet.numbers[first]}",
-                f"{tree.hint(path, self.template)}{skip}data.path={self.settings.path} says where "
-                "they are",
-            )
-        self._leave_out("whose file is missing (data.missing=skip)", len(lost))
 
     def _say_several(self, images: Mapping[str, Sequence[int]], several: int, odd: int) -> None:
         if not several:
@@ -304,6 +274,11 @@ class Finder:
                     "unknown."
                 )
         unknown = sum(one is None for one in patients.values())
+        if s.patient is not None and len({*patients.values()} - {None}) == len(images):
+            self.notes.append(
+                f"Every image has a patient of its own in column '{shown(s.patient)}': if it names "
+                "the image and not the person, patients are unknown."
+            )
         if unknown:
             self.notes.append(f"The patient is unknown for {unknown} of {len(images)} images.")
         return patients
@@ -311,12 +286,16 @@ class Finder:
     def _cells(self, column: str) -> list[str]:
         """A column of names, of the rows that are used."""
         cells = self.sheet.cells[column]
-        return whole(["" if c.lower() == "nan" else c for c in (cells[i] for i in self.rows)])
+        return whole(
+            ["" if columns.flag(c) == "blank" else c for c in (cells[i] for i in self.rows)]
+        )
 
     def _parts(
         self, images: Mapping[str, Sequence[int]], numbers: Sequence[int]
     ) -> Mapping[str, str]:
         s = self.settings
+        if s.split != "parts" and (s.part or s.lists):
+            self.notes.append(f"The parts of the table are not used: data.split={s.split}.")
         if s.part is not None:
             cells = constant(self.table, images, self._cells(s.part), numbers, s.part)
             return parts_of(self.table, cells, s.part)

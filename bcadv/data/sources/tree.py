@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from string import Formatter
 
+from bcadv.data.sources.sheet import Table
 from bcadv.errors import BcadvError
 from bcadv.text import is_utf8, printable, shown
 
@@ -165,6 +166,61 @@ class Tree:
         near = self._by_lower_name.get(name.lower())
         if near:
             yield f"there is '{printable(near[0])}'. "
+
+
+def located(
+    table: Table,
+    tree: Tree,
+    template: Template,
+    rows: Sequence[tuple[str, int]],
+    *,
+    skip: bool,
+) -> list[str | None]:
+    """The file that each row is about.
+
+    Args:
+        table: for messages.
+        tree: the files there are.
+        template: that made the paths.
+        rows: path and number of each.
+        skip: whether some files may be missing.
+
+    Returns:
+        Paths below the root; ``None``: there is no such file.
+
+    Raises:
+        BcadvError: a row without a path or with one out of the root, or missing files.
+    """
+    found: dict[str, str | None] = {}
+    for text, number in rows:
+        if text not in found:
+            found[text] = tree.find(_inside(table, tree.root, template, text, number))
+    lost = [(text, number) for text, number in rows if found[text] is None]
+    if lost and (len(lost) == len(rows) or not skip):
+        text, number = lost[0]
+        path = _inside(table, tree.root, template, text, number)
+        remedy = "" if len(lost) == len(rows) else "data.missing=skip leaves them out; "
+        raise table.wrong(
+            f"names files that are missing below data.root={tree.root} in {len(lost)} of "
+            f"{len(rows)} rows, as '{shown(path)}' in row {number}",
+            f"{tree.hint(path, template)}{remedy}data.path={template.text} says where they are",
+        )
+    return [found[text] for text, _ in rows]
+
+
+def _inside(table: Table, root: Path, template: Template, text: str, number: int) -> str:
+    if not text:
+        raise table.wrong(
+            f"has nothing in row {number} for data.path={template.text}",
+            "mend that row, or leave it out with data.where",
+        )
+    path = inside(text, root)
+    if path is None:
+        raise table.wrong(
+            f"names '{shown(text)}' in row {number}, which lies outside of data.root={root}",
+            "give paths below it, or set data.root to a folder above all images",
+        )
+    return path
 
 
 def _files(root: Path) -> Iterator[str]:

@@ -407,6 +407,12 @@ def test_images_in_a_linked_folder_and_of_one_name(tmp_path: Path) -> None:
         (FLAGS, {"labels": ["A", "B"], "class_map": {"A": None, "B": None}}, ["leaves no finding"]),
         (FLAGS.replace("1,1", "1,0"), {"labels": ["A", "B"]}, ["'A'", "data.labels=[A]"]),
         (FLAGS, {"labels": ["A", "B"], "separator": "|"}, ["data.separator", "data.label"]),
+        (PLAIN + "d.png,well|sick,p3\n", {"label": "dx"}, ["'well|sick'", "data.separator='|'"]),
+        ("image,dx\na.png,['x']\nb.png,y\n", {"label": "dx"}, ["list", "data.separator='[]'"]),
+        ("image,dx\na.png,-1\nb.png,0\n", {"label": "dx"}, ["'-1'", "data.class_map={-1: null}"]),
+        ("image,dx\na.png,01\nb.png,1\n", {"label": "dx"}, ["'01' and '1'", "data.class_map"]),
+        ("sep=;\nimage;dx\na.png;x\n", {"label": "dx"}, ["the line 'sep=;'", "take out"]),
+        (PLAIN, {"label": "dx", "split": "parts"}, ["data.split=parts", "data.part=COLUMN"]),
         (PLAIN, {"label": "dx", "uncertain": "one"}, ["data.uncertain", "data.label"]),
         (PLAIN, {"label": "dx", "one_hot": True}, ["data.one_hot", "data.label"]),
         (PLAIN, {"label": "dx", "blank": "one"}, ["data.blank", "ignore"]),
@@ -472,6 +478,43 @@ def test_two_files_that_differ_in_their_ending_are_refused(tmp_path: Path) -> No
 def test_spaces_around_names_are_said(tmp_path: Path) -> None:
     chosen = find(made(tmp_path, PLAIN.replace("dx", " dx "), *ABC), label="dx", positive=["sick"])
     assert "spaces around their names, which are read without them: ' dx '" in noted(chosen)
+
+
+def test_what_no_answer_is_may_be_said_by_class(tmp_path: Path) -> None:
+    text = "image,grade\na.png,-1\nb.png,0\nc.png,2\n"
+    table = made(tmp_path, text, *ABC)
+    chosen = find(table, label="grade", class_map={-1: None}, positive=[2])
+    assert labels(chosen) == {"b": "0", "c": "2"}
+    assert "1 row of class '-1' (data.class_map)" in noted(chosen)
+
+
+def test_findings_that_are_left_out_leave_a_word(tmp_path: Path) -> None:
+    text = "image,A,B,C\na.png,1,0,0\nb.png,0,1,0\nc.png,1,1,1\nd.png,0,0,1\n"
+    table = made(tmp_path, text, *ABC, "d.png")
+    chosen = find(table, labels=["A", "B", "C"], one_hot=False, class_map={"C": None})
+    assert labels(chosen) == {"a": "A", "b": "B", "c": "A|B", "d": "none"}
+    assert "1 rows show other findings than these alone and count as showing none." in chosen.notes
+
+
+def test_a_patient_that_is_the_image_is_said(tmp_path: Path) -> None:
+    table = made(tmp_path, PLAIN, *ABC)
+    chosen = find(table, label="dx", patient="image", positive=["sick"])
+    assert "Every image has a patient of its own in column 'image'" in noted(chosen)
+    assert "of its own" not in noted(find(table, label="dx", patient="who", positive=["sick"]))
+
+
+def test_a_patient_that_is_blank_is_unknown(tmp_path: Path) -> None:
+    text = PLAIN.replace("p1", "NA").replace("p2", "None")
+    chosen = find(made(tmp_path, text, *ABC), label="dx", patient="who", positive=["sick"])
+    assert [record.patient for record in chosen.records] == [None, None, None]
+
+
+def test_parts_that_are_not_used_are_said(tmp_path: Path) -> None:
+    text = "image,dx,set\na.png,x,train\nb.png,y,test\nc.png,x,test\n"
+    table = made(tmp_path, text, *ABC)
+    said = "The parts of the table are not used: data.split=patient."
+    assert said in find(table, label="dx", part="set", positive=["x"]).notes
+    assert said not in find(table, label="dx", part="set", positive=["x"], split="parts").notes
 
 
 def test_a_finding_that_few_show_is_said(tmp_path: Path) -> None:
