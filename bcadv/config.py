@@ -28,7 +28,7 @@ from bcadv.errors import BcadvError
 from bcadv.mistakes import sentences
 from bcadv.perturb.catalog import ATTACKS
 from bcadv.perturb.corrupt.catalog import ALL, CORRUPTIONS, spelt_out
-from bcadv.section import Name, Section, as_list
+from bcadv.section import Name, Section, as_list, kinds_of
 from bcadv.sections import (
     EvaluationConfig,
     InjectionConfig,
@@ -260,6 +260,18 @@ def fields_of(section: Any) -> dict[str, FieldInfo]:
     for kind in (*kinds, section):
         found |= getattr(kind, "model_fields", {})
     return found
+
+
+def places() -> frozenset[str]:
+    """Options of the images that say where something lies: ``data.root`` and the like.
+
+    What lies there counts, not where. One may be a mapping to several places.
+    """
+    return frozenset(
+        f"data.{name}"
+        for name, field in fields_of(DataConfig).items()
+        if Path in kinds_of(field.annotation)
+    )
 
 
 class Config(AttackConfig):

@@ -47,7 +47,10 @@ def owners(conf: Path) -> dict[str, list[str]]:
         group = file.parent.name
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         # A file that brings settings of other groups names its own.
-        own = content.get(group, {}) if "@package _global_" in file.read_text() else content
+        everywhere = "@package _global_" in file.read_text(encoding="utf-8")
+        own = content.get(group, {}) if everywhere else content
+        if "defaults" in own:
+            continue  # what it sets are options of the file that it builds on
         for name in option_names(own, group) if own else []:
             found.setdefault(name, []).append(f"{group}={file.stem}")
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bcadv.config import canonical
+from bcadv.config import canonical, places
 from bcadv.data.catalog import SOURCES
 from bcadv.data.records import image_files
 from bcadv.data.sources.choose import suffixes
@@ -16,9 +16,6 @@ from bcadv.store.fingerprint import digest, flatten
 
 _IGNORED = ("resume", "reuse", "tracking", "paths")
 """What may differ between a job and its repetition: none of it changes a result."""
-
-_PLACES = ("data.root", "data.folds_dir", "model.weights_url")
-"""Where something lies or comes from. What lies there counts by its content."""
 
 _NOT_MEASURING = {
     *("report", "tracking", "run.py", "sweep.py", "explain.py", "options.py", "conf"),
@@ -37,17 +34,29 @@ def job_key(raw: Mapping[str, Any]) -> str:
     """
     settings = _settings(raw)
     outputs = Path(str(_option(raw, "paths.outputs") or ""))
-    for name in _PLACES:
-        place = _option(raw, name)
-        if place is not None and not (name == "data.root" and _synthetic(raw)):
-            settings[name] = _below(Path(str(place)), outputs)
+    for name, place in _given(raw, _places()).items():
+        if not (name == "data.root" and _synthetic(raw)):
+            settings[name] = _below(Path(place), outputs)
     return digest(settings)[:16]
 
 
 def _settings(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Every option that can change a result, by dotted name, without places."""
     kept = {key: value for key, value in canonical(raw).items() if key not in _IGNORED}
-    return {name: value for name, value in flatten(kept).items() if name not in _PLACES}
+    where = {*_places(), *_given(kept, _places())}
+    return {name: value for name, value in flatten(kept).items() if name not in where}
+
+
+@cache
+def _places() -> frozenset[str]:
+    """Where something lies or comes from. What lies there counts by its content."""
+    return places() | {"model.weights_url"}
+
+
+def _given(raw: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+    """The places that are given, each of several under a name of its own."""
+    found = flatten({name: _option(raw, name) for name in sorted(names)})
+    return {name: str(place) for name, place in found.items() if place}
 
 
 def _option(raw: Mapping[str, Any], name: str) -> Any:
@@ -85,14 +94,23 @@ def result_key(raw: Mapping[str, Any]) -> str:
     """
     parts = [digest(_settings(raw))[:16], measuring_code()]
     if not _synthetic(raw):
-        parts.append(_files(str(_option(raw, "data.root")), suffixes()))
-        folds = _option(raw, "data.folds_dir")
-        if folds is not None:
-            parts.append(_files(str(folds), frozenset({".txt"})))
+        given = _given(raw, places())
+        parts.append(_content(given.pop("data.root", "None"), _READ | suffixes()))
+        parts += [_content(place, frozenset({".txt"})) for _, place in sorted(given.items())]
     table = str(_option(raw, "data.split") or "")
     if table.lower().endswith(".csv"):
-        parts.append(digest([_state(Path(table))])[:16])
+        parts.append(_content(table, frozenset()))
     return "-".join(parts)
+
+
+_READ = frozenset({".h5", ".hdf5", ".npz"})
+"""Endings of files of many images."""
+
+
+def _content(place: str, suffixes: frozenset[str]) -> str:
+    """Names a file, or the files below a folder."""
+    path = Path(place)
+    return digest([_state(path)])[:16] if path.is_file() else _files(place, suffixes)
 
 
 @cache

@@ -33,6 +33,7 @@ from bcadv.opening import opening
 from bcadv.options import register
 from bcadv.overrides import count_jobs, quoted, read, settled, twice, with_plus
 from bcadv.results.files import FAILED
+from bcadv.store.fingerprint import flatten
 from bcadv.sweep import Sweep
 from bcadv.text import first_line, is_utf8, printable, shorten
 from bcadv.world import started_outside
@@ -98,13 +99,12 @@ def task(cfg: DictConfig) -> None:
 
 def _refuse_relative(config: Config) -> None:
     """A relative path would mean another place in the job's folder than it did in the command."""
-    places = {
-        "data.root": config.data.root,
-        "data.folds_dir": config.data.folds_dir,
-        "paths.outputs": config.paths.outputs,
-        "paths.cache": config.paths.cache,
-    }
-    relative = [f"{n}={path}" for n, path in places.items() if path and not path.is_absolute()]
+    given = flatten(config.model_dump(mode="python", include={"data", "paths"}))
+    relative = [
+        f"{name}={path}"
+        for name, path in given.items()
+        if isinstance(path, Path) and not path.is_absolute()
+    ]
     if relative:
         raise BcadvError(
             f"hydra.job.chdir=true makes each job's folder the current one, and {relative[0]} "

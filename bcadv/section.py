@@ -51,9 +51,9 @@ GreyLevels = tuple[Annotated[float, Field(ge=0, le=255)], ...]
 Strengths = Annotated[GreyLevels, BeforeValidator(as_list), Field(min_length=1)]
 
 
-def _kinds(annotation: Any) -> set[Any]:
+def kinds_of(annotation: Any) -> set[Any]:
     """The types that an annotation is made of."""
-    inner = {kind for part in get_args(annotation) for kind in _kinds(part)}
+    inner = {kind for part in get_args(annotation) for kind in kinds_of(part)}
     return inner or {annotation}
 
 
@@ -84,7 +84,7 @@ class Section(BaseModel):
             )
         inside = value if isinstance(value, (list, tuple)) else [value]
         if any(isinstance(one, bool) for one in inside):
-            kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+            kinds = kinds_of(cls.model_fields[str(info.field_name)].annotation)
             if bool not in kinds and kinds & {int, float}:
                 raise PydanticCustomError("number", "a truth value is no number")
         return value

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from bcadv.config import Config
 from bcadv.errors import BcadvError
 from bcadv.explain import explain, option_names
-from bcadv.run import conf_dir, main, precheck
+from bcadv.run import conf_dir, main, precheck, resolve
 from tests.jobs import compose_config
 from tests.processes import fork
 
@@ -66,7 +68,9 @@ def test_every_option_of_the_schema_is_a_known_one() -> None:
     """A conf file cannot name an option that the schema lacks: composing it would fail."""
     for data in (path.stem for path in (conf_dir() / "data").glob("*.yaml")):
         root = [] if data == "synthetic" else [f"data={data}", f"data.root={conf_dir()}"]
-        assert isinstance(compose_config(*root), Config)
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            raw = resolve(compose("config", overrides=root))
+        assert isinstance(Config.model_validate(raw), Config)
 
 
 def test_a_single_value_stands_for_a_list() -> None:
@@ -186,3 +190,16 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert f"bcadv: {tmp_path / 'file'}" in done.stderr
     assert "paths.outputs" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_relative_places_are_refused_where_each_job_has_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image,dx\na.png,x\n")
+    places = ["data.table=labels.csv", "data.lists={test: labels.csv}"]
+    options = ["data=table", f"data.root={tmp_path}", "data.path=image", "data.label=dx"]
+    table = f"data.table={tmp_path}/labels.csv"
+    for place in places:
+        given = [*options, *([] if place.startswith("data.table") else [table]), place]
+        with contextlib.chdir(tmp_path):
+            said = complaint(*given, "hydra.job.chdir=true")
+        assert "labels.csv" in said
+        assert "would lie there: give a whole path" in said

@@ -54,3 +54,27 @@ def test_a_dangling_link_among_the_images_stops_no_job(tmp_path: Path) -> None:
     keys._files.cache_clear()
     (tmp_path / "nowhere.png").touch()
     assert result_key(raw) != before
+
+
+def test_a_table_counts_by_its_content_and_a_job_by_its_place(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("labels.csv", "more.csv", "train.txt")]
+    for file in files:
+        file.write_text("as it was")
+        os.utime(file, (1, 1))
+    table, more, train = map(str, files)
+    options = [
+        *("data=table", f"data.root={tmp_path}", f"data.table={table}", f"data.metadata={more}"),
+        f"data.lists={{train: {train}}}",
+    ]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        raw = settings(compose_job(options))
+    names = [result_key(raw)]
+    for file in files:
+        file.write_text("another")
+        names.append(result_key(raw))
+    assert len(set(names)) == 4
+    for option in ("table", "metadata", "lists"):
+        copied = {"train": f"{tmp_path}/copy"} if option == "lists" else f"{tmp_path}/copy"
+        moved = {**raw, "data": {**raw["data"], option: copied}}
+        assert keys.job_key(moved) != keys.job_key(raw)
+        assert keys._settings(moved) == keys._settings(raw)

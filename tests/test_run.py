@@ -76,10 +76,10 @@ WRONG: list[tuple[list[str], str]] = [
     (["hydra.foo=1"], "unknown option hydra.foo: bcadv run --help"),
     # Groups take the name of one of their files.
     (["trainer=[1,2]"], "trainer can be default"),
-    (["data=5"], "breakhis, folder, synthetic"),
-    (["data=null"], "breakhis, folder, synthetic"),
-    (["data="], "breakhis, folder, synthetic"),
-    (["data=tissue"], "breakhis, folder, synthetic"),
+    (["data=5"], "breakhis, chexpert, folder, "),
+    (["data=null"], "breakhis, chexpert, folder, "),
+    (["data="], "breakhis, chexpert, folder, "),
+    (["data=tissue"], "breakhis, chexpert, folder, "),
     (["~data"], "one of them is needed"),
     (["+data=folder"], "write data=folder"),
     (["model=[]"], "model can be densenet121"),
@@ -94,7 +94,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["hydra.launcher.n_jobs=2"], "+launcher=joblib"),
     # An option that another source has.
     (["data=breakhis", "data.patients=10"], "an option of data=synthetic alone"),
-    (["data.group_regex=x"], "an option of data=folder alone"),
+    (["data.group_regex=x"], "an option of data=folder and data=table alone"),
     (["data=folder", "data.magnification=40"], "data=breakhis and data=synthetic alone"),
     # Values that are none.
     (["sigma=" + "[" * 40 + "]" * 40], "nested more than 20 deep"),

@@ -19,7 +19,9 @@ class Audit:
     """What the parts of a split have in common.
 
     Attributes:
-        counts: images per part and class.
+        images: images per part.
+        counts: images per part and class, or finding, of which an image may show several.
+        lacking: findings that no image of a part shows; of one class per image, no part lacks one.
         shared_images: image ids that stand in more than one part.
         shared_slides: slides with images in training and in test.
         shared_patients: patients with images in training and in test.
@@ -33,7 +35,9 @@ class Audit:
             (part, image id); ``None`` where contents were not compared.
     """
 
+    images: Mapping[str, int]
     counts: Mapping[str, Mapping[str, int]]
+    lacking: Mapping[str, tuple[str, ...]]
     shared_images: tuple[str, ...]
     shared_slides: tuple[str, ...]
     shared_patients: tuple[str, ...]
@@ -51,6 +55,9 @@ class Audit:
     def sentence(self) -> str:
         """The leakage between the parts in plain English."""
         said = [self._about_patients()]
+        for part, names in self.lacking.items():
+            some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            said.append(f"No {part} image shows {len(names)} of the findings: {some}.")
         if self.shared_images:
             said.append(
                 f"{len(self.shared_images)} image(s) stand in more than one part, for instance "
@@ -66,7 +73,7 @@ class Audit:
         return " ".join(said)
 
     def _about_patients(self) -> str:
-        n = sum(self.counts["test"].values())
+        n = self.images["test"]
         if self.patient_overlap is None:
             return (
                 f"Whether the {n} test images come from patients who are also in training is "
@@ -110,13 +117,16 @@ def audit(
     val_patients = _known(r.patient for r in val)
     shared = train_patients & test_patients
     n_shared = sum(r.patient in shared for r in test)
-    n_with_val = sum(r.patient in (train_patients | val_patients) for r in test)
+    seen = train_patients | val_patients
+    n_with_val = sum(r.patient in seen for r in test)
     in_parts = Counter(i for rows in members.values() for i in {r.image_id for r in rows})
     return Audit(
+        images={part: len(rows) for part, rows in members.items()},
         counts={
-            part: dict(sorted(Counter(r.label for r in rows).items()))
+            part: dict(sorted(Counter(name for r in rows for name in r.strata).items()))
             for part, rows in members.items()
         },
+        lacking=_lacking(members),
         shared_images=tuple(sorted(i for i, n in in_parts.items() if n > 1)),
         shared_slides=tuple(sorted(_known(r.slide for r in train) & _known(r.slide for r in test))),
         shared_patients=tuple(sorted(shared)),
@@ -126,9 +136,7 @@ def audit(
         patients={part: len(_known(r.patient for r in rows)) for part, rows in members.items()},
         test_images_shared=n_shared,
         patient_overlap=n_shared / len(test) if train_patients and test_patients else None,
-        patient_overlap_with_val=(
-            n_with_val / len(test) if train_patients | val_patients and test_patients else None
-        ),
+        patient_overlap_with_val=(n_with_val / len(test) if seen and test_patients else None),
         duplicates=None if digests is None else _duplicates(members, digests),
     )
 
@@ -142,7 +150,9 @@ def content(records: Iterable[Record], digests: Mapping[str, str]) -> str:
         records: all images.
         digests: content digest of the file per image id.
     """
-    images = sorted((record.label, digests[record.image_id]) for record in records)
+    images = sorted(
+        ("?".join((record.label, *record.unknown)), digests[record.image_id]) for record in records
+    )
     return hashlib.sha256(json.dumps(images).encode()).hexdigest()
 
 
@@ -169,6 +179,15 @@ def audit_official(folds_dir: Path) -> dict[int, dict[str, tuple[str, ...]]]:
             "shared_cases": tuple(sorted({n.patient for n in train} & {n.patient for n in test})),
         }
     return overlaps
+
+
+def _lacking(members: Mapping[str, Sequence[Record]]) -> dict[str, tuple[str, ...]]:
+    shown = {
+        part: {name for r in rows if r.findings is not None for name in r.strata}
+        for part, rows in members.items()
+    }
+    every = set[str]().union(*shown.values())
+    return {part: tuple(sorted(every - names)) for part, names in shown.items() if every - names}
 
 
 def _known(keys: Iterable[str | None]) -> set[str]:

@@ -64,6 +64,13 @@ _ROWS = (
         splits=("parts", "patient", "patient_cv", "paper"),
     ),
     Source(
+        name="table",
+        place="bcadv.data.sources.table:TableData",
+        words="Images from the user's own table",
+        label="own images",
+        splits=("paper", "patient", "parts"),
+    ),
+    Source(
         name="synthetic",
         place="bcadv.data.sources.painted:SyntheticData",
         words="Synthetic tissue, painted by a program and not by nature",

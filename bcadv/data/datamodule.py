@@ -20,11 +20,12 @@ from bcadv.data.batches import Crops, EpochSampler, Images, SharedBatches
 from bcadv.data.parts import split
 from bcadv.data.records import Record, Selection
 from bcadv.errors import BcadvError
+from bcadv.text import shown
 from bcadv.typing import Batch
 
 
 class ImageDataModule(pl.LightningDataModule):
-    """BreakHis, synthetic tissue or a folder per class, decoded once and cropped on the way.
+    """Images of whatever source, decoded once and cropped on the way.
 
     Its loaders yield `bcadv.typing.Batch`, which any LightningModule and any plain loop can unpack:
     ``image, target = batch``, images in [0, 1].
@@ -72,10 +73,17 @@ class ImageDataModule(pl.LightningDataModule):
         """Finds the images, once; decodes none.
 
         Raises:
-            BcadvError: there are none, with the ways forward.
+            BcadvError: there are none, with the ways forward, or images of several findings.
         """
         if self.selection is None:
             self.selection = self.config.find()
+        if self.selection.kind == "multilabel":
+            some = ", ".join(shown(name) for name in self.selection.classes[:5])
+            raise BcadvError(
+                "several labels per image are read, split and checked; a job trains one finding so "
+                f"far: add data.labels=[X], with X one of {some}"
+                + (", ..." if len(self.selection.classes) > 5 else "")
+            )
         return self.selection
 
     def prepare(self) -> None:

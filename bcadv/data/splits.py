@@ -11,9 +11,11 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from bcadv.data import findings
 from bcadv.data.records import PARTS, Record
 from bcadv.errors import BcadvError
 
@@ -65,11 +67,16 @@ def paper(records: Sequence[Record], *, seed: int) -> Split:
     """Splits by image, class by class, into the paper's proportions.
 
     One patient's images stand in several parts: that is what the paper did, and what the audit
-    measures. See `paper_counts`.
+    measures. See `paper_counts`. Where images may show several findings, each finding is cut into
+    eight tenths and twice one tenth, as near as images with several allow.
 
     Raises:
         BcadvError: a class has fewer than three images.
     """
+    if findings.several(records):
+        alone = {record.image_id: [i] for i, record in enumerate(records)}
+        order = partial(_lot, seed)
+        return checked(records, *findings.assign(records, alone, (0.8, 0.1, 0.1), order))
     placed: list[list[int]] = [[], [], []]
     for label, members in sorted(_by(records, range(len(records)), lambda r: r.label).items()):
         if len(members) < 3:
@@ -267,8 +274,14 @@ def limit(
         seed: of the draw.
 
     Raises:
-        BcadvError: an unknown part or class, or more images asked for than there are.
+        BcadvError: an unknown part or class, more images asked for than there are, or images that
+            may show several findings, so that no number of one leaves the others alone.
     """
+    if findings.several(records):
+        raise BcadvError(
+            "data.per_class counts images of one class each, and these may show several findings: "
+            "leave it out, or choose one finding with data.labels=[X]"
+        )
     labels = {record.label for record in records}
     cut = {part: list(members) for part, members in split.by_part().items()}
     for part, wanted in per_class.items():
@@ -342,6 +355,8 @@ def _assign(
 ) -> list[list[int]]:
     """Assigns whole groups to parts, each class as near to the fractions as groups allow."""
     groups = _by(records, members, _group)
+    if findings.several(records):
+        return findings.assign(records, groups, fractions, partial(_lot, seed))
     totals = Counter(records[i].label for group in groups.values() for i in group)
     labels = sorted(totals)
     sizes = {
@@ -458,12 +473,15 @@ def checked(
     """Makes the split and holds it to what every split must satisfy.
 
     Raises:
-        BcadvError: a part lacks a class.
+        BcadvError: a part lacks a class; or is empty, where images may show several findings, of
+            which rare ones cannot stand in every part.
     """
     split = Split(tuple(sorted(train)), tuple(sorted(val)), tuple(sorted(test)))
-    labels = sorted({record.label for record in records})
+    labels = [] if findings.several(records) else sorted({record.label for record in records})
     for part, members in split.by_part().items():
         have = {records[i].label for i in members}
+        if not members:
+            raise BcadvError(f"the {part} part has no image: choose another data.split or seed")
         lacking = [label for label in labels if label not in have]
         if lacking:
             raise BcadvError(

@@ -55,6 +55,7 @@ NOT_FOLLOWED = {
     "data.records._checked": _CONTENT,
     "data.records.parse_name": _CONTENT,
     "data.splits": _CONTENT,
+    "data.findings": _CONTENT,
     "data.audit": "tells, and changes nothing",
     "data.parts": _CONTENT,
 }
@@ -69,6 +70,9 @@ NOT_TRAINING = frozenset(
         "data.root",
         "data.folds_dir",
         "data.folds",  # which images a fold trains on counts by their content
+        "data.table",
+        "data.metadata",
+        "data.lists",
         "model.weights_url",
         # Which job to go on with, and how to come by a model.
         "resume",

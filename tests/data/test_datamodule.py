@@ -15,6 +15,7 @@ from bcadv.data.datamodule import ImageDataModule
 from bcadv.data.sources.breakhis import BreakHisData
 from bcadv.data.sources.folder import FolderData
 from bcadv.data.sources.painted import SyntheticData
+from bcadv.data.sources.table import TableData
 from bcadv.errors import BcadvError
 
 
@@ -110,6 +111,30 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     assert data.classes == ("cat", "dog", "owl")
     assert data.positive == (2,)
     assert data.audit.shared_patients == ()
+
+
+def test_a_table_of_one_finding_is_served_and_one_of_several_is_not(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "mine")
+    lines = [
+        f"{name}/case{i // 2}_{i}.png,{name}{i // 2},{int(name != 'cat')},{int(name == 'owl')}"
+        for name in ("cat", "dog", "owl")
+        for i in range(12)
+    ]
+    (root / "labels.csv").write_text("\n".join(["image,who,wild,bird", *lines]))
+    given = {"root": root, "table": root / "labels.csv", "path": "image", "patient": "who"}
+    given |= {"split": "patient", "crop": 32}
+    one = TableData.model_validate(given | {"labels": ["bird"]})
+    data = module(tmp_path, one)
+    assert data.classes == ("no bird", "bird")
+    assert data.positive == (1,)
+    assert data.targets.tolist() == [int(r.path.parent.name == "owl") for r in data.records]
+    assert data.audit.patient_overlap == 0
+    several = TableData.model_validate(given | {"labels": ["wild", "bird"]})
+    assert len(several.find().records) == 36
+    cache = tmp_path / "other"
+    with pytest.raises(BcadvError, match=r"trains one finding so far: add data.labels=\[X\]"):
+        ImageDataModule(several, cache).prepare()
+    assert not cache.exists(), "nothing was decoded"
 
 
 def test_a_byte_identical_copy_on_the_other_side_is_reported(tmp_path: Path) -> None:

@@ -102,7 +102,32 @@ OF_FOLDERS: dict[str, tuple[Any, bool]] = {
     "data.positive": (["b"], False),
 }
 """Options of one's own folders: a value, and whether it shapes a model."""
-OF_ANOTHER_SOURCE = {"data.source", *OF_FOLDERS}
+OF_TABLES: dict[str, tuple[Any, bool]] = {
+    "data.class_map": ({"a": "b"}, True),
+    "data.group_regex": ("(a)", True),
+    "data.positive": (["b"], False),
+    "data.table": ("other.csv", False),
+    "data.metadata": ("other.csv", False),
+    "data.lists": ({"test": "other.txt"}, False),
+    "data.path": ("{id}.png", True),
+    "data.label": ("dx", True),
+    "data.labels": (["dx"], True),
+    "data.one_hot": (True, True),
+    "data.separator": ("|", True),
+    "data.nothing": ("none", True),
+    "data.unusable": (["poor"], True),
+    "data.uncertain": ({"a": "zero"}, True),
+    "data.blank": ("zero", True),
+    "data.where": ({"view": ["PA"]}, True),
+    "data.patient": ("who", True),
+    "data.group": ("lesion", True),
+    "data.part": ("set", True),
+    "data.agree": ("any", True),
+    "data.rater": ("who", True),
+    "data.missing": ("skip", True),
+}
+"""The same of a table of them."""
+OF_ANOTHER_SOURCE = {"data.source", *OF_FOLDERS, *OF_TABLES}
 OF_ONE = {"model.network", "objective", "objective_options"}
 """There is no other value yet; see tests/test_room.py."""
 BESIDE_ANOTHER = {"data.fold"}
@@ -200,12 +225,15 @@ def test_another_fold_is_another_model_and_a_table_counts_by_its_content(base: C
     assert split(split="a.csv") == split(split="b.csv") != first
 
 
-def test_options_of_another_source(base: Config) -> None:
+@pytest.mark.parametrize(("source", "options"), [("folder", OF_FOLDERS), ("table", OF_TABLES)])
+def test_options_of_another_source(
+    base: Config, source: str, options: dict[str, tuple[Any, bool]]
+) -> None:
     raw = base.model_dump(mode="python")
-    raw["data"] = {"source": "folder", "root": "x", "split": "paper", "crop": 32}
+    raw["data"] = {"source": source, "root": "x", "split": "paper", "crop": 32}
     folder = Config.model_validate(raw)
     assert name_of(folder) != name_of(base)
-    for name, (value, shapes) in OF_FOLDERS.items():
+    for name, (value, shapes) in options.items():
         changed = raw["data"] | {name.removeprefix("data."): value}
         other = Config.model_validate(raw | {"data": changed})
         assert (name_of(other) != name_of(folder)) == shapes == is_training(name)

@@ -15,6 +15,7 @@ from bcadv.config import DataConfig
 from bcadv.data.records import Record, Selection
 from bcadv.data.sources import words
 from bcadv.data.sources.choose import LeftOut, chosen, folders, without_copies, without_masks
+from bcadv.data.sources.disease import note_on_order, positive_classes
 from bcadv.data.sources.layout import Layout, guess, named
 from bcadv.errors import BcadvError
 from bcadv.section import Name, as_list_or_none
@@ -158,9 +159,9 @@ def find(
     notes = out.notes()
     if unknown:
         notes.append(f"The patient is unknown for {unknown} of {len(records)} images.")
-    disease = _positive(classes, positive)
+    disease = positive_classes(classes, positive)
     if positive is None:
-        notes += _note_on_order(classes, disease)
+        notes += note_on_order(classes, disease)
     return Selection(
         records=tuple(records),
         classes=classes,
@@ -290,44 +291,15 @@ def _searched(pattern: re.Pattern[str], path: Path, root: Path) -> str:
 
 
 def _patient(pattern: re.Pattern[str] | None, path: Path, root: Path) -> str | None:
-    match = None if pattern is None else pattern.search(_searched(pattern, path, root))
+    return None if pattern is None else patient_in(pattern, _searched(pattern, path, root))
+
+
+def patient_in(pattern: re.Pattern[str], text: str) -> str | None:
+    """The patient that a pattern of `compile_groups` finds in a name or a path."""
+    match = pattern.search(text)
     if match is None:
         return None
-    return match["patient"] if "patient" in match.re.groupindex else match[1]
-
-
-def _note_on_order(classes: tuple[str, ...], positive: tuple[int, ...]) -> tuple[str, ...]:
-    """What must be said where nobody chose which class counts as the disease."""
-    if not positive:
-        return (
-            "No class counts as the disease, so there is no sensitivity and no specificity: name "
-            f"the classes that do, of {', '.join(classes)}, with data.positive=[...].",
-        )
-    chosen = classes[positive[0]]
-    others = [name for name in classes if name != chosen]
-    if words.sounds_healthy(chosen, others):
-        raise BcadvError(
-            f"which class is the disease? '{chosen}' would be, for its name comes last in the "
-            "alphabet, and it sounds healthy: sensitivity and missed cases would be about it. Add "
-            f"data.positive=[{others[0]}], or data.positive=[{chosen}] if it is the disease"
-        )
-    said = (
-        f"'{chosen}' counts as the disease only because its name comes last in the alphabet; "
-        "sensitivity, specificity and missed cases are about it. Set data.positive=[...] to one of "
-        f"{', '.join(classes)}."
-    )
-    return (said,)
-
-
-def _positive(classes: tuple[str, ...], positive: Sequence[str] | None) -> tuple[int, ...]:
-    if positive is None:
-        return (1,) if len(classes) == 2 else ()
-    for name in positive:
-        if name not in classes:
-            raise BcadvError(
-                f"data.positive names '{name}', which is none of the classes {', '.join(classes)}"
-            )
-    return tuple(sorted({classes.index(name) for name in positive}))
+    return match["patient"] if "patient" in pattern.groupindex else match[1]
 
 
 def _inventory(found: Counter[str]) -> str:
