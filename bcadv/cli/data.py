@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,7 @@ def write_json(path: Path | None, content: Mapping[str, Any]) -> None:
     # Escapes for all that is not ASCII, so that any name fits any stream.
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     if path == TERMINAL:
-        print(text, end="")
+        sys.stdout.write(text)
     else:
         write(path, text, "json")
 

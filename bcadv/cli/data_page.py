@@ -23,7 +23,7 @@ def html(seen: Inspection) -> str:
     return template.render(
         title=f"{images} of {classes}, {doubts}",
         seen=seen,
-        head=list(said.head(seen)),
+        head=[line for line in said.head(seen) if not line.startswith("Left out")],
         notes=said.notes(seen),
         columns=columns,
         rows=rows,

@@ -78,10 +78,10 @@ def _lines(found: Overlap) -> Iterator[str]:
     yield _side("B", found.other)
     for name, side in (("A", found.one), ("B", found.other)):
         if side.broken:
-            one = side.broken[0]
+            broken = side.broken[0]
             yield (
                 f"{len(side.broken)} files of {name} cannot be read and were compared by name "
-                f"alone, for instance {one.path}: {one.why}."
+                f"alone, for instance {broken.path}: {broken.why}."
             )
     rows = [
         ("equal bytes", found.equal),

@@ -46,16 +46,14 @@ def doubts_of(seen: Inspection, config: DataConfig) -> tuple[Doubt, ...]:
         seen: the inspection; its own doubts are not read.
         config: which images, and how they are split.
     """
-    return tuple(
-        [
-            *_broken(seen, config),
-            *_leaks(seen),
-            *_classes(seen),
-            *_given_away(seen),
-            *_patients(seen, config),
-            *(_pixels(seen.pixels) if seen.pixels is not None else ()),
-            *_left_out(seen),
-        ]
+    return (
+        *_broken(seen, config),
+        *_leaks(seen),
+        *_classes(seen),
+        *_given_away(seen),
+        *_patients(seen, config),
+        *(_pixels(seen.pixels) if seen.pixels is not None else ()),
+        *_left_out(seen),
     )
 
 
@@ -101,11 +99,11 @@ def _copies(name: str, found: Alike | None, how: str) -> Iterator[Doubt]:
             "together.",
         )
     if found.across_classes:
-        one = next((s for s in found.examples if len({place.label for place in s}) > 1), None)
+        other = [s for s in found.examples if len({place.label for place in s}) > 1]
         yield Doubt(
             f"{name}_across_classes",
             f"{found.across_classes} sets of images that are {how} stand under different classes"
-            + (f": {_named(one)}." if one else "."),
+            + (f": {_named(other[0])}." if other else "."),
             "One of the labels is wrong, or the image shows both: look, and leave out what is "
             "wrong.",
         )
