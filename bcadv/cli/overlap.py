@@ -29,7 +29,8 @@ COMMAND = Command(
         Option("json", FILE, "Also write all of it as JSON; - writes that alone, to the terminal."),
     ),
     (("bcadv data overlap outputs/defense/JOB new_images", "was the model trained on these?"),),
-    others="A and B, the two sets.",
+    others="The two sets.",
+    places="A B",
 )
 
 
