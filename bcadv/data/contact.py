@@ -34,7 +34,7 @@ def contact_sheet(
     order = {name: number for number, name in enumerate(("train", "val", "test", "unused", None))}
     names = sorted(
         (cell for cell in cells if cell[0] in classes),
-        key=lambda cell: (classes.index(cell[0]), order[cell[1]]),
+        key=lambda cell: (classes.index(cell[0]), order.get(cell[1], len(order))),
     )[:_IN_ALL]
     each = max(1, min(_PER_CELL, _IN_ALL // max(1, len(names))))
     chosen = {name: drawn(cells[name], seed)[:each] for name in names}

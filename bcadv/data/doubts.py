@@ -61,14 +61,17 @@ def _broken(seen: Inspection, config: DataConfig) -> Iterator[Doubt]:
     if not seen.broken:
         return
     one = seen.broken[0]
-    stops = config.on_bad_image == "raise"
+    all_of_them = len(seen.broken) == seen.images
+    remedy = "Replace them, or leave them out with data.on_bad_image=skip."
+    if all_of_them:
+        remedy = "Replace them: there is no other."
+    elif config.on_bad_image == "skip":
+        remedy = "They are left out, as data.on_bad_image says."
     yield Doubt(
         "broken",
         f"{_files(len(seen.broken))} cannot be read, for instance {one.path}: {one.why}.",
-        "Replace them, or leave them out with data.on_bad_image=skip."
-        if stops
-        else "They are left out, as data.on_bad_image says.",
-        stops,
+        remedy,
+        stops=all_of_them or config.on_bad_image == "raise",
     )
 
 

@@ -90,7 +90,10 @@ def patients(seen: Inspection) -> str:
 
 def facts(pixels: Pixels) -> Iterator[str]:
     """What the files hold, a clause each."""
-    yield listed([f"{n} {name}" for name, n in pixels.formats.items()]) or "none"
+    if not pixels.formats:
+        yield "none can be read"
+        return
+    yield listed([f"{n} {name}" for name, n in pixels.formats.items()])
     yield "mode " + listed([f"{name} ({n})" for name, n in pixels.modes.items()])
     if pixels.different_sizes == 1:
         size = pixels.sizes[0]
