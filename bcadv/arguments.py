@@ -175,8 +175,8 @@ class Command:
         """What it does, its options and some examples, in lines of at most `WIDTH` characters."""
         usage = [f"{option.name}={option.kind.shown}" for option in self.options]
         usage += ["..."] if self.others and not self.places else []
-        words = [self.places, *(f"[{word}]" for word in usage)]
-        head = f"usage: {self.name} {' '.join(filter(None, words))}"
+        usage = [*([self.places] if self.places else []), *(f"[{word}]" for word in usage)]
+        head = f"usage: {self.name} {' '.join(usage)}"
         lines = textwrap.wrap(head, WIDTH, subsequent_indent=" " * 8, break_on_hyphens=False)
         lines += ["", *textwrap.wrap(self.words, WIDTH)]
         if self.options or self.others:

@@ -148,15 +148,15 @@ def with_root(arguments: Sequence[str]) -> list[str]:
     if not arguments:
         return []
     first, *rest = arguments
-    shown = shorten(first, 200)
-    if Path(first).is_dir():
+    shown = shorten(first, 200) or "an empty argument"
+    if first and Path(first).is_dir():
         if any(one.startswith("data.root=") for one in rest):
             raise BcadvError(f"{shown} and data.root= both say where the images lie: leave one out")
         chosen = [] if any(one.startswith("data=") for one in rest) else ["data=folder"]
         return [*chosen, f"data.root={quoted(first)}", *rest]
     if "=" in first or first.startswith(("-", "+", "~")):
         return list(arguments)
-    if Path(first).is_file():
+    if first and Path(first).is_file():
         raise BcadvError(
             f"{shown} is a file: give the folder of the images, or say what the file is with "
             "options such as data=table data.table=FILE"

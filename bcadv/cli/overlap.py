@@ -65,8 +65,8 @@ def _two(words: Sequence[str]) -> tuple[Path, Path]:
         raise BcadvError(
             f"{shorten(strange[0], 200)} is no option of bcadv data overlap: its --help lists them"
         )
-    if len(words) != 2:
-        given = listed([shorten(word, 200) for word in words]) or "none"
+    if len(words) != 2 or not all(words):
+        given = listed([shorten(word, 200) or "an empty argument" for word in words]) or "none"
         raise BcadvError(
             f"bcadv data overlap compares two sets, given were {given}: write bcadv data overlap "
             "A B, each a folder"

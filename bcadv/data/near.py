@@ -73,6 +73,8 @@ def features(records: Sequence[Record]) -> NDArray[np.float32]:
     """
     import numpy as np
 
+    if not records:
+        return np.zeros((0, _SIDE**2), np.float32)
     look = partial(_small, side=_SIDE)
     empty = np.zeros((_SIDE, _SIDE), np.float32)
     grey = np.stack([one if one is not None else empty for one in in_threads(look, records)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -152,7 +152,10 @@ def overlap(
         _side(sets[0], found[: len(a)]),
         _side(sets[1], found[len(a) :]),
     )
-    contents = [one.digest if isinstance(one, Header) else None for one in found]
+    contents = [
+        (one.digest or str(record.path.absolute())) if isinstance(one, Header) else None
+        for record, one in zip((*a, *b), found, strict=True)
+    ]
     equal = _matches(contents[: len(a)], contents[len(a) :])
     alike: dict[tuple[int, int], float] = {}
     if near:
@@ -233,6 +236,12 @@ def _table(file: Path, pattern: re.Pattern[str] | None) -> list[Record]:
                 patient=patient if pattern is not None else (row.get("patient") or patient),
                 part=row.get("split") or None,
             )
+        )
+    [(path, most)] = Counter(record.path for record in records).most_common(1)
+    if most > 1:
+        raise BcadvError(
+            f"{file} names {path} {most} times: images that lie in one file, or twice in the "
+            "table, cannot be compared; give a table that names every file once"
         )
     gone = [record.path for record in records if not record.path.is_file()]
     if gone:
