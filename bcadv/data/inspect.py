@@ -163,7 +163,7 @@ def _folders(selection: Selection, root: Path | None) -> tuple[Folder, ...]:
         return ()
     steps = selection.layout.split("/")
     counts: dict[tuple[str, str, str | None], int] = Counter()
-    for record in selection.records:
+    for record in (one for one in selection.records if one.path.is_relative_to(root)):
         for step, name in zip(steps, record.path.relative_to(root).parts[:-1], strict=False):
             if step == "part":
                 counts[step, name, record.part] += 1

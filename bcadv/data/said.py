@@ -18,6 +18,12 @@ _DISEASE_BY = {
 
 def head(seen: Inspection) -> Iterator[str]:
     """Where the images lie and what their folders were taken for."""
+    yield from _folders(seen)
+    for gone in seen.left_out:
+        yield f"Left out, {gone.why}: {counted(gone.files, 'file')}, for instance {gone.example}."
+
+
+def _folders(seen: Inspection) -> Iterator[str]:
     root = "" if seen.root is None else f", in {seen.root}"
     yield f"{seen.words} (data={seen.source}){root}: {counted(seen.images, 'image')}."
     if seen.layout is not None:
@@ -28,8 +34,6 @@ def head(seen: Inspection) -> Iterator[str]:
     for (role, meaning), names in meant.items():
         if names != [meaning]:
             yield f"  {listed(sorted(set(names)))}: {role} {meaning}"
-    for gone in seen.left_out:
-        yield f"Left out, {gone.why}: {counted(gone.files, 'file')}, for instance {gone.example}."
 
 
 def notes(seen: Inspection) -> list[str]:
@@ -143,7 +147,8 @@ def compact(seen: Inspection, sizes: Sequence[tuple[int, int]] = ()) -> list[str
         seen: the inspection.
         sizes: different widths and heights of the decoded images.
     """
-    lines = list(head(seen))
+    lines = list(_folders(seen))
+    lines += [f"Left out, {one.why}: {counted(one.files, 'file')}." for one in seen.left_out]
     for part in seen.parts:
         counts = ", ".join(f"{one.parts.get(part.name, 0)} {one.name}" for one in seen.classes)
         of = f", of {counted(part.patients, 'patient')}" if part.patients else ""
