@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bcadv.data.contents import giveaways
+from bcadv.data.contents import drawn, giveaways
 from bcadv.data.inspect import inspect, seen_in
 from bcadv.data.inspection import Inspection
 from bcadv.data.look import Header, headers, in_threads, values
@@ -429,6 +429,28 @@ def test_few_images_and_mixed_classes_give_nothing_away() -> None:
     [one, other] = giveaways([*read("a", 40, 39), *read("b", 40, 1)], {})
     assert (one.label, one.value, one.inside, one.outside) == ("a", "JPEG", 39, 1)
     assert (other.label, other.value) == ("b", "PNG")
+
+
+def test_a_class_of_larger_images_is_given_away_by_their_area() -> None:
+    def read(label: str, sides: range) -> list[tuple[Record, Header]]:
+        return [
+            (
+                Record(Path(f"{label}{side}"), f"{label}{side}", label),
+                Header("PNG", "L", side, 2 * side, False, None),
+            )
+            for side in sides
+        ]
+
+    [one] = giveaways([*read("a", range(100, 140)), *read("b", range(60, 100))], {})
+    assert (one.property, one.label, one.outside) == ("size", "a", 0)
+    assert one.value == f"at least {2 * 102**2} pixels"
+    assert giveaways([*read("a", range(100, 140)), *read("b", range(80, 120))], {}) == ()
+
+
+def test_a_sample_depends_on_the_seed_and_not_on_the_order() -> None:
+    records = [Record(Path(str(i)), str(i), "x") for i in range(20)]
+    assert drawn(records, 1) == drawn(records[::-1], 1)
+    assert drawn(records, 1) != drawn(records, 2)
 
 
 def test_findings_are_counted_where_an_image_may_show_several(tmp_path: Path) -> None:
