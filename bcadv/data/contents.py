@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bcadv.data.inspection import Alike, Giveaway, Pixels, Place, Range, Size
-from bcadv.data.look import Header, in_threads, values
+from bcadv.data.look import Header, in_threads, values, why
 from bcadv.data.records import Record
 
 if TYPE_CHECKING:
@@ -38,30 +39,56 @@ def drawn(members: Iterable[Record], seed: int) -> list[Record]:
     return sorted(members, key=lot)
 
 
-def pixels_of(read: Sequence[tuple[Record, Header]], seed: int) -> tuple[Pixels, dict[str, bool]]:
+@dataclass(frozen=True)
+class Sample:
+    """What the pixels of some images are.
+
+    Attributes:
+        ranges: for each value of white.
+        coloured: image id -> whether it has colours.
+        broken: image id -> why it cannot be decoded, though its header can be read.
+    """
+
+    ranges: tuple[Range, ...]
+    coloured: Mapping[str, bool]
+    broken: Mapping[str, str]
+
+
+def sampled(read: Sequence[tuple[Record, Header]], seed: int) -> Sample:
+    """Looks at the pixels of some images of every class.
+
+    Args:
+        read: images with their headers.
+        seed: of the draw.
+    """
+    chosen = _sample(read, seed)
+    looked = list(zip(chosen, in_threads(_look, chosen), strict=True))
+    good = [(record, one) for record, one in looked if not isinstance(one, str)]
+    ranges = []
+    for white in sorted({one.white for _, one in good}):
+        rows = [one for _, one in good if one.white == white]
+        low, high = min(one.low for one in rows), max(one.high for one in rows)
+        ranges.append(Range(white, low, high, len(rows)))
+    return Sample(
+        ranges=tuple(ranges),
+        coloured={record.image_id: one.coloured for record, one in good},
+        broken={record.image_id: one for record, one in looked if isinstance(one, str)},
+    )
+
+
+def pixels_of(read: Sequence[tuple[Record, Header]], sample: Sample) -> Pixels:
     """What the files hold.
 
     Args:
         read: images with their headers.
-        seed: of the sample.
-
-    Returns:
-        The summary, and whether each image of the sample has colours, by its id.
+        sample: of their pixels.
     """
     sizes: dict[tuple[int, int], list[Record]] = defaultdict(list)
     for record, header in read:
         sizes[header.width, header.height].append(record)
     every = [Size(w, h, len(rows), str(rows[0].path)) for (w, h), rows in sizes.items()]
     every.sort(key=lambda size: (-size.images, size.width, size.height))
-    sample = _sample(read, seed)
-    looked = zip(sample, in_threads(_range, sample), strict=True)
-    found = {record.image_id: one for record, one in looked if one is not None}
-    ranges = []
-    for white in sorted({one[0] for one in found.values()}):
-        rows = [one for one in found.values() if one[0] == white]
-        ranges.append(Range(white, min(r[1] for r in rows), max(r[2] for r in rows), len(rows)))
-    coloured = {image_id: one[3] for image_id, one in found.items()}
-    summary = Pixels(
+    return Pixels(
         formats=_counted(header.format for _, header in read),
         modes=_counted(header.mode for _, header in read),
         sizes=tuple(every[:_SIZES]),
@@ -69,11 +96,10 @@ def pixels_of(read: Sequence[tuple[Record, Header]], seed: int) -> tuple[Pixels,
         smallest=min(every, key=lambda s: (min(s.width, s.height), s.example), default=None),
         largest=max(every, key=lambda s: (s.width * s.height, s.example), default=None),
         turned=sum(header.turned for _, header in read),
-        ranges=tuple(ranges),
-        sampled=len(found),
-        coloured=sum(coloured.values()),
+        ranges=sample.ranges,
+        sampled=len(sample.coloured),
+        coloured=sum(sample.coloured.values()),
     )
-    return summary, coloured
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:
@@ -98,15 +124,23 @@ def _sample(read: Sequence[tuple[Record, Header]], seed: int) -> list[Record]:
     return chosen
 
 
-def _range(record: Record) -> tuple[int, float, float, bool] | None:
-    """White, the lowest and highest value, and whether there are colours."""
+@dataclass(frozen=True)
+class _Look:
+    white: int
+    low: float
+    high: float
+    coloured: bool
+
+
+def _look(record: Record) -> _Look | str:
+    """What the pixels of an image are, or why it cannot be decoded."""
     from bcadv.pixels import BAD_IMAGE
 
     try:
         pixels, white = values(record.path, record.frame)
-    except BAD_IMAGE:
-        return None
-    return white, float(pixels.min()), float(pixels.max()), _has_colour(pixels, white)
+    except BAD_IMAGE as error:
+        return why(error, record.path)
+    return _Look(white, float(pixels.min()), float(pixels.max()), _has_colour(pixels, white))
 
 
 def _has_colour(pixels: NDArray, white: int) -> bool:  # type: ignore[type-arg]

@@ -95,7 +95,7 @@ def _copies(name: str, found: Alike | None, how: str) -> Iterator[Doubt]:
         one = next(s for s in found.examples if len({place.part for place in s}) > 1)
         yield Doubt(
             f"{name}_across_parts",
-            f"{found.across_parts} sets of images that are {how} stand in more than one part: "
+            f"{_sets(found.across_parts)} of images that are {how}, in more than one part: "
             f"{_named(one)}.",
             "Keep one of each (data.exclude=[PATTERN] leaves files out), or put their patients "
             "together.",
@@ -104,11 +104,15 @@ def _copies(name: str, found: Alike | None, how: str) -> Iterator[Doubt]:
         other = [s for s in found.examples if len({place.label for place in s}) > 1]
         yield Doubt(
             f"{name}_across_classes",
-            f"{found.across_classes} sets of images that are {how} stand under different classes"
+            f"{_sets(found.across_classes)} of images that are {how}, under different classes"
             + (f": {_named(other[0])}." if other else "."),
             "One of the labels is wrong, or the image shows both: look, and leave out what is "
             "wrong.",
         )
+
+
+def _sets(count: int) -> str:
+    return f"There {'is 1 set' if count == 1 else f'are {count} sets'}"
 
 
 def _named(places: tuple[Place, ...]) -> str:
@@ -188,6 +192,15 @@ def _pixels(found: Pixels) -> Iterator[Doubt]:
                 "of 1/255 is larger than it sounds.",
                 f"Name the value that is white, such as data.white={2**bits - 1}.",
             )
+    deep = sum(n for mode, n in found.modes.items() if mode.startswith("I;16"))
+    total = sum(found.modes.values())
+    if 0 < deep < total:
+        yield Doubt(
+            "mixed_depth",
+            f"{deep} of {total} images have 16 bits and the others 8, so that white is another "
+            "value in each kind.",
+            "Bring them to one depth, or leave one kind out with data.exclude.",
+        )
     if 0 < found.coloured < found.sampled:
         yield Doubt(
             "mixed_colour",

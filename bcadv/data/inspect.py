@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bcadv.data.audit import Audit, audit
 from bcadv.data.catalog import SOURCES
 from bcadv.data.contact import contact_sheet
-from bcadv.data.contents import alike, giveaways, pixels_of
+from bcadv.data.contents import alike, giveaways, pixels_of, sampled
 from bcadv.data.doubts import doubts_of, no_split, too_small
 from bcadv.data.inspection import (
     Broken,
@@ -54,17 +54,12 @@ def inspect(
         BcadvError: there are no such images.
     """
     selection = config.find()
-    found = headers([record.path for record in selection.records])
-    broken = {
-        record.path: one
-        for record, one in zip(selection.records, found, strict=True)
-        if isinstance(one, str)
-    }
-    read = [
-        (record, one)
-        for record, one in zip(selection.records, found, strict=True)
-        if isinstance(one, Header)
-    ]
+    pairs = list(zip(selection.records, headers([r.path for r in selection.records]), strict=True))
+    broken = {record.image_id: one for record, one in pairs if isinstance(one, str)}
+    read = [(record, one) for record, one in pairs if isinstance(one, Header)]
+    sample = sampled(read, seed)
+    broken |= sample.broken
+    read = [(record, one) for record, one in read if record.image_id not in broken]
     # As a job does: what it would leave out is not split.
     used = selection.records
     if config.on_bad_image == "skip":
@@ -79,15 +74,19 @@ def inspect(
     places = [(record, part_of.get(record.image_id)) for record, _ in read]
     digests = [one.digest for _, one in read]
     overlap = None if parts is None else audit(used, parts, _contents(used, read))
-    pixels, coloured = pixels_of(read, seed)
+    pixels = pixels_of(read, sample)
     seen = seen_in(config, selection, used, parts, overlap, seed=seed)
     whole = replace(
         seen,
         pixels=pixels,
-        broken=tuple(Broken(str(path), why) for path, why in broken.items()),
+        broken=tuple(
+            Broken(str(record.path), broken[record.image_id])
+            for record in selection.records
+            if record.image_id in broken
+        ),
         duplicates=alike(places, digests),
         near=near_equal(places, digests) if near else None,
-        giveaways=giveaways(read, coloured),
+        giveaways=giveaways(read, sample.coloured),
         sheet=contact_sheet(places, [one.name for one in seen.classes], seed=seed) if sheet else (),
     )
     if pixels.smallest is not None:

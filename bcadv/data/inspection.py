@@ -300,7 +300,7 @@ class Inspection:
         overlap: what the parts share; ``None`` where there are none.
         notes: what the source has to say.
         pixels: what the files hold; ``None``: no file was looked at.
-        broken: files whose header cannot be read.
+        broken: files whose header cannot be read, and those of the sample that cannot be decoded.
         duplicates: byte-identical files; ``None``: not looked for.
         near: images whose pixels are nearly equal; ``None``: not looked for.
         giveaways: properties of files that tell the classes apart.

@@ -82,7 +82,7 @@ def _length(path: Path) -> int | None:
 def _header(path: Path, whole: bool) -> Header | str:
     from PIL import Image
 
-    from bcadv.pixels import BAD_IMAGE, upright, why_unreadable
+    from bcadv.pixels import BAD_IMAGE, upright
 
     content = b""
     try:
@@ -96,10 +96,17 @@ def _header(path: Path, whole: bool) -> Header | str:
                 image.format or "?", image.mode, width, height, turn in range(2, 9), digest
             )
     except BAD_IMAGE as error:
-        try:
-            return why_unreadable(error, content[:_HEAD] or _head(path))
-        except OSError as gone:
-            return gone.strerror or type(gone).__name__
+        return why(error, path)
+
+
+def why(error: Exception, path: Path) -> str:
+    """Why a file cannot be read or decoded, in words."""
+    from bcadv.pixels import why_unreadable
+
+    try:
+        return why_unreadable(error, _head(path))
+    except OSError as gone:
+        return gone.strerror or type(gone).__name__
 
 
 def _head(path: Path) -> bytes:

@@ -219,6 +219,30 @@ def test_a_dangling_link_and_nothing_but_broken_files_are_said(tmp_path: Path) -
         assert list(facts(seen.pixels)) == ["none can be read"]
 
 
+def test_what_has_a_header_and_no_pixels_is_named_where_the_sample_meets_it(
+    tmp_path: Path,
+) -> None:
+    tree(tmp_path)
+    whole = write(tmp_path / "whole.jpg", "whole").read_bytes()
+    (tmp_path / "whole.jpg").unlink()
+    (tmp_path / "benign" / "cut.jpg").write_bytes(whole[: len(whole) * 2 // 3])
+    Image.fromarray(np.ones((SIDE, SIDE), np.float32)).save(tmp_path / "benign" / "float.tif")
+    seen = look(tmp_path)
+    assert [Path(one.path).name for one in seen.broken] == ["cut.jpg", "float.tif"]
+    assert "truncated" in seen.broken[0].why
+    assert "32-bit" in seen.broken[1].why
+    assert seen.pixels is not None
+    assert seen.pixels.formats == {"PNG": 24}
+    assert not seen.usable
+    assert sum(part.images for part in look(tmp_path, on_bad_image="skip").parts) == 24
+
+
+def test_two_depths_are_a_doubt(tmp_path: Path) -> None:
+    tree(tmp_path)
+    twelve_bits(tmp_path / "benign" / "deep.png", 65535)
+    assert "1 of 25 images have 16 bits" in doubt(look(tmp_path), "mixed_depth")
+
+
 def test_duplicates_are_found_within_and_across_parts_and_classes(tmp_path: Path) -> None:
     tree(tmp_path, n=20)
     for name in ("a", "b", "c"):
