@@ -93,8 +93,10 @@ def pixels_of(read: Sequence[tuple[Record, Header]], sample: Sample) -> Pixels:
         modes=_counted(header.mode for _, header in read),
         sizes=tuple(every[:_SIZES]),
         different_sizes=len(every),
-        smallest=min(every, key=lambda s: (min(s.width, s.height), s.example), default=None),
-        largest=max(every, key=lambda s: (s.width * s.height, s.example), default=None),
+        smallest=min(
+            every, key=lambda s: (min(s.width, s.height), s.width * s.height), default=None
+        ),
+        largest=max(every, key=lambda s: s.width * s.height, default=None),
         turned=sum(header.turned for _, header in read),
         ranges=sample.ranges,
         sampled=len(sample.coloured),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _HEAD = 256
+_MANY = 2000
+"""Files from which on a bar is drawn."""
+
 _ORIENTATION = 274
 """Tag of EXIF (CIPA DC-008): 1 is upright, 2 to 8 turn or mirror."""
 
@@ -62,14 +65,22 @@ def headers(paths: Sequence[Path]) -> list[Header | str]:
     lengths = [_length(path) for path in different]
     common = Counter(lengths)
     twins = [length is not None and common[length] > 1 for length in lengths]
-    found = dict(
-        zip(
-            different,
-            in_threads(lambda pair: _header(*pair), list(zip(different, twins, strict=True))),
-            strict=True,
-        )
-    )
+    read = in_threads(lambda pair: _header(*pair), list(zip(different, twins, strict=True)))
+    found = dict(zip(different, shown(read, "Reading files", len(different)), strict=True))
     return [found[path] for path in paths]
+
+
+def shown(work: Iterable[_T], what: str, total: int) -> Iterable[_T]:
+    """The same with a bar on stderr, where that is a terminal and the work takes a while."""
+    if total < _MANY:
+        return work
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return (
+        track(work, what, total, console=console, transient=True) if console.is_terminal else work
+    )
 
 
 def _length(path: Path) -> int | None:

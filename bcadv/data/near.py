@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from bcadv.data.look import in_threads, small
+from bcadv.data.look import in_threads, shown, small
 from bcadv.data.records import Record
 
 if TYPE_CHECKING:
@@ -77,12 +78,23 @@ def features(records: Sequence[Record]) -> NDArray[np.float32]:
         return np.zeros((0, _SIDE**2), np.float32)
     look = partial(_small, side=_SIDE)
     empty = np.zeros((_SIDE, _SIDE), np.float32)
-    grey = np.stack([one if one is not None else empty for one in in_threads(look, records)])
+    grey = (
+        one if one is not None else empty
+        for one in shown(in_threads(look, records), "Comparing pixels", len(records))
+    )
+    # Block by block, so that memory holds little more than the result.
+    blocks = iter(lambda: list(islice(grey, _BLOCK)), [])
+    return np.concatenate([_edges(np.stack(block)) for block in blocks])
+
+
+def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What remains of images without their shapes, each row of length 1 or 0."""
+    import numpy as np
+
     edges = (grey - _mean_around(grey)).reshape(len(grey), -1)
     edges -= edges.mean(1, keepdims=True)
-    spread = edges.std(1, keepdims=True)
+    flat = edges.std(1, keepdims=True) < _FLAT
     length = np.linalg.norm(edges, axis=1, keepdims=True)
-    flat = spread < _FLAT
     return np.where(flat, 0, edges / np.where(flat, 1, length)).astype(np.float32)
 
 
