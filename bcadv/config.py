@@ -65,14 +65,19 @@ class DataConfig(Section):
     """Where the images come from; chosen with data=."""
     root: Path | None = Field(default=None, description="Give the folder that holds the images.")
     """Where the images lie."""
-    split: Literal["paper", "patient", "official", "parts"] = Field(
-        description="Give paper (by image), patient, official (with data.fold) or parts."
+    split: str = Field(
+        description="Give paper (by image), patient, patient_cv (with data.fold), official (with "
+        "data.fold), parts, or a FILE.csv."
     )
-    """How images are shared out among training, validation and test."""
-    fold: Annotated[int, Field(ge=1, le=5)] | None = Field(
-        default=None, description="Give a fold from 1 to 5."
+    """How images are shared out among training, validation and test: by a rule, or as a table says
+    that a job wrote (split.csv) or somebody else, with the columns image_id and split.
+    """
+    folds: int = Field(default=5, ge=3, le=20, description="Give 3 to 20 folds.")
+    """Into how many parts patient_cv divides the patients; each is tested once."""
+    fold: Annotated[int, Field(ge=1, le=20)] | None = Field(
+        default=None, description="Give the number of a fold, from 1."
     )
-    """Which of the five official lists of BreakHis splits the images."""
+    """Which fold is tested: of patient_cv, or of the five official lists of BreakHis."""
     folds_dir: Path | None = Field(
         default=None, description="Give the folder of the authors' fold lists."
     )
@@ -128,15 +133,43 @@ class DataConfig(Section):
                 f"data.root={self.root} cannot be reached: {error.strerror}."
             ) from None
 
+    @property
+    def split_file(self) -> Path | None:
+        """The table that says which image stands where; ``None``: a rule says it."""
+        return Path(self.split) if self.split.lower().endswith(".csv") else None
+
+    @property
+    def split_rule(self) -> str:
+        """The name of the rule, or ``file``."""
+        return self.split if self.split_file is None else "file"
+
     @model_validator(mode="after")
     def _agree(self) -> DataConfig:
-        if self.split == "official" and self.fold is None:
-            raise ValueError("data.split=official needs a fold: add data.fold=1 (to 5)")
-        if self.split not in SOURCES[_known("source", SOURCES, self.source)].splits:
-            having = [f"data={row.name}" for row in SOURCES.values() if self.split in row.splits]
+        row = SOURCES[_known("source", SOURCES, self.source)]
+        if self.split_file is None and self.split not in row.splits:
+            having = [
+                f"data={other.name}" for other in SOURCES.values() if self.split in other.splits
+            ]
+            what = f"exists for {' and '.join(having)} alone" if having else "is unknown"
             raise ValueError(
-                f"data.split={self.split} exists for {' and '.join(having)} alone: take "
-                f"{' or '.join(SOURCES[self.source].splits)}"
+                f"data.split={self.split} {what}: take {', '.join(row.splits)}, or a FILE.csv "
+                "with the columns image_id and split"
+            )
+        most = {"official": 5, "patient_cv": self.folds}.get(self.split)
+        if most is None and self.fold is not None:
+            raise ValueError(
+                f"data.fold={self.fold} means nothing with data.split={self.split}: leave it out, "
+                "or take data.split=patient_cv"
+            )
+        if most is not None and self.fold is None:
+            raise ValueError(
+                f"data.split={self.split} needs a fold: add data.fold=1 (to {most}), or test all "
+                f"of them with +sweep=folds"
+            )
+        if most is not None and self.fold is not None and self.fold > most:
+            raise ValueError(
+                f"data.fold={self.fold} does not exist: data.split={self.split} has the folds 1 "
+                f"to {most}" + ("; data.folds says how many" if self.split == "patient_cv" else "")
             )
         if self.resize is not None and self.resize < self.crop:
             raise ValueError(
@@ -368,6 +401,12 @@ def validate(raw: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         raise BcadvError("\n".join(sentences(error, Config, fields_of))) from None
     config.data.check()
+    table = config.data.split_file
+    if table is not None and not table.is_file():
+        raise BcadvError(
+            f"data.split={table} is no file: give one that exists, with the columns image_id and "
+            "split, as a job's split.csv."
+        )
     _check_weights(config.model)
     return config
 

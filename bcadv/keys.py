@@ -89,6 +89,9 @@ def result_key(raw: Mapping[str, Any]) -> str:
         folds = _option(raw, "data.folds_dir")
         if folds is not None:
             parts.append(_files(str(folds), frozenset({".txt"})))
+    table = str(_option(raw, "data.split") or "")
+    if table.lower().endswith(".csv"):
+        parts.append(digest([_state(Path(table))])[:16])
     return "-".join(parts)
 
 

@@ -215,8 +215,10 @@ class Sweep:
         if len(done) < len(self.jobs):
             lines.append("The same command again does what is missing.")
             return "\n".join(lines), 1
+        folds = any(job.config and job.config.data.fold for job in self.jobs)
         lines.append(
-            f"To compare them: python -m bcadv.report runs={shlex.quote(str(self.folder))}"
+            f"To {'take the folds together' if folds else 'compare them'}: python -m bcadv.report "
+            f"runs={shlex.quote(str(self.folder))}"
         )
         return "\n".join(lines), 0
 

@@ -88,7 +88,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["experiment=nope"], "experiment can be baseline, defense"),
     (["experiment"], "name=value"),
     (["+experiment=[baseline,defense]"], "add -m and write +experiment=baseline,defense"),
-    (["+sweep=nope"], "epsilon, epsilon_sigma, seed, sigma"),
+    (["+sweep=nope"], "epsilon, epsilon_sigma, folds, seed, sigma"),
     (["hydra.launcher=foo"], "write hydra/launcher=foo"),
     (["hydra/launcher=foo"], "there is no hydra/launcher/foo: hydra/launcher can be basic"),
     (["hydra.launcher.n_jobs=2"], "+launcher=joblib"),
@@ -278,7 +278,7 @@ def test_only_what_is_chosen_gets_a_plus() -> None:
 def test_every_option_of_a_source_is_known() -> None:
     owned = owners(conf_dir())
     assert owned["data.patients"] == ["data=synthetic"]
-    assert owned["data.fold"] == ["data=breakhis", "data=synthetic"]
+    assert owned["data.folds_dir"] == ["data=breakhis", "data=synthetic"]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         names = option_names(settings(compose_job(["data=folder"])), "")
     assert {name for name in names if name.startswith("data.")} <= set(owned)
@@ -337,6 +337,38 @@ def test_a_sweep_may_have_one_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     _, found = precheck(tiny_overrides(tmp_path, "seed=1"), multirun=True)
     assert found is not None
     assert [job.raw["seed"] for job in found.jobs] == [1]
+
+
+@pytest.mark.parametrize(
+    ("more", "split", "folds"),
+    [
+        ([], "patient_cv", [1, 2, 3, 4, 5]),
+        (["data.folds=3"], "patient_cv", [1, 2, 3]),
+        (["data.folds=3", "data.fold=2,3"], "patient_cv", [2, 3]),
+        (["data=breakhis", "data.root=.", "data.split=official"], "official", [1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_sweep_over_folds_has_as_many_jobs_as_there_are_folds(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: list[str],
+    split: str,
+    folds: list[int],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, found = precheck(["+sweep=folds", f"paths.outputs={tmp_path}", *more])
+    assert found is not None
+    assert [job.raw["data"]["fold"] for job in found.jobs] == folds
+    assert {job.raw["data"]["split"] for job in found.jobs} == {split}
+    assert all(job.config for job in found.jobs)
+
+
+def test_a_sweep_over_folds_of_a_split_without_folds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BcadvError, match=r"data\.fold=1 means nothing with data\.split=paper"):
+        precheck(["+sweep=folds", "data.split=paper", f"paths.outputs={tmp_path}"])
 
 
 def test_a_shuffled_list_is_shuffled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

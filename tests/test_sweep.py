@@ -90,7 +90,8 @@ def test_overlays_are_grids_and_need_no_flag(
 
 def test_every_overlay_is_tested() -> None:
     overlays = {path.stem for path in (conf_dir() / "sweep").glob("*.yaml")}
-    assert overlays == {"epsilon", "sigma", "epsilon_sigma", "seed"}
+    # That over folds has as many jobs as options say: tests/test_run.py.
+    assert overlays == {"epsilon", "sigma", "epsilon_sigma", "seed", "folds"}
 
 
 def test_of_the_same_sweeps_the_newest_goes_on(

@@ -24,6 +24,7 @@ class Audit:
         shared_slides: slides with images in training and in test.
         shared_patients: patients with images in training and in test.
         unknown_patients: images per part whose patient is unknown.
+        patients: known patients per part.
         test_images_shared: test images whose patient is also in training.
         patient_overlap: the same as a share of all test images, in [0, 1]; a lower bound where
             patients are unknown, ``None`` where training or test knows none at all.
@@ -37,6 +38,7 @@ class Audit:
     shared_slides: tuple[str, ...]
     shared_patients: tuple[str, ...]
     unknown_patients: Mapping[str, int]
+    patients: Mapping[str, int]
     test_images_shared: int
     patient_overlap: float | None
     patient_overlap_with_val: float | None
@@ -121,6 +123,7 @@ def audit(
         unknown_patients={
             part: sum(r.patient is None for r in rows) for part, rows in members.items()
         },
+        patients={part: len(_known(r.patient for r in rows)) for part, rows in members.items()},
         test_images_shared=n_shared,
         patient_overlap=n_shared / len(test) if train_patients and test_patients else None,
         patient_overlap_with_val=(

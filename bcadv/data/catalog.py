@@ -23,7 +23,7 @@ class Source:
         place: of its settings, ``module:class``, a `bcadv.config.DataConfig` that finds the images.
         words: what the images are, for a sentence.
         label: the same in a word or two, for a table.
-        splits: the ways it can be split.
+        splits: the rules it can be split by.
         synthetic: whether the images are painted, so that nothing medical follows from them.
         tumours: whether a positive class is a cancer.
         stained: whether they show tissue stained with haematoxylin and eosin.
@@ -33,7 +33,7 @@ class Source:
     place: str
     words: str
     label: str
-    splits: tuple[str, ...] = ("paper", "patient")
+    splits: tuple[str, ...] = ("paper", "patient", "patient_cv")
     synthetic: bool = False
     tumours: bool = False
     stained: bool = False
@@ -52,7 +52,7 @@ _ROWS = (
         place="bcadv.data.sources.breakhis:BreakHisData",
         words="BreakHis, real microscope images of breast tumours",
         label="breakhis",
-        splits=("paper", "patient", "official"),
+        splits=("paper", "patient", "patient_cv", "official"),
         tumours=True,
         stained=True,
     ),
@@ -61,7 +61,7 @@ _ROWS = (
         place="bcadv.data.sources.folder:FolderData",
         words="Images from the user's own folder",
         label="own images",
-        splits=("paper", "patient", "parts"),
+        splits=("parts", "patient", "patient_cv", "paper"),
     ),
     Source(
         name="synthetic",

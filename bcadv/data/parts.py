@@ -25,9 +25,15 @@ def _folds_dir(config: DataConfig) -> Path:
 
 def split(config: DataConfig, records: tuple[Record, ...], *, seed: int) -> splits.Split:
     """Splits records as a configuration says."""
-    if config.split == "official":
-        assert config.fold is not None  # the configuration was validated
-        drawn = splits.official(records, _folds_dir(config), fold=config.fold, seed=seed)
+    fold = config.fold or 0  # where one is needed, the configuration was checked for it
+    if config.split_file is not None:
+        from bcadv.data.split_file import from_csv  # pandas takes a second to load
+
+        drawn = from_csv(records, config.split_file, seed=seed)
+    elif config.split == "official":
+        drawn = splits.official(records, _folds_dir(config), fold=fold, seed=seed)
+    elif config.split == "patient_cv":
+        drawn = splits.patient_cv(records, folds=config.folds, fold=fold, seed=seed)
     else:
         rule = {"paper": splits.paper, "patient": splits.patient, "parts": splits.parts}
         drawn = rule[config.split](records, seed=seed)

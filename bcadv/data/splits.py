@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bcadv.data.records import PARTS, Record
 from bcadv.errors import BcadvError
@@ -111,6 +112,37 @@ def patient(
     return checked(records, *_assign(records, range(len(records)), fractions, seed))
 
 
+def patient_cv(
+    records: Sequence[Record], *, folds: int, fold: int, seed: int, val_fraction: float = 0.1
+) -> Split:
+    """Splits for cross-validation by patient: one of several parts of the patients is the test.
+
+    The parts depend on the seed and the number of folds alone, so that over all folds every image
+    is tested exactly once, by a model that has seen no image of its patient. Validation is drawn by
+    patient from the others.
+
+    Args:
+        records: the images.
+        folds: number of parts, at least 3: all but one have to hold training and validation.
+        fold: which of them is tested, from 1.
+        seed: of the draw.
+        val_fraction: share of each class's other images that becomes validation.
+
+    Raises:
+        BcadvError: no such fold, or a class has too few patients to stand in every part.
+    """
+    if folds < 3 or not 1 <= fold <= folds:
+        raise BcadvError(
+            f"data.fold={fold} of data.folds={folds} does not exist: there are 3 folds or more, "
+            "numbered from 1"
+        )
+    dealt = _assign(records, range(len(records)), (1 / folds,) * folds, seed, parts="folds")
+    test = dealt.pop(fold - 1)
+    rest = sorted(i for part in dealt for i in part)
+    train, val = carve(records, rest, seed, val_fraction)
+    return checked(records, train, val, test)
+
+
 def official(
     records: Sequence[Record],
     folds_dir: Path,
@@ -146,7 +178,7 @@ def official(
         )
     train = [i for i, r in enumerate(records) if listed[r.image_id] == "train"]
     test = [i for i, r in enumerate(records) if listed[r.image_id] == "test"]
-    train, val = _carve(records, train, seed, val_fraction)
+    train, val = carve(records, train, seed, val_fraction)
     return checked(records, train, val, test)
 
 
@@ -210,7 +242,7 @@ def parts(records: Sequence[Record], *, seed: int, val_fraction: float = 0.1) ->
         )
     if "val" in members:
         return checked(records, members["train"], members["val"], members["test"])
-    train, val = _carve(records, members["train"], seed, val_fraction)
+    train, val = carve(records, members["train"], seed, val_fraction)
     return checked(records, train, val, members["test"])
 
 
@@ -281,17 +313,32 @@ def _by(
     return dict(grouped)
 
 
-def _carve(
-    records: Sequence[Record], members: Sequence[int], seed: int, val_fraction: float
+def carve(
+    records: Sequence[Record], members: Sequence[int], seed: int, val_fraction: float = 0.1
 ) -> list[list[int]]:
-    """Divides training images into training and validation, by patient."""
+    """Divides training images into training and validation, by patient.
+
+    Args:
+        records: all images.
+        members: numbers of those to divide.
+        seed: of the draw.
+        val_fraction: share of each class's images that becomes validation.
+
+    Raises:
+        BcadvError: a class has a single patient, or the share is none.
+    """
     if not 0 < val_fraction < 1:
         raise BcadvError(f"val_fraction={val_fraction} must lie between 0 and 1")
     return _assign(records, members, (1 - val_fraction, val_fraction), seed)
 
 
 def _assign(
-    records: Sequence[Record], members: Iterable[int], fractions: Sequence[float], seed: int
+    records: Sequence[Record],
+    members: Iterable[int],
+    fractions: Sequence[float],
+    seed: int,
+    *,
+    parts: Literal["parts", "folds"] = "parts",
 ) -> list[list[int]]:
     """Assigns whole groups to parts, each class as near to the fractions as groups allow."""
     groups = _by(records, members, _group)
@@ -302,13 +349,14 @@ def _assign(
         for key, group in groups.items()
     }
     patients = Counter(c for size in sizes.values() for c, _ in size)
+    remedy = "data.split=paper" if parts == "parts" else "fewer data.folds"
     for c, label in enumerate(labels):
         n_groups = patients[c]
         if n_groups < len(fractions):
             raise BcadvError(
                 f"class '{label}' has {n_groups} patient(s), too few to stand in "
-                f"{len(fractions)} parts with no patient in two: choose data.split=paper, or "
-                "classes with more patients"
+                f"{len(fractions)} {parts} with no patient in two: choose {remedy}, or classes "
+                "with more patients"
             )
     ceiling = _TOLERANCE + 0.5 / min(totals.values(), default=1)
     draws = min(_MAX_DRAWS, max(_MIN_DRAWS, _PLACEMENTS // max(1, len(groups))))
@@ -316,15 +364,16 @@ def _assign(
     best_cost = math.inf
     for draw in range(draws):
         order = sorted(groups, key=lambda key: _lot(seed, key, draw))
-        placed, cost = _place(order, sizes, [totals[label] for label in labels], fractions)
+        place = _place if parts == "parts" else _deal
+        placed, cost = place(order, sizes, [totals[label] for label in labels], fractions)
         if cost < best_cost:
             best, best_cost = placed, cost
         if best_cost <= ceiling:
             break
     if best is None:
         raise BcadvError(
-            f"none of {draws} draws put every class into every part with no patient in two: "
-            "choose data.split=paper, other fractions, or classes with more patients"
+            f"none of {draws} draws put every class into each of {len(fractions)} {parts} with no "
+            f"patient in two: choose {remedy}, or classes with more patients"
         )
     return [[i for key in part for i in groups[key]] for part in best]
 
@@ -369,6 +418,37 @@ def _place(
         abs(have - goal) / total
         for part in range(1, len(fractions))
         for have, goal, total in zip(counts[part], due[part], totals, strict=True)
+    )
+
+
+def _deal(
+    order: Sequence[str],
+    sizes: Mapping[str, Sequence[tuple[int, int]]],
+    totals: Sequence[int],
+    fractions: Sequence[float],
+) -> tuple[list[list[str]], float]:
+    """Deals groups out to parts that are to be alike: each goes where its classes are rarest.
+
+    So every part has every class as long as there are patients enough, however unequal they are.
+    Arguments and results are those of `_place`, with no part aside.
+    """
+    placed: list[list[str]] = [[] for _ in fractions]
+    counts = [[0] * len(totals) for _ in fractions]
+    for key in order:
+        size = sizes[key]
+
+        # As in `_place`, of parts that are due the same.
+        change = [sum(s * (s + 2 * have[c]) / totals[c] ** 2 for c, s in size) for have in counts]
+        into = change.index(min(change))
+        placed[into].append(key)
+        for c, s in size:
+            counts[into][c] += s
+    if not all(map(all, counts)):
+        return placed, math.inf
+    return placed, max(
+        abs(have / total - fraction)
+        for part, fraction in zip(counts, fractions, strict=True)
+        for have, total in zip(part, totals, strict=True)
     )
 
 

@@ -21,6 +21,10 @@ from bcadv.results.condition import CLEAN, Condition, Series
 from bcadv.results.schema import Finding, Row, TaskSection
 from bcadv.task import Aim, Task
 
+FEW_PATIENTS = 10
+"""Below so many an interval holds the truth by being too wide to tell anything
+(`python -m tests.metrics.coverage`)."""
+
 SAME = 1e-4
 """Largest difference of a probability between two answers to the same pixels that rounding makes
 (AutoAttack's checks allow the logits as much)."""
@@ -275,6 +279,26 @@ def _one_sided(row: Row) -> Finding:
     )
 
 
+def _few_patients(audit: Audit) -> Finding:
+    """Whether enough patients were tested for a rate to be about anybody."""
+    known, unknown = audit.patients["test"], audit.unknown_patients["test"]
+    few = known > 0 and known + unknown < FEW_PATIENTS
+    said = "the test images come from " + ("1 patient" if known == 1 else f"{known} patients")
+    return Finding(
+        id="few_patients",
+        title=f"{FEW_PATIENTS} patients or more are tested",
+        outcome="failed" if few else "ok" if known else "unknown",
+        evidence=f"{said}: test every patient once with data.split=patient_cv +sweep=folds, and "
+        "take the folds together in one report"
+        if few
+        else said
+        if known
+        else "the source names no patients",
+        value=float(known) if known else None,
+        threshold=float(FEW_PATIENTS),
+    )
+
+
 def data_findings(task: TaskSection, audit: Audit) -> list[Finding]:
     """What the data themselves make suspect.
 
@@ -295,6 +319,7 @@ def data_findings(task: TaskSection, audit: Audit) -> list[Finding]:
             value=overlap,
             threshold=0.0,
         ),
+        _few_patients(audit),
         Finding(
             id="positive_class",
             title="the class that counts as the disease was chosen by somebody",

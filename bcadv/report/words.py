@@ -50,6 +50,11 @@ def per_patients(count: Count | None) -> str:
     return "unknown" if count is None else f"{count_text(count)} of {count.of:g}"
 
 
+def folds(numbers: Sequence[int]) -> str:
+    """Folds of a split: ``fold 2``, ``folds 1, 2 and 3``."""
+    return f"fold{'' if len(numbers) == 1 else 's'} {listed([str(n) for n in numbers])}"
+
+
 def where(rows: Sequence[Difference]) -> str:
     """The conditions of some differences: ``FGSM 1 and 2/255; PGD-20 1/255``."""
     of_series: dict[str, list[Condition]] = {}
@@ -88,6 +93,7 @@ def templates() -> jinja2.Environment:
     environment = bare()
     environment.filters |= {
         "percent": percent,
+        "folds": folds,
         "plural": plural,
         "listed": lambda values: listed([str(value) for value in values]),
         "where": where,

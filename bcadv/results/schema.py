@@ -175,6 +175,9 @@ class DataSection(Model):
         synthetic: whether they are painted, so that nothing medical follows from them.
         tumours: whether a positive class is a cancer.
         content: digest of all images and their classes, whatever the split; ``None``: not known.
+        split: the rule, or ``file``.
+        fold: which fold was tested, where the split has folds.
+        folds: how many there are in a cross-validation by patient.
         digests: part of the split -> digest of its images and their classes, wherever they lie.
     """
 
@@ -186,6 +189,7 @@ class DataSection(Model):
     content: str | None = None
     split: str
     fold: int | None = None
+    folds: int | None = None
     counts: Mapping[str, Mapping[str, int]]
     patient_overlap: float | None = None
     overlap: Mapping[str, Any]

@@ -68,6 +68,7 @@ NOT_TRAINING = frozenset(
         "paths",
         "data.root",
         "data.folds_dir",
+        "data.folds",  # which images a fold trains on counts by their content
         "model.weights_url",
         # Which job to go on with, and how to come by a model.
         "resume",
@@ -133,6 +134,8 @@ def describe(config: Config, *, content: str, precision: str) -> dict[str, Any]:
         for name, value in flatten(config.model_dump(mode="json")).items()
         if not any(name == left_out or name.startswith(f"{left_out}.") for left_out in NOT_TRAINING)
     }
+    # A table counts by what it puts into the parts.
+    shape["data.split"] = config.data.split_rule
     del shape["objective"]
     shape = {k: v for k, v in shape.items() if not k.startswith("objective_options")}
     row = OBJECTIVES[config.objective]

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from bcadv.metrics.intervals import mcnemar
 from bcadv.metrics.pooled import Clusters, pooled_gap
 from bcadv.results.condition import Condition
-from bcadv.study.arms import Measured, Model, undefended
+from bcadv.study.arms import Measured, undefended
 from bcadv.study.found import Found
 from bcadv.study.measures import DESCRIBED, NumberPatients, described, typed
+from bcadv.study.models import Model
 from bcadv.study.naming import differing
 from bcadv.study.seed import patients_of
 

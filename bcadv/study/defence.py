@@ -75,7 +75,7 @@ def _decide(facts: Facts, arm: Arm, attacked: Sequence[Difference], checked: Che
     if not facts.differences.get(arm.name):
         return Decision("undecided", "not_compared")
     steps = [_step(facts, arm, row) for row in attacked]
-    return decide(steps, checked, flaw=facts.flaw(arm), commonest=commonest_share(arm.jobs))
+    return decide(steps, checked, flaw=facts.flaw(arm), commonest=commonest_share(arm))
 
 
 def _step(facts: Facts, arm: Arm, row: Difference) -> Step:
@@ -170,7 +170,7 @@ def flaws(facts: Facts, arm: Arm) -> list[Found]:
             {
                 "of": arm.name,
                 "clean": facts.clean(arm),
-                "commonest": commonest_share(arm.jobs),
+                "commonest": commonest_share(arm),
                 "sensitivity": facts.number(arm, CLEAN, "sensitivity"),
                 "specificity": facts.number(arm, CLEAN, "specificity"),
                 "positive": positive_of(arm.jobs[-1]),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,6 @@ from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Result
 from bcadv.study.arms import Arm
 from bcadv.study.differences import Difference, differences
-from bcadv.study.jobs import Job
 from bcadv.study.marks import Checks, ordered_checks
 from bcadv.study.numbers import Number
 from bcadv.study.study import Study
@@ -80,7 +80,7 @@ class Facts:
     def flaw(self, arm: Arm) -> str:
         """Why what an arm gains is no sign of robustness: the id of a finding, or nothing."""
         # A model that has learnt nothing has nothing to lose to an attack.
-        if self.clean(arm).low <= commonest_share(arm.jobs):
+        if self.clean(arm).low <= commonest_share(arm):
             return "no_better_than_one_class"
         rates = [self.number(arm, CLEAN, name) for name in ("sensitivity", "specificity")]
         values = [rate.value for rate in rates if rate is not None]
@@ -88,13 +88,14 @@ class Facts:
         return "one_sided" if len(values) == 2 and min(values) < 0.5 < max(values) else ""
 
 
-def commonest_share(jobs: Sequence[Job]) -> float:
-    """Share of the commonest class among the test images, mean over the jobs."""
-    shares = []
-    for job in jobs:
-        counts = job.result.data.counts["test"].values()
-        shares.append(float(max(counts) / sum(counts)))
-    return sum(shares) / len(shares)
+def commonest_share(arm: Arm) -> float:
+    """Share of the commonest class among the test images: mean over the jobs, or of all folds."""
+    tested = [Counter(job.result.data.counts["test"]) for job in arm.jobs]
+    if arm.folds:
+        once = {(j.seed, j.result.data.fold): j.result.data.counts["test"] for j in arm.jobs}
+        tested = [sum(map(Counter, once.values()), Counter[str]())]
+    shares = [max(counts.values()) / counts.total() for counts in tested]
+    return float(sum(shares) / len(shares))
 
 
 def unknown_patients(result: Result, part: str) -> int:

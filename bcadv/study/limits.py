@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bcadv.results.condition import CLEAN, Condition, ordered
 from bcadv.results.schema import Outcome
-from bcadv.study.arms import VERSIONS
+from bcadv.study.arms import Arm
 from bcadv.study.facts import Facts, unknown_patients
 from bcadv.study.found import Found
-from bcadv.study.jobs import Job
+from bcadv.study.models import VERSIONS
 from bcadv.study.numbers import amounts
 
 FEW_PATIENTS, VERY_FEW_PATIENTS, FEW_IMAGES = 50, 10, 200
@@ -18,7 +20,7 @@ by being too wide to tell anything (`python -m tests.metrics.coverage`)."""
 def limits(facts: Facts) -> list[Found]:
     """Leakage, checks that failed, small test sets, few seeds, weak attacks, many tests."""
     study = facts.study
-    found = [*_leakage(facts), *_checks(facts), *_size(facts)]
+    found = [*_leakage(facts), *_checks(facts), *_size(facts), *_folds(facts)]
     said: dict[str, object]
     if study.attacks and all(attack.first.steps == 1 for attack in study.attacks):
         names = [attack.label for attack in study.attacks]
@@ -72,8 +74,8 @@ def _checks(facts: Facts) -> list[Found]:
     taints: dict[str, set[Condition]] = {}
     for job in facts.study.jobs:
         for finding in job.result.failed():
-            # Both stand by themselves, over all jobs and seeds.
-            if finding.id in {"leakage", "one_sided"}:
+            # These stand by themselves, over all jobs, seeds and folds.
+            if finding.id in {"leakage", "one_sided", "few_patients"}:
                 continue
             several = len(job.result.model.batchnorm) > 1
             cases.setdefault(finding.title, []).append(
@@ -119,13 +121,18 @@ def _texts(tainted: set[Condition]) -> list[str]:
 
 def _size(facts: Facts) -> list[Found]:
     """A test set of few patients or images; with patients enough, of few on one side."""
-    small = [job for job in facts.study.jobs if _is_small(job)]
+    small = [of for arm in facts.study.arms for of in tested(facts, arm) if of.small]
     if not small:
         return _sides(facts)
-    rows = [(job.result.clean_rows()[0], unknown_patients(job.result, "test")) for job in small]
-    row, unknown = min(rows, key=lambda of: (of[0].n_patients or of[0].n, of[0].n))
-    very = row.n_patients is not None and row.n_patients + unknown < VERY_FEW_PATIENTS
-    said = {"images": row.n, "patients": row.n_patients, "unknown": unknown, "very": very}
+    least = min(small, key=lambda of: (of.patients or of.images, of.images))
+    very = least.patients is not None and least.patients + least.unknown < VERY_FEW_PATIENTS
+    said = {
+        "images": least.images,
+        "patients": least.patients,
+        "unknown": least.unknown,
+        "very": very,
+        "folds": any(arm.folds for arm in facts.study.arms),
+    }
     found = [Found("small_test_set", "unknown", 82 if very else 65, "data", said)]
     return found if very else [*found, *_sides(facts)]
 
@@ -144,8 +151,48 @@ def _sides(facts: Facts) -> list[Found]:
     return [Found("few_of_a_side", "unknown", 64, "data", {"few": few})] if few else []
 
 
-def _is_small(job: Job) -> bool:
-    row = job.result.clean_rows()[0]
-    known = row.n_patients
-    few = known is not None and known + unknown_patients(job.result, "test") < FEW_PATIENTS
-    return few or row.n < FEW_IMAGES
+@dataclass(frozen=True)
+class Tested:
+    """What a model, or those of all folds together, was tested on.
+
+    Attributes:
+        images: number of test images.
+        patients: number of known patients; ``None`` where none is known.
+        unknown: images whose patient is unknown.
+    """
+
+    images: int
+    patients: int | None
+    unknown: int
+
+    @property
+    def small(self) -> bool:
+        """Whether too few to show what is not large."""
+        few = self.patients is not None and self.patients + self.unknown < FEW_PATIENTS
+        return few or self.images < FEW_IMAGES
+
+
+def tested(facts: Facts, arm: Arm) -> list[Tested]:
+    """What the models of an arm were tested on: one by one, or the folds of a seed together."""
+    unknown = [unknown_patients(job.result, "test") for job in arm.jobs]
+    if arm.folds:
+        clean = facts.clean(arm)
+        seeds = len(arm.seeds)
+        return [Tested(clean.n // seeds, clean.n_patients, sum(unknown) // seeds)]
+    rows = [job.result.clean_rows()[0] for job in arm.jobs]
+    return [Tested(row.n, row.n_patients, count) for row, count in zip(rows, unknown, strict=True)]
+
+
+def _folds(facts: Facts) -> list[Found]:
+    """What was taken together of cross-validations, and folds that nobody tested."""
+    found = []
+    for arm in facts.study.arms:
+        tried = sorted({job.result.data.fold or 0 for job in arm.jobs})
+        most = max((job.result.data.folds or 0 for job in arm.jobs), default=0)
+        absent = [fold for fold in range(1, most + 1) if fold not in tried]
+        if absent:
+            said = {"of": arm.name, "folds": tried, "absent": absent}
+            found.append(Found("folds_missing", "unknown", 76, "data", said, about=arm.name))
+    if any(arm.folds for arm in facts.study.arms):
+        found.append(Found("folds_pooled", "unknown", 19, "method"))
+    return found

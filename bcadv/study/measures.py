@@ -15,8 +15,9 @@ from bcadv.metrics.patients import KIND, RECOGNITION, recognition_interval
 from bcadv.metrics.pooled import Clusters, pooled_auroc, pooled_rate
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.results.schema import Measure
-from bcadv.study.arms import Cell, Measured, Model
+from bcadv.study.arms import Measured
 from bcadv.study.found import Found
+from bcadv.study.models import Cell, Model
 from bcadv.study.seed import RATES, Seed, patients_of
 
 METRICS = (*RATES, RECOGNITION, "auroc", "ece")

@@ -22,8 +22,17 @@ _VARIANTS = {
     "noisy": "BN on noisy",
 }
 
+_SPLITS = {
+    "paper": "split by image",
+    "patient": "split by patient",
+    "patient_cv": "cross-validation by patient",
+    "official": "official split",
+    "file": "split by a table",
+}
+
 _SHORT = {
-    "data.split": lambda value: {"paper": "split by image"}.get(value, f"{value} split"),
+    "data.split": lambda value: _SPLITS.get(value, f"{value} split"),
+    "data.fold": lambda value: f"folds {value}" if "+" in str(value) else f"fold {value}",
     "classes": lambda value: "/".join(json.loads(value)),
     "checkpoint": lambda value: f"{value} epoch",
 }

@@ -13,8 +13,9 @@ from bcadv.metrics.intervals import Interval, wilson
 from bcadv.metrics.pooled import Clusters, pooled_rate
 from bcadv.results.condition import CLEAN, Condition
 from bcadv.study.answers import Spent
-from bcadv.study.arms import Measured, Model
+from bcadv.study.arms import Measured
 from bcadv.study.measures import DESCRIBED, NumberPatients, described, typed
+from bcadv.study.models import Model
 from bcadv.study.numbers import all_series
 
 COLUMNS = (

@@ -14,7 +14,7 @@ from bcadv.metrics.clinical import Floats
 from bcadv.metrics.patients import shares_right
 from bcadv.metrics.pooled import Clusters
 from bcadv.study.answers import Images
-from bcadv.study.arms import Cell, Model
+from bcadv.study.models import Cell, Model
 
 RATES = ("accuracy", "robust_accuracy", "accuracy_positive", "sensitivity", "specificity")
 """Metrics that are k of n images."""

@@ -12,13 +12,14 @@ from bcadv.errors import BcadvError
 from bcadv.metrics.pooled import Clusters, clusters
 from bcadv.results.condition import Condition, Series, ordered
 from bcadv.results.schema import Finding
-from bcadv.study.arms import Arm, Model, findings_of, measured_arms
+from bcadv.study.arms import Arm, findings_of, measured_arms
 from bcadv.study.compare import compare, references
 from bcadv.study.corruption import corruption_errors
 from bcadv.study.found import Found
 from bcadv.study.jobs import Job, told_apart
 from bcadv.study.marks import Checks, ordered_checks, suspect, tainted, titles
 from bcadv.study.measures import NumberPatients, incomplete, measure
+from bcadv.study.models import Model
 from bcadv.study.numbers import Key, Number, all_series, together
 from bcadv.study.queries import success
 

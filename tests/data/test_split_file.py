@@ -79,3 +79,59 @@ def test_a_csv_of_other_images_is_refused(tmp_path: Path) -> None:
         from_csv(records, path)
     with pytest.raises(BcadvError, match="cannot read"):
         from_csv(records, tmp_path / "none.csv")
+
+
+def written(path: Path, *rows: str, header: str = "image_id,split") -> Path:
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+OTHERS = [record(f"{label}/x{i}", label, f"p{label}{i}") for label in "ab" for i in range(4)]
+
+
+def test_somebody_elses_table_is_read_with_its_own_words(tmp_path: Path) -> None:
+    rows = [f" {r.image_id}.png , Training" for r in OTHERS]
+    for i, part in ((0, "Validation"), (1, "testing"), (4, "dev"), (5, "test_set"), (7, "Unused")):
+        rows[i] = f"{OTHERS[i].image_id},{part}"
+    path = written(tmp_path / "s.csv", *(row.strip() for row in rows))
+    path.write_text("\ufeff" + path.read_text().replace(" ,", ","))  # as Excel writes it
+    split = from_csv(OTHERS, path)
+    assert split == Split(train=(2, 3, 6), val=(0, 4), test=(1, 5))
+
+
+def test_without_validation_one_is_drawn_by_patient(tmp_path: Path) -> None:
+    parts = ["train", "train", "train", "test"] * 2
+    rows = [f"{r.image_id},{part}" for r, part in zip(OTHERS, parts, strict=True)]
+    split = from_csv(OTHERS, written(tmp_path / "s.csv", *rows), seed=3)
+    assert split.test == (3, 7)
+    assert len(split.val) == 2
+    assert {*split.train, *split.val} == {0, 1, 2, 4, 5, 6}
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("image_id,split", "a/x0,held out", "row 2, says 'a' in part 'held out'"),
+        ("image_id,split", "c/x9,train", "1 image.*c/x9"),
+        ("image_id;split", "a/x0;train", "no column 'image_id'.*separated by commas"),
+        ("image_id,split,split", "a/x0,train,test", "several columns 'split'"),
+        ("image_id,part", "a/x0,train", "no column 'split', in its first row: image_id, part"),
+        ("image_id,split", "x0.png,train", "several images are called 'x0.png'"),
+    ],
+)
+def test_a_table_that_is_no_split_is_answered(
+    tmp_path: Path, header: str, row: str, said: str
+) -> None:
+    twice = [*OTHERS, record("b/deep/x0", "b")]
+    twice = [Record(Path(r.image_id + ".png"), r.image_id, r.label) for r in twice]
+    path = written(tmp_path / "s.csv", row, header=header)
+    with pytest.raises(BcadvError, match=said):
+        from_csv(twice, path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'image_id,split\n"a', b"\n\n"])
+def test_bytes_that_are_no_table_are_answered(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "s.csv"
+    path.write_bytes(content)
+    with pytest.raises(BcadvError, match=r"the split .*s\.csv"):
+        from_csv(OTHERS, path)

@@ -19,6 +19,7 @@ from bcadv.data.splits import (
     paper_counts,
     parts,
     patient,
+    patient_cv,
     read_fold,
 )
 from bcadv.errors import BcadvError
@@ -180,7 +181,7 @@ def test_too_few_patients_are_refused() -> None:
     tied = [
         record(f"{c}{g}", c, g) for c, gs in (("a", "pqr"), ("b", "pqs"), ("c", "prs")) for g in gs
     ]
-    with pytest.raises(BcadvError, match="put every class into every part"):
+    with pytest.raises(BcadvError, match="put every class into each of 3 parts"):
         patient(tied, seed=0)
 
 
@@ -330,3 +331,59 @@ def test_limit_refuses_what_it_cannot_give(
     records = cohort(a=[3] * 9, b=[3] * 9)
     with pytest.raises(BcadvError, match=piece):
         limit(records, patient(records, seed=0), per_class, seed=0)
+
+
+@given(
+    a=st.lists(st.integers(1, 40), min_size=5, max_size=14),
+    b=st.lists(st.integers(1, 9), min_size=5, max_size=14),
+    folds=st.integers(3, 5),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=30)
+def test_folds_test_every_image_once_by_a_model_that_never_saw_its_patient(
+    a: list[int], b: list[int], folds: int, seed: int
+) -> None:
+    records = cohort(a=a, b=b)
+    tested: list[int] = []
+    for fold in range(1, folds + 1):
+        split = patient_cv(records, folds=folds, fold=fold, seed=seed)
+        holds(records, split)
+        sides = [patients_of(records, part) for part in split.by_part().values()]
+        assert sum(map(len, sides)) == len(set.union(*sides))
+        tested += split.test
+    assert sorted(tested) == list(range(len(records)))
+
+
+def test_folds_do_not_depend_on_the_order_of_the_records() -> None:
+    records = cohort(a=[3] * 9, b=[4] * 7)
+    for fold in (1, 2, 3):
+        there = names_of(records, patient_cv(records, folds=3, fold=fold, seed=5))
+        back = records[::-1]
+        assert there == names_of(back, patient_cv(back, folds=3, fold=fold, seed=5))
+
+
+def test_folds_are_about_as_large_as_each_other() -> None:
+    records = cohort(a=[5] * 40, b=[3, 4, 5, 6] * 12)
+    for fold in range(1, 6):
+        test = patient_cv(records, folds=5, fold=fold, seed=1).test
+        for label, n in (("a", 200), ("b", 216)):
+            share = sum(records[i].label == label for i in test) / n
+            assert abs(share - 0.2) < 0.06
+
+
+def test_more_folds_than_patients_are_refused() -> None:
+    records = cohort(a=[5] * 9, b=[9, 9, 9])
+    with pytest.raises(BcadvError, match=r"class 'b' has 3 patient.*4 folds.*fewer data\.folds"):
+        patient_cv(records, folds=4, fold=1, seed=0)
+    for fold, folds in ((0, 3), (4, 3), (1, 2)):
+        with pytest.raises(BcadvError, match=f"data.fold={fold} of data.folds={folds} does not"):
+            patient_cv(records, folds=folds, fold=fold, seed=0)
+
+
+def test_seeds_make_other_folds_of_few_unequal_patients() -> None:
+    records = cohort(a=[3, 17, 5, 9, 2, 11, 4], b=[8, 2, 21, 6, 7])
+    made = {
+        tuple(patient_cv(records, folds=5, fold=f, seed=seed).test for f in range(1, 6))
+        for seed in range(6)
+    }
+    assert len(made) > 3

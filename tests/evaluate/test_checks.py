@@ -256,3 +256,19 @@ def test_patients_and_copies_on_two_sides_are_found(found: Audit, outcome: str) 
     task = TaskSection(kind="multiclass", classes=("a", "b"), positive=(1,), positive_by="user")
     finding = one(data_findings(task, found), "leakage")
     assert (finding.outcome, finding.threshold) == (outcome, 0)
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown", "outcome"),
+    [(9, 0, "failed"), (10, 0, "ok"), (9, 1, "ok"), (1, 0, "failed"), (0, 30, "unknown")],
+)
+def test_a_test_part_of_few_patients_is_found_with_its_remedy(
+    known: int, unknown: int, outcome: str
+) -> None:
+    patients = ["a", "b", *(f"p{i}" for i in range(known)), *[None] * unknown]
+    records = [Record(Path(str(i)), str(i), "a", patient=p) for i, p in enumerate(patients)]
+    found = audit(records, Split((0,), (1,), tuple(range(2, len(records)))))
+    task = TaskSection(kind="multiclass", classes=("a", "b"), positive=(1,), positive_by="user")
+    finding = one(data_findings(task, found), "few_patients")
+    assert finding.outcome == outcome
+    assert ("+sweep=folds" in finding.evidence) == (outcome == "failed")

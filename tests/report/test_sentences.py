@@ -217,3 +217,12 @@ def test_audits_that_differ_say_what_they_are_of(tmp_path: Path) -> None:
         "synthetic, split paper, seed 0 and 1: It leaks.",
         "synthetic, split paper, seed 2: It does not.",
     ]
+
+
+def test_folds_are_named() -> None:
+    assert "on folds 1 and 3 only: no model was asked about the patients of fold 2." in say(
+        "folds_missing", {"of": "x", "folds": [1, 3], "absent": [2]}
+    )
+    usual = {"images": 9, "patients": 3, "unknown": 0, "very": True}
+    assert "+sweep=folds" in say("small_test_set", {**usual, "folds": False})
+    assert "+sweep=folds" not in say("small_test_set", {**usual, "folds": True})

@@ -44,7 +44,7 @@ OTHER: Mapping[str, Any] = {
     "data.subtypes": "all",
     "data.target": "subtype",
     "data.split": "patient",
-    "data.fold": 2,
+    "data.folds": 3,
     "data.folds_dir": "elsewhere",
     "data.per_class": {"train": {"benign": 6}},
     "data.patients": 11,
@@ -105,6 +105,8 @@ OF_FOLDERS: dict[str, tuple[Any, bool]] = {
 OF_ANOTHER_SOURCE = {"data.source", *OF_FOLDERS}
 OF_ONE = {"model.network", "objective", "objective_options"}
 """There is no other value yet; see tests/test_room.py."""
+BESIDE_ANOTHER = {"data.fold"}
+"""Means something beside another option alone."""
 
 UNTRAINABLE_HERE = {
     "data.fold",
@@ -166,7 +168,7 @@ def name_of(config: Config, content: str = "the same images") -> str:
 
 
 def test_no_option_is_forgotten() -> None:
-    assert {*OTHER, *OF_ANOTHER_SOURCE, *OF_ONE} == leaves(Config)
+    assert {*OTHER, *OF_ANOTHER_SOURCE, *OF_ONE, *BESIDE_ANOTHER} == leaves(Config)
     known = {*OTHER, *OF_ANOTHER_SOURCE, *Config.model_fields}
     assert known >= NOT_TRAINING
 
@@ -184,6 +186,18 @@ def test_the_fingerprint_changes_with_training_alone(base: Config, names: set[st
 @pytest.mark.parametrize("name", sorted(OTHER))
 def test_each_option_alone(base: Config, name: str) -> None:
     assert (name_of(changed(base, name)) != name_of(base)) == is_training(name)
+
+
+def test_another_fold_is_another_model_and_a_table_counts_by_its_content(base: Config) -> None:
+    raw = base.model_dump(mode="python")
+
+    def split(**options: Any) -> str:
+        return name_of(Config.model_validate(raw | {"data": raw["data"] | options}))
+
+    first = split(split="patient_cv", fold=1)
+    assert first != name_of(base)
+    assert first != split(split="patient_cv", fold=2)
+    assert split(split="a.csv") == split(split="b.csv") != first
 
 
 def test_options_of_another_source(base: Config) -> None:

@@ -168,8 +168,8 @@ def test_each_arm_meets_the_undefended_one_of_its_own_split(tmp_path: Path) -> N
     study = _study(tmp_path)
     met = study.comparisons[["arm", "reference"]].drop_duplicates().to_numpy().tolist()
     assert sorted(met) == [
-        [f"{DEFENDED}, patient split", "undefended, patient split"],
         [f"{DEFENDED}, split by image", "undefended, split by image"],
+        [f"{DEFENDED}, split by patient", "undefended, split by patient"],
     ]
 
 

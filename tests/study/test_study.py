@@ -81,8 +81,8 @@ def test_arms_say_what_else_differs(tmp_path: Path) -> None:
     assert sorted(names) == [
         "noise σ=0.1 on 50 % of images, BN as trained, split by image",
         "noise σ=0.1, BN as trained, split by image, optimizer.lr=0.01",
-        "undefended, patient split",
         "undefended, split by image",
+        "undefended, split by patient",
     ]
 
 

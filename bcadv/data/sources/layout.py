@@ -11,6 +11,8 @@ from bcadv.errors import BcadvError
 from bcadv.text import listed, shown
 
 STEPS = ("part", "class", "patient", "*")
+_MOST_CLASSES = 50
+"""More folders than this are seldom classes: each may be a patient, a slide or a day."""
 _FEW = 10
 """What stands in every folder may be the classes themselves where these are at most so many."""
 
@@ -150,6 +152,12 @@ def _settle(paths: Sequence[tuple[str, ...]], root: str, above: tuple[str, ...])
             f"the folders {named(names)} hold folders of the same names, {inner}",
             f"{template('patient', 'class')} (the inner ones are the classes)",
             f"{template('class')} (the outer ones are)",
+        )
+    if len(names) > _MOST_CLASSES:
+        raise asked(
+            f"there would be {len(names)} classes, {named(names)}",
+            f"{template('patient', 'class')} or the like",
+            f"{template('class')} if each is a class",
         )
     if words.are_people(names):
         raise asked(

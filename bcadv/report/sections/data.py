@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bcadv.report.document import Block, Bullets, Cell, Table, Text
 from bcadv.report.draft import Draft
@@ -10,8 +10,10 @@ from bcadv.report.words import say
 from bcadv.results.condition import Condition, Series, span
 from bcadv.study.facts import unknown_patients
 from bcadv.study.jobs import Job, setting_text
+from bcadv.study.limits import tested
 from bcadv.study.numbers import amounts
 from bcadv.study.prose import plural
+from bcadv.study.study import Study
 
 _LISTED = 8
 """Up to so many strengths are named one by one."""
@@ -21,7 +23,7 @@ _PARTS = {"train": "training", "val": "validation", "test": "test"}
 def blocks(draft: Draft) -> list[Block]:
     """Sentences on the data and the attacks, the leakage audit, images per class and part."""
     study = draft.study
-    said = _unique(_data(job) for job in study.jobs)
+    said = _unique(_data(jobs) for jobs in _tested(study))
     said += _unique(note for job in study.jobs for note in job.result.data.notes)
     skipped = max(len(job.result.data.skipped) for job in study.jobs)
     if skipped:
@@ -41,15 +43,15 @@ def line(draft: Draft) -> str:
         (job.result.training.fingerprint, job.result.training.checkpoint, job.weights)
         for job in study.jobs
     }
-    rows = [job.result.clean_rows()[0] for job in study.jobs]
+    models_of = [of for arm in study.arms for of in tested(draft.facts, arm)]
     seeds = sorted({seed for arm in study.arms for seed in arm.seeds})
-    patients = {row.n_patients for row in rows if row.n_patients}
+    patients = {of.patients for of in models_of if of.patients}
     unknown = any(unknown_patients(job.result, "test") for job in study.jobs)
     return say(
         "tested",
         models=len(models),
         seeds=seeds,
-        images=_spanned({row.n for row in rows}, "test image"),
+        images=_spanned({of.images for of in models_of}, "test image"),
         patients=patients and _spanned(patients, "known patient" if unknown else "patient"),
         data=_unique(job.result.data.label or job.result.data.source for job in study.jobs),
         attacks=[series.label for series in study.attacks],
@@ -70,16 +72,28 @@ def _spanned(numbers: set[int], noun: str) -> str:
     return f"{_span(numbers)} {noun}{'' if numbers == {1} else 's'}"
 
 
-def _data(job: Job) -> str:
-    data, task = job.result.data, job.result.task
+def _tested(study: Study) -> list[list[Job]]:
+    """The jobs, those of the folds of one model together."""
+    groups: list[list[Job]] = []
+    for arm in study.arms:
+        for seed in arm.seeds if arm.folds else ():
+            of_fold = {j.result.data.fold: j for j in arm.jobs if j.seed == seed}
+            groups.append(list(of_fold.values()))
+    together = {id(job) for arm in study.arms if arm.folds for job in arm.jobs}
+    return [*groups, *([job] for job in study.jobs if id(job) not in together)]
+
+
+def _data(jobs: Sequence[Job]) -> str:
+    """What a job, or those of all folds together, tested on."""
+    data, task = jobs[-1].result.data, jobs[-1].result.task
     return say(
         "data",
         words=data.words or data.source,
         classes=task.classes,
         positive=[task.classes[number] for number in task.positive],
         split=data.split,
-        fold=data.fold,
-        images=sum(data.counts["test"].values()),
+        folds=sorted(job.result.data.fold or 0 for job in jobs),
+        images=sum(n for job in jobs for n in job.result.data.counts["test"].values()),
     )
 
 
@@ -130,15 +144,23 @@ def _corruptions(tried: Iterable[Series]) -> list[str]:
 
 def _audits(jobs: Iterable[Job]) -> list[str]:
     """Each audit once, with the jobs it is about where there are several."""
-    audits: dict[tuple[str, str, str], set[int]] = {}
+    audits: dict[tuple[str, str, int | None, str], set[int]] = {}
     for job in jobs:
         data = job.result.data
         sentence = str(data.overlap.get("sentence") or "No audit was made.")
-        audits.setdefault((data.source, data.split, sentence), set()).add(job.seed)
+        audits.setdefault((data.source, data.split, data.fold, sentence), set()).add(job.seed)
     several = len({sentence for *_, sentence in audits}) > 1
     found = [
-        say("audit", sentence=said, jobs=several, source=source, split=split, seeds=sorted(seeds))
-        for (source, split, said), seeds in audits.items()
+        say(
+            "audit",
+            sentence=said,
+            jobs=several,
+            source=source,
+            split=split,
+            fold=fold,
+            seeds=sorted(seeds),
+        )
+        for (source, split, fold, said), seeds in audits.items()
     ]
     return _unique(found)
 

@@ -66,6 +66,7 @@ def test_folders_called_like_parts_are_the_parts(
         (["patient_01", "patient_02", "patient_03"], "called like patients"),
         (["case1", "case2", "case3", "case4"], "called like patients"),
         ([f"1000{i}" for i in range(9)], "called like patients"),
+        ([f"n{'abcdefgh'[i // 8]}{'abcdefgh'[i % 8]}" for i in range(51)], "there would be 51 cl"),
         (["fold1", "fold2", "fold3"], r"data.layout=\*/class"),
         (crossed("fold_1 fold_2", "a b"), "called like folds"),
         (["train/a", "train/b", "test/a", "test/b", "test/c"], "train has no 'c'"),
