@@ -176,8 +176,10 @@ def _patients(seen: Inspection, config: DataConfig) -> Iterator[Doubt]:
             "few_test_patients",
             f"The test part has {test.patients} patient{'' if test.patients == 1 else 's'}: what "
             "is measured on so few says little about the next one.",
-            "data.split=patient_cv data.folds=5 tests every patient once, and the report pools "
-            "the folds.",
+            "+sweep=folds tests every patient once, and the report pools the folds."
+            if seen.split == "patient_cv"
+            else "data.split=patient_cv data.folds=5 +sweep=folds tests every patient once, and "
+            "the report pools the folds.",
         )
 
 

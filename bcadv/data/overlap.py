@@ -17,7 +17,7 @@ from bcadv.data.records import Record, image_files, parse_name
 from bcadv.data.sources.choose import suffixes
 from bcadv.data.sources.folder import compile_groups
 from bcadv.errors import BcadvError
-from bcadv.results.files import SPLIT
+from bcadv.results.files import RESULTS, SPLIT
 
 VERSION = 1
 """Of the JSON: raised whenever a field changes its meaning or goes."""
@@ -186,14 +186,21 @@ def _read(place: Path, pattern: re.Pattern[str] | None) -> _Set:
     Raises:
         BcadvError: there are none.
     """
-    if (place / SPLIT).is_file():
+    # Somebody's own split may lie beside images.
+    if (place / SPLIT).is_file() and (place / RESULTS).is_file():
         return _Set(place, "finished job", _table(place / SPLIT, pattern))
     if place.is_file():
         return _Set(place, "table", _table(place, pattern))
     if not place.is_dir():
         raise BcadvError(
-            f"{place} is no folder: give two folders of images, or of finished jobs (with a "
-            f"{SPLIT})"
+            f"{place} is no folder: give two folders of images, or of finished jobs (with "
+            f"{RESULTS} and {SPLIT})"
+        )
+    below = next(place.rglob(RESULTS), None)
+    if below is not None:
+        raise BcadvError(
+            f"{place} holds finished jobs, and their pictures are no images of a set: give the "
+            f"folder of one, such as {below.parent}"
         )
     files = sorted(image_files(place, suffixes()))
     if not files:

@@ -211,6 +211,7 @@ def test_a_finished_job_says_which_part_new_images_stand_in(
         for i, path in enumerate(sorted(a.iterdir()))
     ]
     table(job / "split.csv", rows)
+    (job / "results.json").touch()
     shutil.copy(a / "p0_x.png", b / "one.png")
     shutil.copy(a / "p9_x.png", b / "two.png")
     found = overlap(job, b)
@@ -218,6 +219,12 @@ def test_a_finished_job_says_which_part_new_images_stand_in(
     assert found.equal.by_part == {"train, all": 1, "test, all": 1}
     assert overlap(job, a, near=False).equal.ones == 10, "they are the same files"
     assert overlap(job / "split.csv", b, near=False).one.kind == "table"
+
+
+def test_a_split_beside_images_makes_no_job_of_them(two: tuple[Path, Path]) -> None:
+    a, b = two
+    table(a / "split.csv", [{"image_id": "p1_x", "split": "train"}])
+    assert overlap(a, b, near=False).one.kind == "folder"
 
 
 def test_a_table_names_files_relative_to_its_folder(two: tuple[Path, Path]) -> None:
@@ -263,6 +270,9 @@ def broken_inputs(a: Path, b: Path) -> Iterator[tuple[tuple[Path, Path, str | No
     yield (a, b, "("), "not a regular expression"
     yield (a, b, "p"), "has 0 groups"
     yield (a, b, "^(z+)$"), "matches no file"
+    save(a.parent / "sweep" / "0" / "figures" / "accuracy.png", scene("figure"))
+    (a.parent / "sweep" / "0" / "results.json").touch()
+    yield (a, a.parent / "sweep", None), "give the folder of one, such as"
 
 
 def test_what_cannot_be_compared_is_answered_in_a_sentence(two: tuple[Path, Path]) -> None:
