@@ -80,8 +80,8 @@ def _leaks(seen: Inspection) -> Iterator[Doubt]:
     if overlap is not None and overlap.shared_patients:
         yield Doubt(
             "patients_in_two_parts",
-            f"{len(overlap.shared_patients)} patients stand in training and in test, for instance "
-            f"{overlap.shared_patients[0]}.",
+            f"Patients who stand in training and in test: {len(overlap.shared_patients)}, for "
+            f"instance {overlap.shared_patients[0]}.",
             "data.split=patient keeps every patient in one part.",
         )
     yield from _copies("duplicates", seen.duplicates, "byte-identical")
@@ -190,7 +190,7 @@ def _pixels(found: Pixels) -> Iterator[Doubt]:
             yield Doubt(
                 "narrow_range",
                 f"The {used.images} images that were looked at use the values {used.low:g} to "
-                f"{used.high:g} of {used.white}: under a quarter of the range, so that a change "
+                f"{used.high:g} of {used.white:g}: under a quarter of the range, so that a change "
                 "of 1/255 is larger than it sounds.",
                 f"Name the value that is white, such as data.white={2**bits - 1}.",
             )

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -178,10 +180,18 @@ def small(path: Path, frame: int | None, side: int) -> NDArray[Any] | None:
         return None
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what Pillow warns of out of the terminal: what is wrong with a file is said."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
 def in_threads(work: Callable[[_S], _T], things: Sequence[_S]) -> Iterator[_T]:
     """Maps in threads, results in order, few of them waiting in memory."""
     workers = min(16, 2 * (os.cpu_count() or 1))
-    with ThreadPoolExecutor(workers) as pool:
+    with _quiet(), ThreadPoolExecutor(workers) as pool:
         left = iter(things)
         waiting = deque(pool.submit(work, thing) for thing in islice(left, 8 * workers))
         while waiting:

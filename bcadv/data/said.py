@@ -113,7 +113,7 @@ def facts(pixels: Pixels) -> Iterator[str]:
         yield f"{pixels.turned} turned by an orientation tag"
     for used in pixels.ranges:
         yield (
-            f"values {used.low:g} to {used.high:g} of 0 to {used.white} in a sample of "
+            f"values {used.low:g} to {used.high:g} of 0 to {used.white:g} in a sample of "
             f"{used.images}"
         )
     if pixels.sampled and pixels.coloured in (0, pixels.sampled):

@@ -547,3 +547,13 @@ def test_values_are_in_the_units_of_the_file(tmp_path: Path) -> None:
     assert (str(pixels.dtype), int(pixels.max()), white) == ("uint16", 4000, 65535)
     pixels, white = values(write(tmp_path / "b.png", 0))
     assert (pixels.shape, white) == ((SIDE, SIDE, 3), 255)
+
+
+def test_what_pillow_warns_of_stays_out_of_the_terminal(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path)
+    # Pillow warns from here on, and refuses at twice as many.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIDE * SIDE - 1)
+    assert look(tmp_path).usable
+    assert list(recwarn) == []
