@@ -108,6 +108,7 @@ class Command:
         options: that it has.
         examples: whole command lines, each with what it does.
         others: what else it takes, for the help, where it hands on options that it does not know.
+        places: what it takes without a name, such as ``A B``.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Command:
     options: tuple[Option, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
     others: str | None = None
+    places: str = ""
 
     def parse(self, arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         """Reads a command line.
@@ -172,8 +174,9 @@ class Command:
     def help(self) -> str:
         """What it does, its options and some examples, in lines of at most `WIDTH` characters."""
         usage = [f"{option.name}={option.kind.shown}" for option in self.options]
-        usage += ["..."] if self.others else []
-        head = f"usage: {self.name} {' '.join(f'[{word}]' for word in usage)}"
+        usage += ["..."] if self.others and not self.places else []
+        usage = [*([self.places] if self.places else []), *(f"[{word}]" for word in usage)]
+        head = f"usage: {self.name} {' '.join(usage)}"
         lines = textwrap.wrap(head, WIDTH, subsequent_indent=" " * 8, break_on_hyphens=False)
         lines += ["", *textwrap.wrap(self.words, WIDTH)]
         if self.options or self.others:
@@ -181,7 +184,7 @@ class Command:
         for option in self.options:
             lines += aligned(f"{option.name}={option.kind.shown}", _words(option), _COLUMN)
         if self.others:
-            lines += aligned("...", self.others, _COLUMN)
+            lines += aligned(self.places or "...", self.others, _COLUMN)
         if self.examples:
             lines.append("")
         for line, words in self.examples:

@@ -71,6 +71,17 @@ def label(console: Console, word: str, style: str, text: str, *, lines: bool = F
     )
 
 
+def cell(console: Console, text: str, style: str = "") -> Text:
+    """A text from anywhere for a cell of a table, as `say` would print it.
+
+    Args:
+        console: that the table is printed to.
+        text: from anywhere.
+        style: of rich.
+    """
+    return Text(_fit(console, text, lines=False), style)
+
+
 def _fit(console: Console, text: str, *, lines: bool) -> str:
     """The text in characters that the console's stream can take."""
     fit = shown(text, keep="\n" if lines else "")

@@ -25,6 +25,8 @@ from bcadv.config import Config
 from bcadv.console import label, say, terminal
 from bcadv.data.catalog import SOURCES
 from bcadv.data.datamodule import ImageDataModule
+from bcadv.data.inspect import seen_in
+from bcadv.data.said import compact, notes
 from bcadv.data.split_file import to_csv
 from bcadv.evaluate.run import evaluated, variants_of
 from bcadv.files import write_atomically
@@ -331,14 +333,17 @@ def _announce(console: Console, config: Config, data: ImageDataModule) -> None:
             "these images are painted by a program. Nothing that follows says anything about "
             "patients. For real images: data=breakhis.",
         )
-    for note in data.notes:
+    selection = data.find()
+    seen = seen_in(config.data, selection, data.records, data.split, data.audit, seed=config.seed)
+    sizes = set(zip(data.images.widths.tolist(), data.images.heights.tolist(), strict=True))
+    for line in compact(seen, sorted(sizes)):
+        say(console, line)
+    for note in notes(seen):
         label(console, "NOTE", "bold yellow", note)
     for skipped in data.skipped:
         label(console, "SKIPPED", "bold yellow", skipped)
-    for part, counts in data.audit.counts.items():
-        counted = ", ".join(f"{n} {name}" for name, n in counts.items())
-        say(console, f"{part:>5}: {counted}")
-    say(console, data.audit.sentence())
+    for doubt in seen.doubts:
+        label(console, "DOUBT", "bold yellow", f"{doubt.text} {doubt.remedy}")
 
 
 def _tags(config: Config, data: ImageDataModule, origin: Origin, name: str) -> dict[str, str]:

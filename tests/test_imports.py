@@ -88,7 +88,7 @@ FORBIDDEN = {
     "tracking": ("bcadv.perturb", "bcadv.data", "bcadv.evaluate", "bcadv.callbacks", "bcadv.job"),
 }
 # Whom the report is written for: the job's last step and the command line.
-KNOW_THE_REPORT = {"job.py", "report"}
+KNOW_THE_REPORT = {"job.py", "cli", "report"}
 
 
 def imported(file: Path) -> set[str]:

@@ -12,7 +12,8 @@ The module imports what is heavy inside of ``run``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Verb:
         words: what it does, in one line.
         place: of its module.
         hands_on: whether all that follows it is for somebody else, ``--help`` too.
+        second: second words that have a module of their own -> its place.
     """
 
     name: str
     words: str
     place: str
     hands_on: bool = False
+    second: Mapping[str, str] = field(default_factory=dict)
 
 
 _ROWS = (
@@ -48,8 +51,9 @@ _ROWS = (
     Verb("sync", "Upload to MLflow the finished jobs that it lacks.", "bcadv.tracking.sync"),
     Verb(
         "data",
-        "Show how images are understood before a job is run; fetch BreakHis.",
+        "Show how images are understood before a job is run; compare two sets; fetch BreakHis.",
         "bcadv.cli.data",
+        second={"check": "bcadv.cli.data", "overlap": "bcadv.cli.overlap"},
     ),
     Verb("ui", "Show the jobs in MLflow's pages, on this machine.", "bcadv.tracking.ui"),
 )

@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import json
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcadv.arguments import FOLDER, TRUTH, Command, Option
+from bcadv.arguments import FILE, FOLDER, TRUTH, Command, Option
 from bcadv.data.sources.download import OPTIONS
 from bcadv.errors import BcadvError
-from bcadv.text import shown
+from bcadv.files import write_atomically
+from bcadv.text import shorten
 
 if TYPE_CHECKING:
     from bcadv.config import Config
-    from bcadv.data.records import Record, Selection
-    from bcadv.data.splits import Split
-
-_BY = {
-    "user": "as data.positive says",
-    "source": "as this source is known",
-    "order": "only because its name comes last in the alphabet",
-}
-"""Who chose the class that counts as the disease."""
 
 COMMAND = Command(
     "bcadv data",
-    "Shows what a job of the same options would take its images for: their classes, the disease, "
-    "their patients, the parts of the split, and what these have in common. Decodes and trains "
-    "nothing. With download=, fetches BreakHis instead.",
+    "Shows what a job of the same options would take its images for: which folders for parts, "
+    "classes and patients, which files it leaves out, what the files hold, what the parts of the "
+    "split have in common, and what speaks against it all. bcadv data check [FOLDER] is the same; "
+    "FOLDER stands for data=folder data.root=FOLDER. Trains nothing; the exit status is 2 where a "
+    "job would not begin. bcadv data overlap A B compares two sets. With download=, fetches "
+    "BreakHis instead.",
     (
+        Option("html", FILE, "Also write a page with a few images of each class and part."),
+        Option("json", FILE, "Also write all of it as JSON; - writes that alone, to the terminal."),
         Option(
-            "duplicates", TRUTH, "Also look for byte-identical files in two parts.", default=False
+            "near",
+            TRUTH,
+            "Also look for images whose pixels are nearly equal; decodes every one.",
+            default=False,
         ),
         Option("download", FOLDER, "Fetch BreakHis (4 GB) into this folder, or go on fetching it."),
         *OPTIONS,
     ),
     (
-        ("bcadv data data=folder data.root=chest_xray", "your own images"),
+        ("bcadv data check chest_xray html=check.html", "your own images, with a page"),
         ("bcadv data data=breakhis data.split=patient", "BreakHis, no patient on two sides"),
         ("bcadv data download=data/breakhis", "BreakHis is fetched"),
     ),
     others="Any option of bcadv run: its --help lists them under data.",
 )
+
+TERMINAL = Path("-")
+"""What json= is given to write to the terminal."""
 
 
 def run(options: Mapping[str, Any], others: Sequence[str]) -> int:
@@ -52,27 +55,115 @@ def run(options: Mapping[str, Any], others: Sequence[str]) -> int:
     Raises:
         BcadvError: options that do not go together or cannot be used, or no such images.
     """
-    from rich.console import Console
-
-    from bcadv.console import label, say
     from bcadv.data.sources.download import fetch
 
     if options["download"] is not None:
-        unused = [*others, *(["duplicates=true"] if options["duplicates"] else [])]
+        unused = [*others, *(f"{name}=" for name in ("html", "json", "near") if options[name])]
         if unused:
             raise BcadvError(f"{unused[0]} cannot be used with download=: leave one of them out.")
         return fetch(options["download"], options)
     for option in OPTIONS:
         if options[option.name] != option.default:
             raise BcadvError(f"{option.name}= is about fetching BreakHis: add download=DIR to it.")
-    config = _config(others)
-    console = Console()
-    for kind, text in _lines(config, duplicates=options["duplicates"]):
-        if kind:
-            label(console, kind, "bold yellow", text)
-        else:
-            say(console, text)
-    return 0
+    return _check(_config(with_root(others)), options)
+
+
+def _check(config: Config, options: Mapping[str, Any]) -> int:
+    from rich.console import Console
+
+    from bcadv.cli.inspection import show
+    from bcadv.console import say
+    from bcadv.data.inspect import inspect
+
+    page, content = options["html"], options["json"]
+    writable(page, content)
+    seen = inspect(config.data, seed=config.seed, near=options["near"], sheet=page is not None)
+    write_json(content, seen.as_dict())
+    if page is not None:
+        from bcadv.cli.data_page import html
+
+        write(page, html(seen), "html")
+    console = Console(stderr=content == TERMINAL)
+    if content != TERMINAL:
+        show(console, seen)
+    for name, path in (("Page", page), ("JSON", content)):
+        if path not in (None, TERMINAL):
+            say(console, f"{name}: {path}")
+    return 0 if seen.usable else 2
+
+
+def writable(page: Path | None, content: Path | None) -> None:
+    """Refuses places that nothing can be written to, before any work.
+
+    Raises:
+        BcadvError: a folder, none above it, or one file for two things.
+    """
+    if page is not None and page == TERMINAL:
+        raise BcadvError("html=- cannot be used: give a file, as in html=check.html.")
+    for name, path in (("html", page), ("json", content)):
+        if path in (None, TERMINAL):
+            continue
+        if path.is_dir():
+            raise BcadvError(f"{name}={path} is a folder: give a file in it.")
+        if not path.parent.is_dir():
+            raise BcadvError(f"{name}={path}: there is no folder {path.parent}; make it first.")
+    if page is not None and page == content:
+        raise BcadvError(f"html={page} and json={content} are one file: give two.")
+
+
+def write_json(path: Path | None, content: Mapping[str, Any]) -> None:
+    """Writes plain values, to the terminal where the path is ``-``."""
+    if path is None:
+        return
+    # Escapes for all that is not ASCII, so that any name fits any stream.
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    if path == TERMINAL:
+        sys.stdout.write(text)
+    else:
+        write(path, text, "json")
+
+
+def write(path: Path, text: str, option: str) -> None:
+    """Writes a file whole.
+
+    Raises:
+        BcadvError: it cannot be written.
+    """
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise BcadvError(
+            f"{option}={path} cannot be written ({error.strerror}): give another file."
+        ) from None
+
+
+def with_root(arguments: Sequence[str]) -> list[str]:
+    """The options of a job, of which the first may be a mere folder.
+
+    Raises:
+        BcadvError: a word that is neither an option nor a folder, or two places of images.
+    """
+    from bcadv.overrides import quoted
+
+    if not arguments:
+        return []
+    first, *rest = arguments
+    shown = shorten(first, 200) or "an empty argument"
+    if first and Path(first).is_dir():
+        if any(one.startswith("data.root=") for one in rest):
+            raise BcadvError(f"{shown} and data.root= both say where the images lie: leave one out")
+        chosen = [] if any(one.startswith("data=") for one in rest) else ["data=folder"]
+        return [*chosen, f"data.root={quoted(first)}", *rest]
+    if "=" in first or first.startswith(("-", "+", "~")):
+        return list(arguments)
+    if first and Path(first).is_file():
+        raise BcadvError(
+            f"{shown} is a file: give the folder of the images, or say what the file is with "
+            "options such as data=table data.table=FILE"
+        )
+    raise BcadvError(
+        f"{shown} is neither a folder nor an option, name=value, nor one of check and overlap"
+    )
 
 
 def _config(overrides: Sequence[str]) -> Config:
@@ -98,92 +189,3 @@ def _config(overrides: Sequence[str]) -> Config:
         except (HydraException, OmegaConfBaseException) as error:
             said = explain(error, every_option(), owners(conf_dir()))
             raise BcadvError(said) from None
-
-
-def _lines(config: Config, *, duplicates: bool) -> Iterator[tuple[str, str]]:
-    """What is to be said; each with the word that stands before it, or none."""
-    from bcadv.data.audit import audit
-    from bcadv.data.catalog import SOURCES
-    from bcadv.data.parts import split
-
-    row = SOURCES[config.data.source]
-    selection = config.data.find()
-    if row.synthetic:
-        yield "SYNTHETIC", "these images are painted by a program and say nothing about patients."
-    found = _count(len(selection.records), "image")
-    yield "", f"{row.words} (data={row.name}), in {config.data.root}: {found}."
-    if selection.layout is not None:
-        yield "", f"Folders: {selection.layout}."
-    by_name = hasattr(config.data, "group_regex")
-    for line in (*_classes(selection), *_patients(selection, by_name=by_name)):
-        yield "", line
-    yield from (("NOTE", note) for note in selection.notes)
-    parts = split(config.data, selection.records, seed=config.seed)
-    yield "", f"Split: data.split={config.data.split}, seed={config.seed}."
-    yield from (("", line) for line in _parts(selection, parts))
-    contents = _digests(selection.records) if duplicates else None
-    overlap = audit(selection.records, parts, contents)
-    yield "", overlap.sentence()
-    if overlap.duplicates == ():
-        yield "", "No two parts have byte-identical files."
-    yield "", "No image was decoded: whether each can be read shows when a job begins."
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _classes(selection: Selection) -> Iterator[str]:
-    yield "Classes:"
-    for number, name in enumerate(selection.classes):
-        disease = f", counts as the disease, {_BY[selection.positive_by]}"
-        yield (
-            f"  {shown(name)}: {_count(selection.found.get(name, 0), 'image')}"
-            f"{disease if number in selection.positive else ''}"
-        )
-    if not selection.positive:
-        yield "  None of them counts as the disease."
-
-
-def _patients(selection: Selection, *, by_name: bool) -> Iterator[str]:
-    known = {record.patient for record in selection.records} - {None}
-    unknown = sum(record.patient is None for record in selection.records)
-    if known:
-        more = f"; unknown for {_count(unknown, 'image')}" if unknown else ""
-        yield f"Patients: {len(known)}{more}."
-    else:
-        hint = "; data.group_regex=... finds them in the names of files" if by_name else ""
-        yield f"Patients: unknown{hint}."
-    for label in selection.classes:
-        # One image of each class shows how its name was read.
-        one = next(record for record in selection.records if record.label == label)
-        said = [f"class {one.label}"]
-        said += [] if one.patient is None else [f"patient {one.patient}"]
-        said += [] if one.part is None else [f"part {one.part}"]
-        yield f"  for instance {shown(one.image_id)}: {shown(', '.join(said))}"
-
-
-def _parts(selection: Selection, parts: Split) -> Iterator[str]:
-    used = 0
-    for name, members in parts.by_part().items():
-        rows = [selection.records[i] for i in members]
-        used += len(rows)
-        counts = Counter(record.label for record in rows)
-        classes = ", ".join(f"{counts[label]} {shown(label)}" for label in selection.classes)
-        patients = len({record.patient for record in rows} - {None})
-        of = f", of {_count(patients, 'patient')}" if patients else ""
-        yield f"  {name:>5}: {_count(len(rows), 'image')} ({classes}){of}"
-    if used < len(selection.records):
-        yield f"  in no part: {_count(len(selection.records) - used, 'image')}"
-
-
-def _digests(records: Sequence[Record]) -> dict[str, str]:
-    """Content of each file by image id."""
-    return {record.image_id: _digest(record.path) for record in records}
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise BcadvError(f"{path} cannot be read: {error.strerror}.") from error

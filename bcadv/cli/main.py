@@ -53,11 +53,15 @@ def _answer(arguments: list[str]) -> int:
     if name not in VERBS:
         raise BcadvError(_unknown(name))
     verb = VERBS[name]
-    module = import_module(verb.place)
+    places = dict.fromkeys([verb.place, *verb.second.values()])
+    if rest and rest[0] in verb.second:
+        places = {verb.second[rest.pop(0)]: None}
+    modules = [import_module(place) for place in places]
+    module = modules[0]
     options, others = {}, rest
     if not verb.hands_on:
         if not HELP.isdisjoint(rest):
-            sys.stdout.write(f"{module.COMMAND.help()}\n")
+            sys.stdout.write("\n".join(f"{one.COMMAND.help()}\n" for one in modules))
             return 0
         options, others = module.COMMAND.parse(rest)
     status: int = module.run(options, others)

@@ -92,6 +92,7 @@ class Selection:
         layout: what each folder below the root was taken for; ``None`` where no folder says it.
         kind: ``multiclass``: an image is of one class; ``multilabel``: the classes are findings,
             of which it may show any number.
+        left_out: files below the root that are no record: why, how many, and one of them.
     """
 
     records: tuple[Record, ...]
@@ -103,6 +104,7 @@ class Selection:
     positive_by: Literal["user", "source", "order"] = "source"
     layout: str | None = None
     kind: Literal["multiclass", "multilabel"] = "multiclass"
+    left_out: tuple[tuple[str, int, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import jinja2
 
+from bcadv.report.templates import bare
 from bcadv.results.condition import Condition
 from bcadv.study.differences import Difference
 from bcadv.study.fall import Count
@@ -90,15 +90,7 @@ def _mark(facts: Mapping[str, Any], point: str) -> str:
 @cache
 def templates() -> jinja2.Environment:
     """The templates of the report, with what writes numbers in them."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(
-            lambda name: files("bcadv.report").joinpath(name).read_text(encoding="utf-8")
-        ),
-        autoescape=jinja2.select_autoescape(("html.j2",)),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = bare()
     environment.filters |= {
         "percent": percent,
         "folds": folds,

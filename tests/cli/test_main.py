@@ -46,9 +46,14 @@ def test_each_verb_has_a_table_of_its_options(
     verb: Verb, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, command = verb.name, import_module(verb.place).COMMAND
+    more = dict.fromkeys(place for place in verb.second.values() if place != verb.place)
+    whole = [command, *(import_module(place).COMMAND for place in more)]
+    assert said(capsys, name, "--help") == (0, "\n".join(f"{one.help()}\n" for one in whole), "")
+    for second, place in verb.second.items():
+        helped = f"{import_module(place).COMMAND.help()}\n"
+        assert said(capsys, name, second, "--help") == (0, helped, "")
     assert command.name == f"bcadv {name}"
     assert len({option.name for option in command.options}) == len(command.options) > 0
-    assert said(capsys, name, "--help") == (0, f"{command.help()}\n", "")
     assert said(capsys, name, "no=1", "-h")[0] == 0
     assert all(option.words.endswith(".") for option in command.options)
     assert all(
@@ -73,8 +78,8 @@ def test_each_verb_has_a_table_of_its_options(
         (["ui", "port=http"], "port=http cannot be used"),
         (["data", "download=x", "data=folder"], "data=folder cannot be used with download="),
         (
-            ["data", "download=x", "duplicates=true"],
-            "duplicates=true cannot be used with download=",
+            ["data", "download=x", "near=true"],
+            "near= cannot be used with download=",
         ),
         (["data", "url=http://x"], "url= is about fetching BreakHis: add download=DIR"),
         (["data", "data.rot=x"], "unknown option data.rot: did you mean data.root?"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -158,7 +158,17 @@ def find(
         found={label: found[label] for label in classes},
         expected={label: expected[label] for label in _order(target) if expected[label]},
         notes=_notes(records, found, expected, wanted, magnifications),
+        left_out=_left_out(names, {record.path for record in records}),
     )
+
+
+def _left_out(
+    names: Sequence[tuple[Path, BreakhisName]], chosen: Set[Path]
+) -> tuple[tuple[str, int, str], ...]:
+    """Images of the data set that options did not choose."""
+    others = sorted(path for path, _ in names if path not in chosen)
+    why = "of another subtype or magnification than was chosen"
+    return ((why, len(others), str(others[0])),) if others else ()
 
 
 def chosen_subtypes(subtypes: str | Sequence[str]) -> tuple[str, ...]:

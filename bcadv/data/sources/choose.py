@@ -38,13 +38,26 @@ def suffixes() -> frozenset[str]:
 
 @dataclass
 class LeftOut:
-    """Files that are left out, by why."""
+    """Files that are left out, by why.
+
+    Attributes:
+        files: that somebody may take for images.
+        plain: that nobody does, such as tables: listed, and not worth a note.
+    """
 
     files: dict[str, list[Path]] = field(default_factory=dict)
+    plain: dict[str, list[Path]] = field(default_factory=dict)
 
     def add(self, why: str, path: Path) -> None:
         """Notes a file."""
         self.files.setdefault(why, []).append(path)
+
+    def counts(self) -> tuple[tuple[str, int, str], ...]:
+        """Every reason with its number of files and one of them."""
+        return tuple(
+            (why, len(paths), str(paths[0]))
+            for why, paths in (*self.files.items(), *self.plain.items())
+        )
 
     def notes(self) -> list[str]:
         """A sentence for each reason."""
@@ -83,7 +96,9 @@ def chosen(
         used.update(against)
         end = path.suffix.lower()
         if end not in readable:
-            if end not in _PLAIN:
+            if end in _PLAIN:
+                out.plain.setdefault(f"for {end} is no image", []).append(path)
+            else:
                 endings[end or "no ending"] += 1
                 out.add(f"for {end or 'having no ending'} is not read", path)
         elif against:

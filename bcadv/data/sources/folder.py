@@ -170,6 +170,7 @@ def find(
         found={label: found[label] for label in classes},
         notes=tuple(notes),
         layout=str(read),
+        left_out=out.counts(),
     )
 
 
