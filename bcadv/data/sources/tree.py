@@ -51,7 +51,7 @@ class Template:
     def _wrong(self, why: str) -> BcadvError:
         return BcadvError(
             f"data.path={self.text} is no template of a path ({why}): write columns in braces, as "
-            "in '{id}.png' or 'images/{folder}/{name}'"
+            "in 'data.path=\"{id}.png\"' or 'data.path=\"images/{folder}/{name}\"'"
         )
 
     def fill(self, cells: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -150,7 +150,7 @@ class Tree:
     def _guesses(self, path: str, template: Template) -> Iterator[str]:
         steps = path.split("/")
         parent = self.root.absolute().parent
-        if (parent / path).is_file():
+        if os.path.isfile(f"{parent}/{path}"):  # noqa: PTH113
             yield f"with data.root={parent} it would be there. "
         for k in range(1, len(steps)):
             if "/".join(steps[k:]) in self.files:
@@ -159,7 +159,7 @@ class Tree:
         ends = {posixpath.splitext(one)[0]: posixpath.splitext(one)[1] for one in self._by_name}
         if name in ends:
             text = template.text if "{" in template.text else f"{{{template.text}}}"
-            yield f"the files have endings: data.path='{text}{ends[name]}' would find it. "
+            yield f"the files have endings: 'data.path=\"{text}{ends[name]}\"' would find it. "
         stem, end = posixpath.splitext(name)
         if ends.get(stem, end) != end:
             yield f"'{stem}{ends[stem]}' is there, with another ending. "
