@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os.path import isfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +15,7 @@ from bcadv.data.sources.folder import Names, compile_groups
 from bcadv.data.sources.layout import named
 from bcadv.data.sources.rows import Agree
 from bcadv.data.sources.sheet import Table
+from bcadv.data.sources.tree import is_file
 from bcadv.errors import BcadvError
 from bcadv.section import Name, as_list_or_none
 
@@ -133,8 +133,8 @@ class TableData(DataConfig):
         places = {"table": self.table, "metadata": self.metadata}
         places |= {f"lists.{part}": path for part, path in (self.lists or {}).items()}
         for option, path in places.items():
-            if path is not None and not isfile(path):
-                below = next((p for p in (root / path, root / path.name) if isfile(p)), None)
+            if path is not None and not is_file(path):
+                below = next((p for p in (root / path, root / path.name) if is_file(p)), None)
                 hint = f"is data.{option}={below} meant?" if below else "give one that exists."
                 raise BcadvError(f"data.{option}={path} is no file: {hint}")
 

@@ -65,6 +65,11 @@ class Template:
             yield "" if lacking else "".join(literal + (cell or "") for literal, cell in row)
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file; of a name that is too long for one, `Path.is_file` raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def inside(text: str, root: Path) -> str | None:
     """A path below a root as its folders and name joined by slashes; ``None``: it leaves the root.
 
@@ -123,7 +128,7 @@ class Tree:
         """
         if "/" in path:
             # Asking for each file is quicker than to list a tree with a folder per patient.
-            return path if os.path.isfile(f"{self.root}/{path}") else None  # noqa: PTH113
+            return path if is_file(f"{self.root}/{path}") else None
         if path in self.files:
             return path
         found = sorted(self._by_name.get(path, ()))
@@ -150,7 +155,7 @@ class Tree:
     def _guesses(self, path: str, template: Template) -> Iterator[str]:
         steps = path.split("/")
         parent = self.root.absolute().parent
-        if os.path.isfile(f"{parent}/{path}"):  # noqa: PTH113
+        if is_file(f"{parent}/{path}"):
             yield f"with data.root={parent} it would be there. "
         for k in range(1, len(steps)):
             if "/".join(steps[k:]) in self.files:
