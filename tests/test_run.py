@@ -94,6 +94,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["hydra.launcher.n_jobs=2"], "+launcher=joblib"),
     # An option that another source has.
     (["data=breakhis", "data.patients=10"], "an option of data=synthetic alone"),
+    (["data.table=x.csv"], "an option of data=table alone"),
     (["data.group_regex=x"], "an option of data=folder and data=table alone"),
     (["data=folder", "data.magnification=40"], "data=breakhis and data=synthetic alone"),
     # Values that are none.

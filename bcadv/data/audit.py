@@ -183,8 +183,7 @@ def audit_official(folds_dir: Path) -> dict[int, dict[str, tuple[str, ...]]]:
 
 def _lacking(members: Mapping[str, Sequence[Record]]) -> dict[str, tuple[str, ...]]:
     shown = {
-        part: {name for r in rows if r.findings is not None for name in r.strata}
-        for part, rows in members.items()
+        part: {name for r in rows for name in r.findings or ()} for part, rows in members.items()
     }
     every = set[str]().union(*shown.values())
     return {part: tuple(sorted(every - names)) for part, names in shown.items() if every - names}

@@ -52,9 +52,8 @@ def assign(
 ) -> list[list[int]]:
     """Assigns whole groups to parts, each finding as near to the fractions as groups allow.
 
-    Groups with rare findings are dealt first: the frequent ones even out what these leave behind
-    (Sechidis et al. 2011, "On the Stratification of Multi-Label Data"). A finding of fewer groups
-    than there are parts is not looked at; it cannot stand in all of them.
+    A group goes where the rarest of its findings is missing, else where its findings are needed
+    most. A finding of fewer groups than there are parts is not looked at: it cannot stand in all.
 
     Args:
         records: the images.
@@ -76,10 +75,6 @@ def assign(
         key: [(number[name], n) for name, n in sorted(count.items()) if name in number]
         for key, count in counted.items()
     }
-    rarest = {
-        key: min((of_groups[kept[c]] for c, _ in size), default=len(groups))
-        for key, size in sizes.items()
-    }
     totals, largest = [0] * len(kept), [0] * len(kept)
     for size in sizes.values():
         for c, n in size:
@@ -88,7 +83,7 @@ def assign(
     best: list[list[str]] = []
     best_cost = math.inf
     for draw in range(_DRAWS):
-        order = sorted(groups, key=lambda key: (rarest[key], lot(key, draw)))
+        order = sorted(groups, key=lambda key: lot(key, draw))
         placed, counts = _deal(order, sizes, totals, fractions)
         cost = max(
             (
@@ -108,7 +103,7 @@ def assign(
 def _deal(
     order: Sequence[str], sizes: Sizes, totals: Sequence[int], fractions: Sequence[float]
 ) -> tuple[list[list[str]], list[list[int]]]:
-    """Deals groups out in the given order: where a finding is missing, else is needed most.
+    """Deals groups out in the given order.
 
     Returns:
         The groups, and the images of each finding, per part.

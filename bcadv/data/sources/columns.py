@@ -21,7 +21,7 @@ Policy = Literal["ignore", "zero", "one"]
 Policies = Policy | Mapping[str, Policy] | None
 """What stands for a cell that is no answer: the same in every column, or by column."""
 
-LIST = "[]"
+LIST = "list"
 """The separator of findings that are written as a list of Python or JSON."""
 
 _YES = frozenset({"1", "true", "yes"})
@@ -301,7 +301,7 @@ def _names(table: Table, cell: str, separator: str | None, column: str, number: 
         raise table.wrong(
             f"has '{shown(brief(cell, 60))}' in column '{shown(column)}', row {number}, which is "
             "no list of names",
-            "data.separator=[] reads cells such as ['nodule', 'edema']; name the separator if it "
+            "data.separator=list reads cells such as ['nodule', 'edema']; name the separator if it "
             "is another, as data.separator='|'",
         )
     return {name.strip() for name in names} - {""}
@@ -370,7 +370,7 @@ def _no_lists(table: Table, column: str, names: Sequence[str]) -> None:
     """
     there = set(names)
     for name in names:
-        own = "[]" if name.startswith("[") and name.endswith("]") else None
+        own = LIST if name.startswith("[") and name.endswith("]") else None
         for separator in ("|", ";", ",", "/", "+"):
             pieces = {piece.strip() for piece in name.split(separator)}
             if len(pieces) > 1 and pieces <= there:

@@ -105,8 +105,8 @@ def _vote(agree: Agree, votes: Mapping[object, Sequence[Reading]]) -> Reading:
     ]
     if not marks:
         counts = Counter(one for said in votes.values() for one in {*said} - {None})
-        best, count = counts.most_common(1)[0]
-        return best if count > len(votes) / 2 else None
+        (best, count), (_, next_best) = counts.most_common(2)
+        return best if count > len(votes) / 2 and count > next_best else None
     if agree == "any":
         return _union(marks)
     yes = Counter(name for one in marks for name in one.shown)

@@ -205,23 +205,23 @@ class Table:
                 said = shown(brief(first.strip(), 60))
                 raise self.wrong(f"begins with the line '{said}'", "take out that line")
             lines = [first, *islice(text, 20)]
-            outside = re.sub(r'"[^"]*"', "", first)
-            found = [one for one in _SEPARATORS if one in outside]
-            if not found:
+            fits = {one: self._fits(one, lines) for one in _SEPARATORS}
+            self._separator = max(fits, key=fits.__getitem__)
+            if fits[self._separator][1] < 2:
                 names = "comma, semicolon, tab or vertical bar"
                 raise self.wrong(
                     f"has no {names} in its first line, '{shown(brief(first.strip(), 60))}'",
                     "a table needs a column for the image and one for what it shows",
                 )
-            found.sort(key=outside.count, reverse=True)
-            self._separator = next((one for one in found if self._fits(one, lines)), found[0])
             return next(self._rows(lines), [])
 
-    def _fits(self, separator: str, lines: Sequence[str]) -> bool:
-        """Whether rows cut at a separator are as long as the header."""
-        rows = csv.reader(lines, delimiter=separator)
-        lengths = {len(row) for row in islice(rows, len(lines) - 1) if row}
-        return len(lengths) == 1
+    def _fits(self, separator: str, lines: Sequence[str]) -> tuple[bool, int]:
+        """Whether rows cut at a separator are as long as the header; and how long that is."""
+        # The last line may be cut within a cell of several.
+        rows = csv.reader([*lines[:1], *lines[1:-1]], delimiter=separator)
+        lengths = [len(row) for row in rows if row]
+        width = lengths[0] if lengths else 0
+        return width > 1 and set(lengths) == {width}, width
 
     def _rows(self, text: Any) -> Iterator[list[str]]:
         csv.field_size_limit(_LONGEST)

@@ -15,6 +15,7 @@ from bcadv.data.sources.folder import Names, compile_groups
 from bcadv.data.sources.layout import named
 from bcadv.data.sources.rows import Agree
 from bcadv.data.sources.sheet import Table
+from bcadv.data.sources.tree import is_file
 from bcadv.errors import BcadvError
 from bcadv.section import Name, as_list_or_none
 
@@ -38,7 +39,7 @@ class TableData(DataConfig):
     metadata: Path | None = Field(default=None, description="Give a CSV, TSV or Parquet file.")
     """Another table with a row for each image, for columns that the first one lacks."""
     path: Name | None = Field(
-        default=None, description="Give a column, or a template as in '{id}.png'."
+        default=None, description="Give a column, or a template as in 'data.path=\"{id}.png\"'."
     )
     """The column of the path below data.root, or a template with columns in braces. Files of which
     it gives the name alone may lie in any folder."""
@@ -50,9 +51,10 @@ class TableData(DataConfig):
     one_hot: bool | None = Field(default=None, description="Give true or false.")
     """Whether each row has one 1 in the columns of data.labels, which is its class."""
     separator: str | None = Field(
-        default=None, description="Give what separates findings, as '|', or '[]' for lists."
+        default=None, description="Give what separates findings, as '|', or list."
     )
-    """What separates the findings in a cell of data.label; [] reads lists of Python or JSON."""
+    """What separates the findings in a cell of data.label; the word list reads cells that are
+    lists of Python or JSON."""
     nothing: Name | None = Field(default=None, description="Give the word for no finding.")
     """The word for no finding in data.label, which makes the others findings."""
     unusable: Names = Field(default=None, description="Give words of the column data.label.")
@@ -109,7 +111,7 @@ class TableData(DataConfig):
         if self.path is None:
             raise BcadvError(
                 "data=table needs to know which file a row is about: add data.path=COLUMN, or a "
-                f"template as data.path='{{id}}.png'. {self._has()}"
+                f"template as in 'data.path=\"{{id}}.png\"'. {self._has()}"
             )
         if self.label is None and self.labels is None:
             raise BcadvError(
@@ -131,8 +133,8 @@ class TableData(DataConfig):
         places = {"table": self.table, "metadata": self.metadata}
         places |= {f"lists.{part}": path for part, path in (self.lists or {}).items()}
         for option, path in places.items():
-            if path is not None and not path.is_file():
-                below = next((p for p in (root / path, root / path.name) if p.is_file()), None)
+            if path is not None and not is_file(path):
+                below = next((p for p in (root / path, root / path.name) if is_file(p)), None)
                 hint = f"is data.{option}={below} meant?" if below else "give one that exists."
                 raise BcadvError(f"data.{option}={path} is no file: {hint}")
 

@@ -51,7 +51,7 @@ class Template:
     def _wrong(self, why: str) -> BcadvError:
         return BcadvError(
             f"data.path={self.text} is no template of a path ({why}): write columns in braces, as "
-            "in '{id}.png' or 'images/{folder}/{name}'"
+            "in 'data.path=\"{id}.png\"' or 'data.path=\"images/{folder}/{name}\"'"
         )
 
     def fill(self, cells: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -63,6 +63,11 @@ class Template:
             row = [(literal, None if column is None else column[i]) for literal, column in columns]
             lacking = any(cell == "" for _, cell in row)
             yield "" if lacking else "".join(literal + (cell or "") for literal, cell in row)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file; of a name that is too long for one, `Path.is_file` raises."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def inside(text: str, root: Path) -> str | None:
@@ -123,7 +128,7 @@ class Tree:
         """
         if "/" in path:
             # Asking for each file is quicker than to list a tree with a folder per patient.
-            return path if os.path.isfile(f"{self.root}/{path}") else None  # noqa: PTH113
+            return path if is_file(f"{self.root}/{path}") else None
         if path in self.files:
             return path
         found = sorted(self._by_name.get(path, ()))
@@ -150,7 +155,7 @@ class Tree:
     def _guesses(self, path: str, template: Template) -> Iterator[str]:
         steps = path.split("/")
         parent = self.root.absolute().parent
-        if (parent / path).is_file():
+        if is_file(f"{parent}/{path}"):
             yield f"with data.root={parent} it would be there. "
         for k in range(1, len(steps)):
             if "/".join(steps[k:]) in self.files:
@@ -159,7 +164,7 @@ class Tree:
         ends = {posixpath.splitext(one)[0]: posixpath.splitext(one)[1] for one in self._by_name}
         if name in ends:
             text = template.text if "{" in template.text else f"{{{template.text}}}"
-            yield f"the files have endings: data.path='{text}{ends[name]}' would find it. "
+            yield f"the files have endings: 'data.path=\"{text}{ends[name]}\"' would find it. "
         stem, end = posixpath.splitext(name)
         if ends.get(stem, end) != end:
             yield f"'{stem}{ends[stem]}' is there, with another ending. "

@@ -99,7 +99,7 @@ def test_a_table_may_be_packed_or_typed(tmp_path: Path) -> None:
     assert labels(find(typed, labels=["flag"])) == {"a": "flag", "b": "no flag", "c": "flag"}
     lists = tmp_path / "lists.parquet"
     pd.DataFrame({"image": ABC, "dx": [["x", "y"], ["x"], []]}).to_parquet(lists)
-    several = find(lists, label="dx", separator="[]", blank="zero")
+    several = find(lists, label="dx", separator="list", blank="zero")
     assert labels(several) == {"a": "x|y", "b": "x", "c": "none"}
 
 
@@ -177,7 +177,7 @@ def test_lists_as_python_writes_them(tmp_path: Path) -> None:
         "c.png,\"['exclude']\"\nd.png,['normal']\n"
     )
     table = made(tmp_path, text, *ABC, "d.png")
-    chosen = find(table, label="dx", separator="[]", nothing="normal", unusable=["exclude"])
+    chosen = find(table, label="dx", separator="list", nothing="normal", unusable=["exclude"])
     assert labels(chosen) == {"a": "A|B", "b": "A", "d": "none"}
     assert "1 rows of labels.csv name 'normal' beside findings" in noted(chosen)
     assert "1 row named 'exclude' (data.unusable)" in noted(chosen)
@@ -289,6 +289,21 @@ def test_classes_by_majority(tmp_path: Path) -> None:
     assert "4 of 6 rows" in noted(chosen)
 
 
+def test_a_rater_who_says_two_things_decides_nothing(tmp_path: Path) -> None:
+    text = "image,dx,by\na.png,x,1\na.png,y,1\nb.png,x,1\nc.png,y,2\n"
+    table = made(tmp_path, text, *ABC)
+    chosen = find(table, label="dx", agree="majority", rater="by", positive=["x"])
+    assert labels(chosen) == {"b": "x", "c": "y"}
+
+
+def test_names_that_no_file_can_have_are_missing_files(tmp_path: Path) -> None:
+    text = f"image,dx\n{'a' * 5000}.png,x\nu/{'b' * 5000}.png,y\n"
+    with pytest.raises(BcadvError, match="missing"):
+        find(made(tmp_path, text, *ABC), label="dx")
+    with pytest.raises(BcadvError, match="is no file"):
+        find(made(tmp_path, PLAIN, *ABC), label="dx", metadata="x" * 5000)
+
+
 def test_a_second_table_has_more_columns(tmp_path: Path) -> None:
     table = made(tmp_path, PLAIN, *ABC)
     more = made(tmp_path, "lesion,image\nl1,c.png\nl1,a.png\n", name="more.csv")
@@ -367,7 +382,11 @@ def test_images_in_a_linked_folder_and_of_one_name(tmp_path: Path) -> None:
         (PLAIN, {"label": "dx", "path": "{image:>3}"}, ["no template", "braces"]),
         (PLAIN, {"label": "dx", "path": "{image"}, ["no template"]),
         (PLAIN, {"label": "dx", "path": "{imag}"}, ["no column 'imag'", "did you mean 'image'"]),
-        ("image,dx\na,x\nb,y\nc,x\n", {"label": "dx"}, ["data.path='{image}.png' would find it"]),
+        (
+            "image,dx\na,x\nb,y\nc,x\n",
+            {"label": "dx"},
+            ["'data.path=\"{image}.png\"' would find it"],
+        ),
         (PLAIN.replace(".png", ".tif"), {"label": "dx"}, ["'a.png' is there, with another ending"]),
         (PLAIN.replace("a.png", "u/a.png"), {"label": "dx"}, ["'a.png' is there, so a folder"]),
         ("image,dx\na.png,0.31\nb.png,0.7\n", {"label": "dx"}, ["numbers such as 0.31", "classes"]),
@@ -401,14 +420,14 @@ def test_images_in_a_linked_folder_and_of_one_name(tmp_path: Path) -> None:
         ),
         (PLAIN, {"label": "dx", "labels": ["ill"]}, ["never names 'ill'", "'sick' and 'well'"]),
         (PLAIN, {"label": "dx", "nothing": "No"}, ["never says 'No'", "data.nothing", "'well'"]),
-        (PLAIN, {"label": "dx", "separator": "[]"}, ["'sick' in column 'dx', row 2", "no list"]),
+        (PLAIN, {"label": "dx", "separator": "list"}, ["'sick' in column 'dx', row 2", "no list"]),
         (PLAIN.replace("p1", "1.2E+17"), {"label": "dx", "patient": "who"}, ["1.2E+17", "rounded"]),
         (FLAGS.replace(",A", ",none"), {"labels": ["none", "B"]}, ["cannot be called 'none'"]),
         (FLAGS, {"labels": ["A", "B"], "class_map": {"A": None, "B": None}}, ["leaves no finding"]),
         (FLAGS.replace("1,1", "1,0"), {"labels": ["A", "B"]}, ["'A'", "data.labels=[A]"]),
         (FLAGS, {"labels": ["A", "B"], "separator": "|"}, ["data.separator", "data.label"]),
         (PLAIN + "d.png,well|sick,p3\n", {"label": "dx"}, ["'well|sick'", "data.separator='|'"]),
-        ("image,dx\na.png,['x']\nb.png,y\n", {"label": "dx"}, ["list", "data.separator='[]'"]),
+        ("image,dx\na.png,['x']\nb.png,y\n", {"label": "dx"}, ["list", "data.separator='list'"]),
         ("image,dx\na.png,-1\nb.png,0\n", {"label": "dx"}, ["'-1'", "data.class_map={-1: null}"]),
         ("image,dx\na.png,01\nb.png,1\n", {"label": "dx"}, ["'01' and '1'", "data.class_map"]),
         ("sep=;\nimage;dx\na.png;x\n", {"label": "dx"}, ["the line 'sep=;'", "take out"]),
