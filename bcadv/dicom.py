@@ -99,15 +99,6 @@ def patient_of(path: Path) -> str | None:
     return hashlib.sha256(number.encode()).hexdigest()[:12] if number else None
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file has the letters DICM where such files have them."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 @cache
 def _pydicom() -> Any:
     """pydicom, made to keep to itself what it would quote from a header."""

@@ -11,7 +11,27 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from bcadv import raster
-from bcadv.raster import BAD_IMAGE, Raw
+from bcadv.raster import BAD_IMAGE, Raw, loses_bits
+
+__all__ = (
+    "BAD_IMAGE",
+    "CONTAINERS",
+    "DICOM",
+    "Decoded",
+    "Header",
+    "Pixels",
+    "UnreadableImageError",
+    "decode",
+    "header",
+    "loses_bits",
+    "of_image",
+    "raw",
+    "resize_floats",
+    "resized",
+    "scaled",
+    "shortened",
+    "why_unreadable",
+)
 
 Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -48,6 +68,14 @@ class Decoded:
     def bits(self) -> int:
         """8 or 16."""
         return 8 * self.values.dtype.itemsize
+
+    @property
+    def picture(self) -> Image.Image:
+        """To be shown: 8-bit RGB."""
+        values = self.values
+        if values.dtype == np.uint16:
+            values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return Image.fromarray(values)
 
 
 @dataclass(frozen=True)
@@ -219,6 +247,8 @@ def _why(error: Exception, path: Path) -> str:
             return why_unreadable(error, file.read(256))
     except OSError as gone:
         return gone.strerror or type(gone).__name__
+    except ValueError:  # no system has a file of such a name
+        return str(error)
 
 
 def why_unreadable(error: Exception, head: bytes) -> str:

@@ -70,7 +70,7 @@ def read(content: bytes, frame: int | None = None) -> Raw:
     """
     with Image.open(BytesIO(content)) as image:
         said = _seek(image, frame)
-        if _has_16(image):
+        if loses_bits(image):
             _refuse_planes(image)
             if image.tile[0].args == "LA;16B":
                 return Raw(_grey_beside_alpha(image), 65535, 16, said=said)
@@ -112,7 +112,7 @@ def size_of(image: Image.Image) -> tuple[int, int, int]:
     turned = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS and image.format != "TIFF"
     width, height = image.size[::-1] if turned else image.size
     deep = image.mode.startswith(("I", "F")) or (
-        _has_16(image) and _rawmode(image).startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16"))
+        loses_bits(image) and _rawmode(image).startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16"))
     )
     return width, height, 16 if deep else 8
 
@@ -197,7 +197,7 @@ def _rawmode(image: Image.Image) -> str:
     return ""
 
 
-def _has_16(image: Image.Image) -> bool:
+def loses_bits(image: Image.Image) -> bool:
     """Whether a colour file of 16 bits would come out of Pillow with 8."""
     if image.mode.startswith(("I", "F")):
         return False
@@ -235,7 +235,7 @@ def _grey_beside_alpha(image: Any) -> Numbers:
 
 def _reduced(image: Image.Image, content: bytes) -> str:
     """What to say of a file with more bits than Pillow decodes; empty of most."""
-    reduced = _has_16(image)
+    reduced = loses_bits(image)
     if image.format == "JPEG2000" and image.mode != "I;16":
         size = content.find(b"\xff\x51")  # marker SIZ; the depth of a channel stands 40 bytes on
         reduced = size >= 0 and (content[size + 40] & 0x7F) + 1 > 8

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
+from bcadv.data.ranges import Ranges
 from bcadv.data.records import Record
 from bcadv.errors import BcadvError
 from bcadv.files import write_atomically
@@ -60,23 +61,6 @@ _REMEDY = "replace it, or leave such images out with data.on_bad_image=skip"
 
 _T = TypeVar("_T")
 _S = TypeVar("_S")
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """How much of the range from black to white the images use; arrays of shape (n,).
-
-    Attributes:
-        bits: of each image as decoded, 8 or 16.
-        white: the value of each file that is white; NaN where it has no such value.
-        low: the lowest value of each image, as a share of the range.
-        top: the highest.
-    """
-
-    bits: npt.NDArray[np.int64]
-    white: npt.NDArray[np.float64]
-    low: npt.NDArray[np.float64]
-    top: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

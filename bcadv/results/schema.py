@@ -176,6 +176,8 @@ class DataSection(Model):
         tumours: whether a positive class is a cancer.
         content: digest of all images and their classes, whatever the split; ``None``: not known.
         digests: part of the split -> digest of its images and their classes, wherever they lie.
+        bits: that pixels are kept in, 8 or 16.
+        white: the value of the files that is white; ``None`` where not one value goes for all.
     """
 
     source: str
@@ -192,6 +194,8 @@ class DataSection(Model):
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     digests: Mapping[str, str] = Field(default_factory=dict)
+    bits: Literal[8, 16] = 8
+    white: float | None = None
 
     @model_validator(mode="after")
     def _tested(self) -> DataSection:

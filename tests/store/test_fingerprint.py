@@ -53,6 +53,7 @@ OTHER: Mapping[str, Any] = {
     "data.width": 66,
     "data.crop": 40,
     "data.resize": 44,
+    "data.white": 300.0,
     "data.augment": ["crop"],
     "data.batch_size": 8,
     "data.on_bad_image": "skip",
