@@ -101,6 +101,14 @@ def pixel_notes(said: Mapping[str, int], pixels: InUse) -> list[str]:
         pixels: what they use.
     """
     notes = [f"{n} of {pixels.images} images: {what}." for what, n in sorted(said.items())]
+    if pixels.white is not None and (pixels.bits > 8 or pixels.white != 255):
+        notes.append(
+            f"Pixels keep {pixels.bits} bits, and {pixels.white:g} is white: 1/255 = "
+            f"{pixels.white / 255:.4g} and 4/255 = {4 * pixels.white / 255:.4g} of "
+            f"{pixels.white:g}."
+        )
+    elif pixels.bits > 8:
+        notes.append("Pixels keep 16 bits; not one value of the files is white in all of them.")
     if pixels.mostly_little:
         notes.append(
             f"{pixels.sentence[0].upper()}{pixels.sentence[1:]}, so a strength such as 4/255 is "

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +18,11 @@ from bcadv.data.sources.choose import (
     LeftOut,
     chosen,
     folders,
-    is_dicom,
     suffixes,
     without_copies,
     without_masks,
 )
+from bcadv.data.sources.headers import with_patients
 from bcadv.data.sources.layout import Layout, guess, named
 from bcadv.errors import BcadvError
 from bcadv.section import Name, as_list_or_none
@@ -160,7 +158,7 @@ def find(
         _same_in_parts(records, root)
     by_header: list[str] = []
     if pattern is None and "patient" not in read.steps:
-        records, by_header = _with_patients(records)
+        records, by_header = with_patients(records)
     unknown = sum(record.patient is None for record in records)
     if pattern is not None and unknown == len(records):
         raise BcadvError(
@@ -220,24 +218,6 @@ def _image_id(path: Path, root: Path) -> str:
     """The path below the root without its ending, where that is one."""
     inner = path.relative_to(root)
     return (inner.with_suffix("") if path.suffix.lower() in suffixes() else inner).as_posix()
-
-
-def _with_patients(records: list[Record]) -> tuple[list[Record], list[str]]:
-    """DICOM files with the patients of their headers, and what is to be said of them."""
-    files = [record.path for record in records if is_dicom(record.path)]
-    if not files:
-        return records, []
-    from bcadv.dicom import patient_of
-
-    with ThreadPoolExecutor() as pool:
-        patients = dict(zip(files, pool.map(patient_of, files), strict=True))
-    known = set(patients.values()) - {None}
-    said = (
-        f"The patients of {len(files)} DICOM files are told by the number in their headers, which "
-        f"is shown as a digest: {len(known)} patients."
-    )
-    found = [replace(record, patient=patients.get(record.path)) for record in records]
-    return found, [said] if known else []
 
 
 def _part(folder: str, path: Path, told: Layout | None) -> str | None:
