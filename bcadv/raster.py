@@ -76,11 +76,11 @@ def read(content: bytes, frame: int | None = None) -> Raw:
                 return Raw(_grey_beside_alpha(image), 65535, 16, said=said)
             # Pillow keeps the upper byte of each value. Told the other order, it keeps the lower.
             if _rawmode(image).startswith(("RGB;16", "RGBA;16", "RGBX;16")):
-                upper = np.asarray(ImageOps.exif_transpose(image))[..., :3].astype(np.uint16)
+                upper = np.asarray(_turned(image))[..., :3].astype(np.uint16)
                 with Image.open(BytesIO(content)) as again:
                     _seek(again, frame)
                     again.tile = [tile._replace(args=_lower(tile.args)) for tile in again.tile]
-                    lower = np.asarray(ImageOps.exif_transpose(again))[..., :3]
+                    lower = np.asarray(_turned(again))[..., :3]
                 return Raw(upper * np.uint16(256) + lower, 65535, 16, said=said)
         return of_image(image, said or _reduced(image, content))
 
@@ -139,6 +139,9 @@ def quick_size(head: bytes) -> tuple[int, int, int] | None:
 
 
 def _turned(image: Image.Image) -> Image.Image:
+    """The image as its orientation says; itself where that is nothing to do."""
+    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return image  # Pillow would copy it
     return ImageOps.exif_transpose(image)
 
 
