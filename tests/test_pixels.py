@@ -205,7 +205,8 @@ def test_bits_that_are_lost_are_told(tmp_path: Path) -> None:
 def test_16_bits_are_resized_without_going_through_8() -> None:
     wide = np.repeat(RANDOM.integers(0, 65536, (40, 60, 1), np.uint16), 3, axis=2)
     small = shortened(wide, 10)
-    assert (small.shape, small.dtype) == ((10, 15, 3), np.uint16)
+    assert small.shape == (10, 15, 3)
+    assert small.dtype == np.uint16
     floats = Image.fromarray(wide[..., 0].astype(np.float32))
     expected = np.asarray(floats.resize((15, 10), Image.Resampling.LANCZOS))
     np.testing.assert_allclose(small[..., 1], expected, atol=0.51)

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -351,16 +352,17 @@ def _check_space(
     needed, free = sum(sizes), shutil.disk_usage(place).free
     if needed <= free:
         return needed
-    largest = sorted(range(len(sizes)), key=lambda i: -sizes[i])[:_FEW]
+    usual = 4 * median(sizes)
+    odd = sorted((i for i in range(len(sizes)) if sizes[i] > usual), key=lambda i: -sizes[i])
+    largest = odd[:_FEW]
     share = sum(sizes[i] for i in largest)
     large = ""
-    if len(sizes) > _FEW and share > needed / 4:
+    if share > needed / 4:
         each = ", ".join(f"{_named(records[i])} ({sizes[i] / 1e9:.2f} GB)" for i in largest)
         large = f"; {share / needed:.0%} of it are for {each}: leave them out with data.exclude"
     raise BcadvError(
         f"the decoded images need {needed / 1e9:.2f} GB in {place}, where {free / 1e9:.2f} GB are "
-        f"free: free some space, choose another cache folder (paths.cache), or set data.resize"
-        f"{large}"
+        f"free: free some space, choose another cache folder (paths.cache), or set data.resize{large}"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from bcadv.data.batches import Crops, EpochSampler
 
@@ -120,3 +121,32 @@ def test_a_plain_loop_goes_on_to_the_next_epoch() -> None:
 
 def test_evaluation_keeps_the_order() -> None:
     assert [i for _, i in EpochSampler([5, 2, 9], shuffle=False)] == [5, 2, 9]
+
+
+def test_16_bits_reach_the_model_whole() -> None:
+    source = Source()
+    source.pixels = source.pixels.astype(np.uint16) * 257 + 3
+    source.dtype = np.dtype(np.uint16)
+    data = Crops(source, np.zeros(12, np.int64), 32)
+    loader = DataLoader(
+        data,
+        batch_sampler=[[(0, 0), (0, 5)], [(0, 11)]],
+        collate_fn=lambda batch: batch,
+        num_workers=1,
+    )
+    first, second = loader
+    for batch, numbers in ((first, (0, 5)), (second, (11,))):
+        assert batch.pixels.dtype == torch.uint16
+        expected = np.stack([source.image(i)[3:35, 14:46] for i in numbers])
+        if numbers == (0, 5):
+            expected = np.stack([source.image(i)[4:36, 14:46] for i in numbers])
+        exact = torch.from_numpy(expected.astype(np.float64) / 65535).permute(0, 3, 1, 2)
+        assert batch.image.dtype == torch.float32
+        torch.testing.assert_close(batch.image.double(), exact, rtol=0, atol=1e-7)
+
+
+def test_a_share_of_no_images_travels_too() -> None:
+    source = Source()
+    source.dtype = np.dtype(np.uint16)
+    batch = Crops(source, np.zeros(12, np.int64), 32).__getitems__([])
+    assert batch.image.shape == (0, 3, 32, 32)

@@ -23,6 +23,7 @@ from bcadv.data.cache import build
 from bcadv.data.records import Record
 from bcadv.data.sources import breakhis
 from bcadv.errors import BcadvError
+from bcadv.pixels import Decoded
 
 SIZES = ((12, 20), (10, 20), (16, 8))
 
@@ -54,7 +55,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     original = cache._decode
 
-    def spy(record: Record, resize: int | None, white: float | None) -> cache.Decoded:
+    def spy(record: Record, resize: int | None, white: float | None) -> Decoded:
         seen.append(record.path)
         return original(record, resize, white)
 
@@ -270,6 +271,78 @@ def test_32_bits_are_refused(tmp_path: Path, dtype: type[np.generic]) -> None:
     Image.fromarray(np.ones((4, 4), dtype)).save(tmp_path / "f.tiff")
     with pytest.raises(BcadvError, match=r"f\.tiff.*32-bit"):
         run([Record(tmp_path / "f.tiff", "f", "a")], tmp_path / "cache")
+
+
+def deep(path: Path, values: Any) -> Record:
+    Image.fromarray(np.asarray(values, np.uint16)).save(path)
+    return Record(path, path.stem, "a")
+
+
+def test_8_bits_beside_16_bits_are_widened(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 1, 255]], np.uint8)).save(tmp_path / "8.png")
+    records = [Record(tmp_path / "8.png", "8", "a"), deep(tmp_path / "16.png", [[5, 65535]])]
+    made = run(records, tmp_path / "cache")
+    assert (made.bits, made.dtype) == (16, np.dtype(np.uint16))
+    assert made.image(0)[0, :, 0].tolist() == [0, 257, 65535]
+    assert made.image(1)[0, :, 2].tolist() == [5, 65535]
+    assert made.ranges.bits.tolist() == [8, 16]
+    assert made.ranges.white.tolist() == [255, 65535]
+    assert made.ranges.low.tolist() == [0, 5 / 65535]
+    back = pickle.loads(pickle.dumps(made))
+    np.testing.assert_array_equal(back.image(1), made.image(1))
+
+
+def test_another_white_is_another_cache(tmp_path: Path) -> None:
+    records = [deep(tmp_path / "it.png", [[0, 4095]])]
+    plain = run(records, tmp_path / "cache")
+    told = run(records, tmp_path / "cache", white=4095)
+    assert plain.image(0).max() == 4095
+    assert told.image(0).max() == 65535
+    with pytest.raises(BcadvError, match=r"it\.png.*value 4095, and white is 4000.*data\.white"):
+        run(records, tmp_path / "cache", white=4000)
+
+
+def test_an_odd_image_costs_itself_alone(tmp_path: Path) -> None:
+    records = make(tmp_path / "data", ((4, 4), (1000, 1000), (4, 4)))
+    made = run(records, tmp_path / "cache")
+    size = (made.folder / "images.raw").stat().st_size
+    assert size == 3 * (1_000_000 + 2 * 16)
+    for i, record in enumerate(records):
+        np.testing.assert_array_equal(made.image(i), pixels(record))
+
+
+def test_what_takes_the_space_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = make(tmp_path / "data", (*((4, 4),) * 4, (1000, 1000)))
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(BcadvError, match=r"data\.resize; .*4\.png.*data\.exclude"):
+        run(records, tmp_path / "cache")
+    with pytest.raises(BcadvError, match=r"or set data\.resize$"):
+        run(records[:4], tmp_path / "cache")
+
+
+def test_pictures_of_one_file_are_images_of_their_own(tmp_path: Path, read: list[Path]) -> None:
+    frames = [Image.fromarray(np.full((4, 6, 3), 50 * k, np.uint8)) for k in (1, 2, 1)]
+    path = tmp_path / "it.tif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    records = [Record(path, f"it/{k}", "a", frame=k) for k in range(3)]
+    made = run(records, tmp_path / "cache")
+    assert [int(made.image(k)[0, 0, 0]) for k in range(3)] == [50, 100, 50]
+    assert made.digests["it/0"] == made.digests["it/2"] != made.digests["it/1"]
+    assert len(read) == 3
+    run(records, tmp_path / "cache")
+    assert len(read) == 3
+    missing = [*records, Record(path, "it/3", "a", frame=3)]
+    with pytest.raises(BcadvError, match=r"3 of .*it\.tif.*none is 3"):
+        run(missing, tmp_path / "cache")
+    assert len(run(missing, tmp_path / "cache", on_bad_image="skip").records) == 3
+
+
+def test_how_files_were_read_is_counted(tmp_path: Path) -> None:
+    for i in range(3):
+        (tmp_path / f"{i}.ppm").write_bytes(b"P6 1 1 4095\n" + bytes(6))
+    records = [Record(tmp_path / f"{i}.ppm", str(i), "a") for i in range(3)]
+    assert list(run(records, tmp_path / "cache").said.values()) == [3]
 
 
 def test_it_pickles_as_a_path(tmp_path: Path) -> None:

@@ -69,7 +69,11 @@ def test_adding_an_attack_a_source_or_words_renames_nothing(copy: Path) -> None:
     for room in ("data", "models", "defend"):
         edit(copy / room / "catalog.py", "_ROWS = (", "_ROWS = (\n    None,")
     edit(copy / "data" / "parts.py", "def split(", "def _other():\n    pass\n\n\ndef split(")
-    edit(copy / "data" / "sources" / "folder.py", "            self.root,\n", "            self.root or 1,\n")
+    edit(
+        copy / "data" / "sources" / "folder.py",
+        "            self.root,\n",
+        "            self.root or 1,\n",
+    )
     edit(copy / "models" / "classifier.py", '"""A network fine-tuned', '"""A net, fine-tuned')
     edit(copy / "trainer.py", "    common: dict", "    # Why it is so.\n    common: dict")
     edit(copy / "data" / "sources" / "choose.py", "_PLAIN = ", "_PLAIN = OTHERS = ")

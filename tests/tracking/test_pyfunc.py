@@ -160,6 +160,43 @@ def test_files_of_any_mode_are_read_as_in_training(
     assert classifier.predict(tmp_path / "it.png").equals(classifier.predict(cached.image(0)))
 
 
+@pytest.mark.parametrize("resize", [None, 40])
+def test_16_bits_are_prepared_as_in_training(
+    tmp_path: Path, model: Classifier, resize: int | None
+) -> None:
+    wide = images(1)[0][..., 0].astype(np.uint16) * 16 + 3
+    path = tmp_path / "it.png"
+    Image.fromarray(wide).save(path)
+    cached = cache.build(
+        [Record(path, "it", "benign")],
+        tmp_path / "cache",
+        resize=resize,
+        white=4095,
+        progress=False,
+    )
+    batch = Crops(cached, np.zeros(1, np.int64), 32)[0, 0]
+    with torch.inference_mode():
+        expected = model(batch.image).softmax(1).numpy()
+    classifier = ImageClassifier(model, made.CLASSES, 32, resize, white=4095)
+    for given in (path, Image.open(path)):
+        found = classifier.predict(given)[made.CLASSES].to_numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    dark = ImageClassifier(model, made.CLASSES, 32, resize).predict(path)
+    assert not np.allclose(dark[made.CLASSES].to_numpy(), expected, atol=1e-3)
+
+
+def test_arrays_of_16_bits_go_to_65535(model: Classifier) -> None:
+    classifier = ImageClassifier(model, made.CLASSES, 32, None)
+    wide = images(1).astype(np.uint16) * 257
+    np.testing.assert_allclose(
+        classifier.predict(wide)[made.CLASSES],
+        classifier.predict(images(1))[made.CLASSES],
+        atol=1e-6,
+    )
+    with pytest.raises(BcadvError, match="uint16, whose white is 65535, that go to 2"):
+        classifier.predict(images(1).astype(np.uint16))
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
