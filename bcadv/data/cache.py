@@ -55,6 +55,10 @@ _META = "meta.json"
 # A build writes all the time it lives; one that has not for this long was killed.
 _STALE_SECONDS = 3600
 
+_TOGETHER = 16
+"""So many small images are decoded in a thread before it hands them over."""
+_CHUNK = 2**21
+"""Bytes of decoded images that it hands over."""
 _FEW = 3
 """So many files are named where the space is short."""
 
@@ -219,7 +223,8 @@ def _digests(
         if index.get(key, ())[:2] != stamps[record.path]
     ]
     if stale:
-        hashed = _in_parallel(partial(_digest, skip=skip), [records[i] for i in stale], workers)
+        read = partial(_digest, skip=skip)
+        hashed = _in_parallel(read, [records[i] for i in stale], workers, _TOGETHER)
         for i, digest in zip(
             stale, _shown(hashed, "Reading images", len(stale), progress), strict=True
         ):
@@ -297,7 +302,7 @@ def _decode_all(
 ) -> None:
     """Decodes into a folder of its own, which takes its name when it is complete."""
     _remove_stale(folder.parent)
-    headers = list(_in_parallel(_header, records, workers))
+    headers = list(_in_parallel(_header, records, workers, _TOGETHER))
     dtype = np.dtype(np.uint16 if any(h is not None and h.bits > 8 for h in headers) else np.uint8)
     needed = _check_space(records, headers, resize, dtype.itemsize, folder.parent)
     log.info("decoding %d images (%.2f GB) into %s", len(records), needed / 1e9, folder)
@@ -308,7 +313,8 @@ def _decode_all(
         ranges: list[tuple[int, float | None, float, float]] = []
         skipped: dict[int, str] = {}
         said: Counter[str] = Counter()
-        decoded = _in_parallel(lambda r: _try_decode(r, resize, white), records, workers)
+        together = max(1, min(_TOGETHER, _CHUNK * len(records) // max(needed, 1)))
+        decoded = _in_parallel(lambda r: _try_decode(r, resize, white), records, workers, together)
         with (temporary / _IMAGES).open("wb") as file:
             for i, image in enumerate(_shown(decoded, "Decoding images", len(records), progress)):
                 if isinstance(image, str):
@@ -362,7 +368,8 @@ def _check_space(
         large = f"; {share / needed:.0%} of it are for {each}: leave them out with data.exclude"
     raise BcadvError(
         f"the decoded images need {needed / 1e9:.2f} GB in {place}, where {free / 1e9:.2f} GB are "
-        f"free: free some space, choose another cache folder (paths.cache), or set data.resize{large}"
+        "free: free some space, choose another cache folder (paths.cache), or set data.resize"
+        f"{large}"
     )
 
 
@@ -468,20 +475,32 @@ def _map(folder: Path, dtype: np.dtype[Any]) -> Pixels:
 
 
 def _in_parallel(
-    function: Callable[[_S], _T], arguments: Sequence[_S], workers: int
+    function: Callable[[_S], _T], arguments: Sequence[_S], workers: int, together: int = 1
 ) -> Iterator[_T]:
-    """Maps in threads, results in order, never more than a few of them waiting in memory."""
-    waiting: deque[Future[_T]] = deque()
+    """Maps in threads, results in order, never more than a few of them waiting in memory.
+
+    Args:
+        function: what is done.
+        arguments: to each of these.
+        workers: number of threads.
+        together: so many are done at once in a thread: waking it costs as much as a small image.
+    """
+    waiting: deque[Future[list[_T]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
-        for argument in arguments:
-            waiting.append(pool.submit(function, argument))
+        for begin in range(0, len(arguments), together):
+            some = arguments[begin : begin + together]
+            waiting.append(pool.submit(_each, function, some))
             if len(waiting) >= 4 * workers:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _each(function: Callable[[_S], _T], some: Sequence[_S]) -> list[_T]:
+    return [function(one) for one in some]
 
 
 def _shown(items: Iterable[_T], what: str, total: int, progress: bool) -> Iterable[_T]:
