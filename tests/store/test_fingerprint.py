@@ -114,6 +114,7 @@ UNTRAINABLE_HERE = {
     "model.weights_url",
     "model.compile",  # takes a compiler and a minute
     "data.root",  # other pictures, or none
+    "data.white",  # these pictures have 8 bits and use all of them
     "trainer.devices",  # several processes; see tests/test_distributed.py
     "trainer.nodes",
 }
