@@ -92,6 +92,10 @@ class DataConfig(Section):
         default=None, description="Give the shorter side in pixels, 32 to 4000, or null."
     )
     """Shorter side that an image is brought to before the crop; null: as it is stored."""
+    white: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="Give the value that is white, such as 4095, or null."
+    )
+    """The value of the files that is white, where 0 is black; null: as their format says."""
     augment: tuple[Literal["crop", "hflip", "vflip", "rot90"], ...] = Field(
         default=("crop",), description="Give a list of crop, hflip, vflip, rot90."
     )

@@ -14,7 +14,7 @@ from bcadv.data.audit import content
 from bcadv.data.catalog import SOURCES
 from bcadv.data.datamodule import ImageDataModule
 from bcadv.defend.catalog import OBJECTIVES
-from bcadv.evaluate.checks import checks, data_findings
+from bcadv.evaluate.checks import checks, data_findings, pixel_finding
 from bcadv.evaluate.predictions import read_frames
 from bcadv.metrics.corruption import corruption_errors
 from bcadv.metrics.effort import efforts
@@ -131,7 +131,7 @@ def result_of(
     gpu = hardware.use_gpu(config.trainer.accelerator)
     found = efforts(read_frames(folder / PREDICTIONS), plan.conditions)
     read = checks(folder / PREDICTIONS, plan, rows, task)
-    findings = [*data_findings(task, data.audit), *read, *probed]
+    findings = [*data_findings(task, data.audit), pixel_finding(data.pixels), *read, *probed]
     if len(variants) < len(config.batchnorm):
         findings.append(_no_statistics(config))
     attacks = plan.attacks
@@ -168,6 +168,8 @@ def result_of(
             skipped=data.skipped,
             notes=data.notes,
             digests=_digests(data),
+            bits=16 if data.pixels.bits > 8 else 8,
+            white=data.pixels.white,
         ),
         model=ModelSection(
             architecture=model.net.architecture,

@@ -198,13 +198,14 @@ def _wrong(config: Config, classes: Sequence[str], entry: Entry) -> Iterator[str
             f"{name} has its classes in another order ({', '.join(its)}) than these images "
             f"({wanted}); {train}"
         )
-    for option, ours in (("crop", config.data.crop), ("resize", config.data.resize)):
+    data = config.data
+    for option, ours in (("crop", data.crop), ("resize", data.resize), ("white", data.white)):
         theirs = shape.get(f"data.{option}")
         if theirs != ours:
             # It would answer, and be a poor adversary: the model under attack would look robust.
             yield (
-                f"{name} was trained on images of another size, data.{option}={_said(theirs)} and "
-                f"here {_said(ours)}; train one on images of this size"
+                f"{name} was trained on images prepared in another way, data.{option}="
+                f"{_said(theirs)} and here {_said(ours)}; train one on images like these"
             )
 
 

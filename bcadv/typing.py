@@ -18,7 +18,8 @@ class Batch:
     """A batch of images on its way through the model; unpacks as ``image, target = batch``.
 
     Attributes:
-        pixels: the images as they travel: grey levels (uint8), or what `image` says.
+        pixels: the images as they travel: values over the full range of uint8 or uint16, or what
+            `image` says.
         target: class indices, int64, shape (batch,).
         index: the image's number in the data set, int64, shape (batch,). It names the image in
             every result file and seeds whatever is random about it.
@@ -31,9 +32,11 @@ class Batch:
     @property
     def image(self) -> Tensor:
         """RGB in [0, 1], float32, shape (batch, 3, height, width)."""
-        # Scaled at first use, which is on the device: a byte per value travels, not four.
+        # Scaled at first use, which is on the device: a byte or two per value travel, not four.
         if self.pixels.dtype == torch.uint8:
             self.pixels = self.pixels.float().div_(255)
+        elif self.pixels.dtype == torch.uint16:
+            self.pixels = self.pixels.float().div_(65535)
         return self.pixels
 
     @image.setter

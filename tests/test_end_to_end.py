@@ -137,7 +137,7 @@ def test_the_predictions_are_those_of_the_checkpoint(defense: Outcome, outputs: 
         i = by_id[name]
         height, width = data.images.heights[i], data.images.widths[i]
         top, left = (height - 32) // 2, (width - 32) // 2
-        crop = data.images.images[i, top : top + 32, left : left + 32]
+        crop = data.images.image(i)[top : top + 32, left : left + 32]
         image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None] / 255
         with torch.no_grad():
             expected = model.net(image).softmax(1)[0, 1].item()

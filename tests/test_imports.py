@@ -18,7 +18,9 @@ JOB = ("bcadv.job", "bcadv.outcome", "bcadv.run", "bcadv.report", "bcadv.trackin
 FORBIDDEN = {
     "errors.py": ("bcadv", *HEAVY),
     "files.py": ("bcadv", *HEAVY),
-    "pixels.py": ("bcadv", *HEAVY),
+    "raster.py": ("bcadv", *HEAVY),
+    "dicom.py": ("bcadv.data", "bcadv.config", "bcadv.models", "bcadv.results", *JOB, *HEAVY),
+    "pixels.py": ("bcadv.config", "bcadv.models", "bcadv.results", *JOB, *HEAVY),
     "typing.py": ("bcadv", "pytorch_lightning", "mlflow"),
     "task.py": (
         *("bcadv.perturb", "bcadv.data", "bcadv.models", "bcadv.config", "bcadv.results", *JOB),

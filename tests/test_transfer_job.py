@@ -199,7 +199,9 @@ def test_another_meaning_of_the_outputs_is_answered(
 @pytest.mark.parametrize("option", ["data.crop=40", "data.resize=40"])
 def test_another_size_of_the_images_is_answered(outputs: Path, option: str) -> None:
     name = other_of(outputs).folder.name
-    with pytest.raises(BcadvError, match=f"images of another size, {option[:9]}.* and here 40"):
+    with pytest.raises(
+        BcadvError, match=f"images prepared in another way, {option[:9]}.* and here 40"
+    ):
         surrogates(transfer(outputs, name, option), CLASSES)
 
 

@@ -1,4 +1,4 @@
-"""Cached uint8 images -> batches: crops and flips that depend on (seed, epoch, image) alone."""
+"""Cached images -> batches: crops and flips that depend on (seed, epoch, image) alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import BatchSampler, Dataset, Sampler
 
+from bcadv.pixels import Pixels
 from bcadv.typing import Batch
 
 T = TypeVar("T")
@@ -21,21 +22,25 @@ need no state of their own."""
 
 
 class Images(Protocol):
-    """Decoded images of several sizes, each in the top left corner of its place."""
+    """Decoded images of several sizes."""
 
     @property
-    def images(self) -> npt.NDArray[np.uint8]:
-        """Shape (n, height, width, 3); usually a memory map."""
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16, of all images."""
         ...
 
     @property
     def heights(self) -> npt.NDArray[np.int64]:
-        """Rows that are each image's own, shape (n,)."""
+        """Rows of each image, shape (n,)."""
         ...
 
     @property
     def widths(self) -> npt.NDArray[np.int64]:
-        """Columns that are each image's own, shape (n,)."""
+        """Columns of each image, shape (n,)."""
+        ...
+
+    def image(self, i: int) -> Pixels:
+        """Image ``i``, shape (heights[i], widths[i], 3); usually of a memory map."""
         ...
 
 
@@ -77,7 +82,7 @@ class Crops(Dataset[Batch]):
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """The images of several keys."""
-        out = np.empty((len(keys), self.crop, self.crop, 3), np.uint8)
+        out = np.empty((len(keys), self.crop, self.crop, 3), self.images.dtype)
         for row, (epoch, i) in zip(out, keys, strict=True):
             row[:] = self._crop(epoch, i)
         numbers = torch.tensor([i for _, i in keys], dtype=torch.int64)
@@ -87,7 +92,7 @@ class Crops(Dataset[Batch]):
             index=numbers,
         )
 
-    def _crop(self, epoch: int, i: int) -> npt.NDArray[np.uint8]:
+    def _crop(self, epoch: int, i: int) -> Pixels:
         free_rows = int(self.images.heights[i]) - self.crop
         free_columns = int(self.images.widths[i]) - self.crop
         top, left = free_rows // 2, free_columns // 2
@@ -97,7 +102,7 @@ class Crops(Dataset[Batch]):
             if "crop" in self.augment:
                 # Each of the free + 1 positions is equally likely.
                 top, left = int(down * (free_rows + 1)), int(right * (free_columns + 1))
-        tile = self.images.images[i, top : top + self.crop, left : left + self.crop]
+        tile = self.images.image(i)[top : top + self.crop, left : left + self.crop]
         if "hflip" in self.augment and flips[0] < 0.5:
             tile = tile[:, ::-1]
         if "vflip" in self.augment and flips[1] < 0.5:

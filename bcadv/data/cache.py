@@ -1,48 +1,66 @@
-"""Decode once: the images of a selection as one memory-mapped array, keyed by their content."""
+"""Decode once: the images of a selection back to back in one file, keyed by their content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from io import BytesIO
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from statistics import median
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from bcadv.data.ranges import Ranges
 from bcadv.data.records import Record
 from bcadv.errors import BcadvError
 from bcadv.files import write_atomically
-from bcadv.pixels import BAD_IMAGE, resized, to_rgb, upright, why_unreadable
+from bcadv.pixels import (
+    Decoded,
+    Header,
+    Pixels,
+    UnreadableImageError,
+    decode,
+    header,
+    raw,
+    resized,
+    shortened,
+)
+from bcadv.raster import BAD_IMAGE
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Part of every key: raise it whenever the same file would be decoded to other pixels."""
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
 OnBadImage = Literal["raise", "skip"]
 
 _INDEX = "digests.json"
-_IMAGES = "images.uint8"
+_IMAGES = "images.raw"
 _META = "meta.json"
 
 # A build writes all the time it lives; one that has not for this long was killed.
 _STALE_SECONDS = 3600
+
+_TOGETHER = 16
+"""So many small images are decoded in a thread before it hands them over."""
+_CHUNK = 2**21
+"""Bytes of decoded images that it hands over."""
+_FEW = 3
+"""So many files are named where the space is short."""
 
 _REMEDY = "replace it, or leave such images out with data.on_bad_image=skip"
 
@@ -57,33 +75,57 @@ class ImageCache:
     Pickles as a path, so that loader processes map the file instead of copying it.
 
     Attributes:
-        images: RGB, uint8, read-only, shape (n, height, width, 3), where height and width are the
-            largest of any image. Image ``i`` fills the top left corner; the rest is zero.
+        pixels: of all images, one behind the other, read-only; uint8, or uint16 where any image
+            has more than 8 bits (those with 8 are then multiplied by 257).
         heights: of each image, int64, shape (n,).
         widths: of each image, int64, shape (n,).
         records: of each image, in the order given to `build`.
-        digests: digest of the file's content per image id.
+        digests: digest of the content per image id: of the file, or of a file's picture where it
+            holds several.
         skipped: unreadable images that were left out, and why.
+        ranges: how much of their range the images use.
+        said: what a reader of the results must know of how files were read -> number of images.
     """
 
-    images: Pixels
+    pixels: Pixels
     heights: npt.NDArray[np.int64]
     widths: npt.NDArray[np.int64]
     records: tuple[Record, ...]
     digests: Mapping[str, str]
     skipped: tuple[tuple[Record, str], ...]
+    ranges: Ranges
+    said: Mapping[str, int]
     folder: Path
 
+    @cached_property
+    def _begins(self) -> npt.NDArray[np.int64]:
+        """Where each image begins, in values."""
+        sizes = 3 * self.heights * self.widths
+        begins: npt.NDArray[np.int64] = np.cumsum(sizes) - sizes
+        return begins
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16."""
+        return self.pixels.dtype
+
+    @property
+    def bits(self) -> int:
+        """8 or 16."""
+        return 8 * self.dtype.itemsize
+
     def image(self, i: int) -> Pixels:
-        """Image ``i`` without its padding, uint8, shape (heights[i], widths[i], 3)."""
-        view: Pixels = self.images[i, : self.heights[i], : self.widths[i]]
+        """Image ``i``, RGB, shape (heights[i], widths[i], 3)."""
+        shape = (int(self.heights[i]), int(self.widths[i]), 3)
+        begin = int(self._begins[i])
+        view: Pixels = self.pixels[begin : begin + math.prod(shape)].reshape(shape)
         return view
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"images": self.images.shape}
+        return self.__dict__ | {"pixels": self.dtype.str}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state | {"images": _map(state["folder"], state["images"])})
+        self.__dict__.update(state | {"pixels": _map(state["folder"], np.dtype(state["pixels"]))})
 
 
 def build(
@@ -91,6 +133,7 @@ def build(
     cache_dir: Path,
     *,
     resize: int | None = None,
+    white: float | None = None,
     on_bad_image: OnBadImage = "raise",
     workers: int | None = None,
     progress: bool = True,
@@ -107,6 +150,7 @@ def build(
         cache_dir: folder for all caches; made if need be.
         resize: length of the shorter side in pixels, aspect kept, antialiased (Lanczos); ``None``
             keeps the original pixels.
+        white: the value of the files that is white; ``None``: as their format or header has it.
         on_bad_image: what to do about a file that cannot be decoded: ``raise``, or ``skip`` it
             and list it.
         workers: decoding threads; ``None``: one per core.
@@ -127,12 +171,13 @@ def build(
         cache_dir.mkdir(parents=True, exist_ok=True)
         skip = on_bad_image == "skip"
         digests = _digests(records, cache_dir, pool_size, progress=progress, skip=skip)
-        folder = cache_dir / _key(digests, resize)
+        folder = cache_dir / _key(digests, resize, white)
         if not _complete(folder):
             _decode_all(
                 records,
                 folder,
                 resize=resize,
+                white=white,
                 on_bad_image=on_bad_image,
                 workers=pool_size,
                 progress=progress,
@@ -145,29 +190,17 @@ def build(
         ) from error
 
 
-def _decode(path: Path, resize: int | None) -> Pixels:
-    with Image.open(BytesIO(path.read_bytes())) as image:
-        rgb = to_rgb(image)
-        if resize is not None:
-            rgb = rgb.resize(resized(rgb.size, resize), Image.Resampling.LANCZOS)
-        return np.asarray(rgb)
+def _decode(record: Record, resize: int | None, white: float | None) -> Decoded:
+    decoded = decode(record.path, record.frame, white)
+    return replace(decoded, values=shortened(decoded.values, resize))
 
 
-def _header(path: Path) -> tuple[int, int] | str:
-    """Width and height as the file's header has them, or why it cannot be read."""
+def _header(record: Record) -> Header | None:
+    """What the file's header says; ``None`` where it cannot be read."""
     try:
-        with Image.open(path) as image:
-            return upright(image)
-    except BAD_IMAGE as error:
-        return _why(error, path)
-
-
-def _why(error: Exception, path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return why_unreadable(error, file.read(256))
-    except OSError as gone:
-        return gone.strerror or type(gone).__name__
+        return header(record.path, record.frame)
+    except UnreadableImageError:
+        return None
 
 
 def _digests(
@@ -179,23 +212,33 @@ def _digests(
     """
     index_path = cache_dir / _INDEX
     index = _read_index(index_path)
-    keys = [os.path.abspath(record.path) for record in records]  # noqa: PTH100
-    stamps = [_stamp(record.path, skip=skip) for record in records]
+    keys = [_place(record) for record in records]
+    stamps: dict[Path, list[int]] = {}
+    for record in records:
+        if record.path not in stamps:
+            stamps[record.path] = _stamp(record.path, skip=skip)
     stale = [
         i
-        for i, (key, stamp) in enumerate(zip(keys, stamps, strict=True))
-        if index.get(key, ())[:2] != stamp
+        for i, (key, record) in enumerate(zip(keys, records, strict=True))
+        if index.get(key, ())[:2] != stamps[record.path]
     ]
     if stale:
-        paths = [records[i].path for i in stale]
-        hashed = _in_parallel(partial(_digest, skip=skip), paths, workers)
+        read = partial(_digest, skip=skip)
+        hashed = _in_parallel(read, [records[i] for i in stale], workers, _TOGETHER)
         for i, digest in zip(
             stale, _shown(hashed, "Reading images", len(stale), progress), strict=True
         ):
-            index[keys[i]] = [*stamps[i], digest]
+            index[keys[i]] = [*stamps[records[i].path], digest]
         # What another process has learnt meanwhile is kept.
         write_atomically(index_path, json.dumps(_read_index(index_path) | index))
     return [index[key][2] for key in keys]
+
+
+def _place(record: Record) -> str:
+    """What names an image among all of this machine."""
+    path = os.path.abspath(record.path)  # noqa: PTH100
+    # No path has a character of value 0.
+    return path if record.frame is None else f"{path}\0{record.frame}"
 
 
 def _read_index(path: Path) -> dict[str, list[Any]]:
@@ -222,18 +265,29 @@ def _stamp(path: Path, *, skip: bool) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _digest(path: Path, *, skip: bool) -> str:
+def _digest(record: Record, *, skip: bool) -> str:
+    """Names a file by its bytes, and one of several pictures in a file by its values."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
+        if record.frame is None:
+            return hashlib.sha256(record.path.read_bytes()).hexdigest()
+        found = raw(record.path, record.frame)
+        kind = [found.values.dtype.str, found.values.shape, found.white, found.inverted]
+        values = np.ascontiguousarray(found.values).tobytes()
+        return hashlib.sha256(json.dumps(kind).encode() + values).hexdigest()
+    except BAD_IMAGE as error:
+        why = getattr(error, "strerror", None) or str(error)
         if skip:
-            return f"unreadable: {error.strerror}"
-        raise BcadvError(f"the image {path} cannot be read ({error.strerror}): {_REMEDY}") from None
+            return f"unreadable: {why}"
+        raise BcadvError(f"the image {_named(record)} cannot be read ({why}): {_REMEDY}") from None
 
 
-def _key(digests: Iterable[str], resize: int | None) -> str:
-    what = json.dumps({"version": VERSION, "resize": resize, "digests": list(digests)})
-    return hashlib.sha256(what.encode()).hexdigest()[:32]
+def _named(record: Record) -> str:
+    return str(record.path) if record.frame is None else f"{record.frame} of {record.path}"
+
+
+def _key(digests: Iterable[str], resize: int | None, white: float | None) -> str:
+    what = {"version": VERSION, "resize": resize, "white": white, "digests": list(digests)}
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
 def _decode_all(
@@ -241,61 +295,102 @@ def _decode_all(
     folder: Path,
     *,
     resize: int | None,
+    white: float | None,
     on_bad_image: OnBadImage,
     workers: int,
     progress: bool,
 ) -> None:
     """Decodes into a folder of its own, which takes its name when it is complete."""
     _remove_stale(folder.parent)
-    paths = [record.path for record in records]
-    headers = list(_in_parallel(_header, paths, workers))
-    sizes = [resized(size, resize) for size in headers if not isinstance(size, str)]
-    width, height = (max((size[axis] for size in sizes), default=0) for axis in (0, 1))
-    needed = width * height * 3 * len(sizes)
-    free = shutil.disk_usage(folder.parent).free
-    if needed > free:
-        raise BcadvError(
-            f"the decoded images need {needed / 1e9:.2f} GB in {folder.parent}, where "
-            f"{free / 1e9:.2f} GB are free: free some space, choose another cache folder "
-            "(paths.cache), or set data.resize"
-        )
-    log.info("decoding %d images (%.2f GB) into %s", len(paths), needed / 1e9, folder)
+    headers = list(_in_parallel(_header, records, workers, _TOGETHER))
+    dtype = np.dtype(np.uint16 if any(h is not None and h.bits > 8 for h in headers) else np.uint8)
+    needed = _check_space(records, headers, resize, dtype.itemsize, folder.parent)
+    log.info("decoding %d images (%.2f GB) into %s", len(records), needed / 1e9, folder)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     temporary.mkdir()
     try:
         shapes: list[tuple[int, int]] = []
+        ranges: list[tuple[int, float | None, float, float]] = []
         skipped: dict[int, str] = {}
-        decoded = _in_parallel(lambda path: _try_decode(path, resize), paths, workers)
+        said: Counter[str] = Counter()
+        together = max(1, min(_TOGETHER, _CHUNK * len(records) // max(needed, 1)))
+        decoded = _in_parallel(lambda r: _try_decode(r, resize, white), records, workers, together)
         with (temporary / _IMAGES).open("wb") as file:
-            for i, pixels in enumerate(_shown(decoded, "Decoding images", len(paths), progress)):
-                if isinstance(pixels, str):
-                    _bad_image(records[i], pixels, on_bad_image)
-                    skipped[i] = pixels
+            for i, image in enumerate(_shown(decoded, "Decoding images", len(records), progress)):
+                if isinstance(image, str):
+                    _bad_image(records[i], image, on_bad_image)
+                    skipped[i] = image
                     continue
-                h, w = pixels.shape[:2]
-                padded = np.zeros((height, width, 3), np.uint8)
-                padded[:h, :w] = pixels
                 # Written, not mapped: a full disk is an exception here and a crash there.
-                file.write(padded.data)
-                shapes.append((h, w))
-        meta = {"height": height, "width": width, "shapes": shapes, "skipped": skipped}
+                file.write(_widened(image.values, dtype).data)
+                shapes.append((image.values.shape[0], image.values.shape[1]))
+                ranges.append((image.bits, image.white, image.low, image.top))
+                said.update([image.said] if image.said else [])
+        meta = {
+            "dtype": dtype.name,
+            "shapes": shapes,
+            "ranges": ranges,
+            "said": said,
+            "skipped": skipped,
+        }
         (temporary / _META).write_text(json.dumps(meta), encoding="utf-8")
         _publish(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _try_decode(path: Path, resize: int | None) -> Pixels | str:
-    """The pixels, or why there are none."""
+def _check_space(
+    records: Sequence[Record],
+    headers: Sequence[Header | None],
+    resize: int | None,
+    itemsize: int,
+    place: Path,
+) -> int:
+    """The bytes that all images will take.
+
+    Raises:
+        BcadvError: there are not as many, with the files that need most of them.
+    """
+    sizes = [
+        0 if h is None else 3 * itemsize * math.prod(resized((h.width, h.height), resize))
+        for h in headers
+    ]
+    needed, free = sum(sizes), shutil.disk_usage(place).free
+    if needed <= free:
+        return needed
+    usual = 4 * median(sizes)
+    odd = sorted((i for i in range(len(sizes)) if sizes[i] > usual), key=lambda i: -sizes[i])
+    largest = odd[:_FEW]
+    share = sum(sizes[i] for i in largest)
+    large = ""
+    if share > needed / 4:
+        each = ", ".join(f"{_named(records[i])} ({sizes[i] / 1e9:.2f} GB)" for i in largest)
+        large = f"; {share / needed:.0%} of it are for {each}: leave them out with data.exclude"
+    raise BcadvError(
+        f"the decoded images need {needed / 1e9:.2f} GB in {place}, where {free / 1e9:.2f} GB are "
+        "free: free some space, choose another cache folder (paths.cache), or set data.resize"
+        f"{large}"
+    )
+
+
+def _widened(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
+    """Values in the type that all images share: 0 to 255 become 0 to 65535."""
+    if values.dtype != dtype:
+        return values.astype(np.uint16) * np.uint16(257)
+    return values if values.flags.c_contiguous else values.copy()
+
+
+def _try_decode(record: Record, resize: int | None, white: float | None) -> Decoded | str:
+    """The image, or why there is none."""
     try:
-        return _decode(path, resize)
-    except BAD_IMAGE as error:
-        return _why(error, path)
+        return _decode(record, resize, white)
+    except UnreadableImageError as error:
+        return str(error)
 
 
 def _bad_image(record: Record, why: str, on_bad_image: OnBadImage) -> None:
     if on_bad_image == "raise":
-        raise BcadvError(f"the image {record.path} cannot be decoded ({why}): {_REMEDY}")
+        raise BcadvError(f"the image {_named(record)} cannot be decoded ({why}): {_REMEDY}")
 
 
 def _publish(temporary: Path, folder: Path) -> None:
@@ -334,7 +429,8 @@ def _complete(folder: Path) -> bool:
         return False
     meta = _read_meta(folder)
     if meta is not None:
-        size = len(meta["shapes"]) * meta["height"] * meta["width"] * 3
+        values = sum(3 * height * width for height, width in meta["shapes"])
+        size = values * np.dtype(meta["dtype"]).itemsize
         images = folder / _IMAGES
         if images.is_file() and images.stat().st_size == size:
             return True
@@ -359,36 +455,52 @@ def _open(
             f"{skipped[0]}"
         )
     shapes = np.asarray(meta["shapes"], dtype=np.int64)
+    ranges = np.array(meta["ranges"], dtype=np.float64)  # None becomes NaN
     return ImageCache(
-        images=_map(folder, (len(kept), meta["height"], meta["width"], 3)),
+        pixels=_map(folder, np.dtype(meta["dtype"])),
         heights=shapes[:, 0],
         widths=shapes[:, 1],
         records=tuple(records[i] for i in kept),
         digests={records[i].image_id: digests[i] for i in kept},
         skipped=tuple((records[i], why) for i, why in sorted(skipped.items())),
+        ranges=Ranges(ranges[:, 0].astype(np.int64), ranges[:, 1], ranges[:, 2], ranges[:, 3]),
+        said=meta["said"],
         folder=folder,
     )
 
 
-def _map(folder: Path, shape: tuple[int, ...]) -> Pixels:
-    return np.memmap(folder / _IMAGES, np.uint8, "r", shape=shape)
+def _map(folder: Path, dtype: np.dtype[Any]) -> Pixels:
+    pixels: Pixels = np.memmap(folder / _IMAGES, dtype, "r")
+    return pixels
 
 
 def _in_parallel(
-    function: Callable[[_S], _T], arguments: Sequence[_S], workers: int
+    function: Callable[[_S], _T], arguments: Sequence[_S], workers: int, together: int = 1
 ) -> Iterator[_T]:
-    """Maps in threads, results in order, never more than a few of them waiting in memory."""
-    waiting: deque[Future[_T]] = deque()
+    """Maps in threads, results in order, never more than a few of them waiting in memory.
+
+    Args:
+        function: what is done.
+        arguments: to each of these.
+        workers: number of threads.
+        together: so many are done at once in a thread: waking it costs as much as a small image.
+    """
+    waiting: deque[Future[list[_T]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
-        for argument in arguments:
-            waiting.append(pool.submit(function, argument))
+        for begin in range(0, len(arguments), together):
+            some = arguments[begin : begin + together]
+            waiting.append(pool.submit(_each, function, some))
             if len(waiting) >= 4 * workers:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _each(function: Callable[[_S], _T], some: Sequence[_S]) -> list[_T]:
+    return [function(one) for one in some]
 
 
 def _shown(items: Iterable[_T], what: str, total: int, progress: bool) -> Iterable[_T]:

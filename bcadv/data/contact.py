@@ -6,6 +6,7 @@ import base64
 import io
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 from bcadv.data.contents import drawn
 from bcadv.data.inspection import Strip, Thumbnail
@@ -18,7 +19,11 @@ _PER_CELL, _IN_ALL = 6, 160
 
 
 def contact_sheet(
-    places: Sequence[tuple[Record, str | None]], classes: Sequence[str], *, seed: int
+    places: Sequence[tuple[Record, str | None]],
+    classes: Sequence[str],
+    *,
+    seed: int,
+    white: float | None = None,
 ) -> tuple[Strip, ...]:
     """Draws and shrinks some images of each class and part.
 
@@ -26,6 +31,7 @@ def contact_sheet(
         places: images, each with its part.
         classes: the order of the strips; those that have no image get none.
         seed: of the draw.
+        white: as ``data.white``.
     """
     cells: dict[tuple[str, str | None], list[Record]] = defaultdict(list)
     for record, part in places:
@@ -39,20 +45,20 @@ def contact_sheet(
     each = max(1, min(_PER_CELL, _IN_ALL // max(1, len(names))))
     chosen = {name: drawn(cells[name], seed)[:each] for name in names}
     every = [record for records in chosen.values() for record in records]
-    made = iter(list(in_threads(_thumbnail, every)))
+    made = iter(list(in_threads(partial(_thumbnail, white=white), every)))
     return tuple(
         Strip(label, part, len(cells[label, part]), tuple(next(made) for _ in records))
         for (label, part), records in chosen.items()
     )
 
 
-def _thumbnail(record: Record) -> Thumbnail:
+def _thumbnail(record: Record, white: float | None) -> Thumbnail:
     from PIL import Image
 
     from bcadv.pixels import BAD_IMAGE
 
     try:
-        whole = picture(record.path, record.frame)
+        whole = picture(record.path, record.frame, white)
     except BAD_IMAGE:
         return Thumbnail(record.image_id, "", _SIDE, _SIDE)
     scale = _SIDE / max(whole.size)

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bcadv.data.inspection import Alike, Giveaway, Pixels, Place, Range, Size
@@ -54,21 +55,22 @@ class Sample:
     broken: Mapping[str, str]
 
 
-def sampled(read: Sequence[tuple[Record, Header]], seed: int) -> Sample:
+def sampled(read: Sequence[tuple[Record, Header]], seed: int, white: float | None = None) -> Sample:
     """Looks at the pixels of some images of every class.
 
     Args:
         read: images with their headers.
         seed: of the draw.
+        white: as ``data.white``.
     """
     chosen = _sample(read, seed)
-    looked = list(zip(chosen, in_threads(_look, chosen), strict=True))
+    looked = list(zip(chosen, in_threads(partial(_look, white=white), chosen), strict=True))
     good = [(record, one) for record, one in looked if not isinstance(one, str)]
     ranges = []
-    for white in sorted({one.white for _, one in good}):
-        rows = [one for _, one in good if one.white == white]
+    for at in sorted({one.white for _, one in good}):
+        rows = [one for _, one in good if one.white == at]
         low, high = min(one.low for one in rows), max(one.high for one in rows)
-        ranges.append(Range(white, low, high, len(rows)))
+        ranges.append(Range(at, low, high, len(rows)))
     return Sample(
         ranges=tuple(ranges),
         coloured={record.image_id: one.coloured for record, one in good},
@@ -128,24 +130,24 @@ def _sample(read: Sequence[tuple[Record, Header]], seed: int) -> list[Record]:
 
 @dataclass(frozen=True)
 class _Look:
-    white: int
+    white: float
     low: float
     high: float
     coloured: bool
 
 
-def _look(record: Record) -> _Look | str:
+def _look(record: Record, white: float | None) -> _Look | str:
     """What the pixels of an image are, or why it cannot be decoded."""
     from bcadv.pixels import BAD_IMAGE
 
     try:
-        pixels, white = values(record.path, record.frame)
+        pixels, at = values(record.path, record.frame, white)
     except BAD_IMAGE as error:
         return why(error, record.path)
-    return _Look(white, float(pixels.min()), float(pixels.max()), _has_colour(pixels, white))
+    return _Look(at, float(pixels.min()), float(pixels.max()), _has_colour(pixels, at))
 
 
-def _has_colour(pixels: NDArray, white: int) -> bool:  # type: ignore[type-arg]
+def _has_colour(pixels: NDArray, white: float) -> bool:  # type: ignore[type-arg]
     """Whether channels differ in more than a few pixels and by more than a JPEG's rounding."""
     if pixels.ndim < 3:
         return False

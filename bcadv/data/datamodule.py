@@ -18,6 +18,7 @@ from bcadv.data import cache, splits
 from bcadv.data.audit import Audit, audit
 from bcadv.data.batches import Crops, EpochSampler, Images, SharedBatches
 from bcadv.data.parts import split
+from bcadv.data.ranges import InUse, in_use, pixel_notes
 from bcadv.data.records import Record, Selection
 from bcadv.errors import BcadvError
 from bcadv.text import shown
@@ -31,8 +32,9 @@ class ImageDataModule(pl.LightningDataModule):
     ``image, target = batch``, images in [0, 1].
 
     After `prepare` these are known: ``records`` (one per image; an image's number is its place),
-    ``classes``, ``positive``, ``split``, ``audit``, ``notes`` (what a reader must know) and
-    ``skipped`` (unreadable images that were left out).
+    ``classes``, ``positive``, ``split``, ``audit``, ``pixels`` (how much of their range
+    the images use), ``notes`` (what a reader must know) and ``skipped`` (unreadable images that
+    were left out).
 
     Args:
         config: source, split, crop, augmentation, batch size (of all processes together).
@@ -50,6 +52,7 @@ class ImageDataModule(pl.LightningDataModule):
     split: splits.Split
     audit: Audit
     images: Images
+    pixels: InUse
     digests: Mapping[str, str]
 
     def __init__(
@@ -100,12 +103,14 @@ class ImageDataModule(pl.LightningDataModule):
             selection.records,
             self.cache_dir,
             resize=self.config.resize,
+            white=self.config.white,
             on_bad_image=self.config.on_bad_image,
         )
         self.images, self.records, self.digests = cached, cached.records, cached.digests
+        self.pixels = in_use(cached.ranges)
         self.classes, self.positive = selection.classes, selection.positive
         self.positive_by = selection.positive_by
-        self.notes = selection.notes
+        self.notes = (*selection.notes, *pixel_notes(cached.said, self.pixels))
         self.skipped = tuple(f"{record.path}: {why}" for record, why in cached.skipped)
         smallest = int(min(self.images.heights.min(), self.images.widths.min()))
         if smallest < self.config.crop:

@@ -54,10 +54,10 @@ def inspect(
         BcadvError: there are no such images.
     """
     selection = config.find()
-    pairs = list(zip(selection.records, headers([r.path for r in selection.records]), strict=True))
+    pairs = list(zip(selection.records, headers(selection.records), strict=True))
     broken = {record.image_id: one for record, one in pairs if isinstance(one, str)}
     read = [(record, one) for record, one in pairs if isinstance(one, Header)]
-    sample = sampled(read, seed)
+    sample = sampled(read, seed, config.white)
     broken |= sample.broken
     read = [(record, one) for record, one in read if record.image_id not in broken]
     # As a job does: what it would leave out is not split.
@@ -85,9 +85,13 @@ def inspect(
             if record.image_id in broken
         ),
         duplicates=alike(places, digests),
-        near=near_equal(places, digests) if near else None,
+        near=near_equal(places, digests, config.white) if near else None,
         giveaways=giveaways(read, sample.coloured),
-        sheet=contact_sheet(places, [one.name for one in seen.classes], seed=seed) if sheet else (),
+        sheet=contact_sheet(
+            places, [one.name for one in seen.classes], seed=seed, white=config.white
+        )
+        if sheet
+        else (),
     )
     if pixels.smallest is not None:
         more += _crop(config, pixels.smallest)

@@ -136,7 +136,7 @@ class Range:
         images: looked at.
     """
 
-    white: int
+    white: float
     low: float
     high: float
     images: int

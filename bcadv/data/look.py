@@ -5,7 +5,6 @@ Imports neither torch nor numpy before a pixel is wanted.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections import Counter, deque
@@ -13,16 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from bcadv.data.records import Record
+from bcadv.files import sha256_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-_HEAD = 256
 _MANY = 2000
 """Files from which on a bar is drawn."""
 
@@ -55,21 +55,24 @@ class Header:
     digest: str | None
 
 
-def headers(paths: Sequence[Path]) -> list[Header | str]:
-    """The header of each file, or why it cannot be read.
+def headers(records: Sequence[Record]) -> list[Header | str]:
+    """The header of each image, or why it cannot be read.
 
     A file is read whole only where another one has its length.
 
     Args:
-        paths: of files, several of which may be one.
+        records: images, several of which may lie in one file.
     """
-    different = list(dict.fromkeys(paths))
-    lengths = [_length(path) for path in different]
+    frames = {record.path: record.frame for record in reversed(records)}
+    lengths = [_length(path) for path in frames]
     common = Counter(lengths)
-    twins = [length is not None and common[length] > 1 for length in lengths]
-    read = in_threads(lambda pair: _header(*pair), list(zip(different, twins, strict=True)))
-    found = dict(zip(different, shown(read, "Reading files", len(different)), strict=True))
-    return [found[path] for path in paths]
+    wanted = [
+        (path, frame, length is not None and common[length] > 1)
+        for (path, frame), length in zip(frames.items(), lengths, strict=True)
+    ]
+    read = in_threads(lambda one: _header(*one), wanted)
+    found = dict(zip(frames, shown(read, "Reading files", len(frames)), strict=True))
+    return [found[record.path] for record in records]
 
 
 def shown(work: Iterable[_T], what: str, total: int) -> Iterable[_T]:
@@ -92,73 +95,87 @@ def _length(path: Path) -> int | None:
         return None
 
 
-def _header(path: Path, whole: bool) -> Header | str:
+def _header(path: Path, frame: int | None, whole: bool) -> Header | str:
+    from bcadv.pixels import UnreadableImageError
+
+    try:
+        digest = sha256_of(path) if whole else None
+        return _of_pillow(path, digest) or _of_others(path, frame, digest)
+    except UnreadableImageError as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
+def _of_pillow(path: Path, digest: str | None) -> Header | None:
+    """What Pillow says of a file; ``None`` where it is none of its formats."""
     from PIL import Image
 
-    from bcadv.pixels import BAD_IMAGE, upright
-
-    content = b""
-    try:
-        if whole:
-            content = path.read_bytes()
-        with Image.open(BytesIO(content) if whole else path) as image:
-            width, height = upright(image)
-            turn = image.getexif().get(_ORIENTATION, 1)
-            digest = hashlib.sha256(content).hexdigest() if whole else None
-            return Header(
-                image.format or "?", image.mode, width, height, turn in range(2, 9), digest
-            )
-    except BAD_IMAGE as error:
-        return why(error, path)
-
-
-def why(error: Exception, path: Path) -> str:
-    """Why a file cannot be read or decoded, in words."""
-    from bcadv.pixels import why_unreadable
+    from bcadv.pixels import BAD_IMAGE
+    from bcadv.raster import size_of
 
     try:
-        return why_unreadable(error, _head(path))
-    except OSError as gone:
-        return gone.strerror or type(gone).__name__
+        with Image.open(path) as image:
+            width, height, _ = size_of(image)
+            turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+            return Header(image.format or "?", image.mode, width, height, turned, digest)
+    except BAD_IMAGE:
+        return None
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_HEAD)
-
-
-def picture(path: Path, frame: int | None = None) -> Image.Image:
-    """An image as the model sees it: 8-bit RGB, upright, as large as it is stored.
+def _of_others(path: Path, frame: int | None, digest: str | None) -> Header:
+    """What the decoder says of a file.
 
     Raises:
-        BAD_IMAGE: of `bcadv.pixels`; it cannot be decoded.
+        UnreadableImageError: it cannot be read, and why in words.
     """
-    from PIL import Image
+    from bcadv.pixels import header
 
-    from bcadv.pixels import to_rgb
+    seen = header(path, frame)
+    named = {".npz": "NPZ", ".h5": "HDF5", ".hdf5": "HDF5"}.get(path.suffix.lower(), "DICOM")
+    return Header(named, f"{seen.bits} bits", seen.width, seen.height, False, digest)
 
-    with Image.open(path) as image:
-        return to_rgb(image)
+
+def picture(path: Path, frame: int | None = None, white: float | None = None) -> Image.Image:
+    """An image as the model sees it, to be shown: 8-bit RGB, upright, as large as it is stored.
+
+    Raises:
+        UnreadableImageError: of `bcadv.pixels`; it cannot be decoded.
+    """
+    from bcadv.pixels import decode
+
+    return decode(path, frame, white).picture
 
 
-def values(path: Path, frame: int | None = None) -> tuple[NDArray[Any], int]:
+def values(
+    path: Path, frame: int | None = None, white: float | None = None
+) -> tuple[NDArray[Any], float]:
     """The pixels in the units of the file, and the value that counts as white.
 
     Raises:
         BAD_IMAGE: of `bcadv.pixels`; it cannot be decoded.
     """
-    import numpy as np
-    from PIL import Image
+    from bcadv.pixels import raw, scaled
 
-    from bcadv.pixels import to_rgb
-
-    with Image.open(path) as image:
-        if image.mode.startswith("I;16"):
-            return np.asarray(image, np.uint16), 65535
-        return np.asarray(to_rgb(image)), 255
+    found = raw(path, frame, white)
+    scaled(found, white)
+    return found.values, white or found.white or 2**found.bits - 1
 
 
-def small(path: Path, frame: int | None, side: int) -> NDArray[Any] | None:
+def why(error: Exception, path: Path) -> str:
+    """Why a file cannot be decoded, in words."""
+    from bcadv.pixels import why_unreadable
+
+    try:
+        with path.open("rb") as file:
+            return why_unreadable(error, file.read(256))
+    except OSError as gone:
+        return gone.strerror or type(gone).__name__
+
+
+def small(
+    path: Path, frame: int | None, side: int, white: float | None = None
+) -> NDArray[Any] | None:
     """The image in grey, brought to a square; float32, shape (side, side).
 
     Returns:
@@ -170,12 +187,15 @@ def small(path: Path, frame: int | None, side: int) -> NDArray[Any] | None:
     from bcadv.pixels import BAD_IMAGE
 
     try:
-        with Image.open(path) as opened:
-            # A JPEG hands out a half or a quarter of its pixels for a fraction of the work.
-            opened.draft("L", (2 * side, 2 * side))
-            plain = opened.format == "JPEG" and opened.getexif().get(_ORIENTATION, 1) == 1
-            grey = opened.convert("L") if plain else picture(path, frame).convert("L")
-            return np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS), np.float32)
+        if path.suffix.lower() in (".jpg", ".jpeg") and frame is None and white is None:
+            with Image.open(path) as opened:
+                # A JPEG hands out a half or a quarter of its pixels for a fraction of the work.
+                opened.draft("L", (2 * side, 2 * side))
+                if opened.format == "JPEG" and opened.getexif().get(_ORIENTATION, 1) == 1:
+                    grey = opened.convert("L").resize((side, side), Image.Resampling.LANCZOS)
+                    return np.asarray(grey, np.float32)
+        grey = picture(path, frame, white).convert("L")
+        return np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS), np.float32)
     except BAD_IMAGE:
         return None
 

@@ -40,12 +40,17 @@ _FLAT = 0.5
 """Standard deviation in grey levels below which an image has no edges to compare."""
 
 
-def near_equal(places: Sequence[tuple[Record, str | None]], digests: Sequence[str | None]) -> Alike:
+def near_equal(
+    places: Sequence[tuple[Record, str | None]],
+    digests: Sequence[str | None],
+    white: float | None = None,
+) -> Alike:
     """Sets of nearly equal images that are not byte-identical.
 
     Args:
         places: images, each with its part.
         digests: of their files; ``None``: unlike every other one.
+        white: as ``data.white``.
     """
     from bcadv.data.contents import summed
 
@@ -57,7 +62,7 @@ def near_equal(places: Sequence[tuple[Record, str | None]], digests: Sequence[st
             i = parent[i]
         return i
 
-    found = features([record for record, _ in places])
+    found = features([record for record, _ in places], white)
     for i, j, _ in pairs(found, found):
         if i < j and (digests[i] is None or digests[i] != digests[j]):
             parent[root(j)] = root(i)
@@ -67,7 +72,7 @@ def near_equal(places: Sequence[tuple[Record, str | None]], digests: Sequence[st
     return summed(places, [members for members in sets.values() if len(members) > 1])
 
 
-def features(records: Sequence[Record]) -> NDArray[np.float32]:
+def features(records: Sequence[Record], white: float | None = None) -> NDArray[np.float32]:
     """What two images are compared by, float32, shape (n, 1024).
 
     Each row has length 1, or 0 where the image cannot be decoded or has no edges.
@@ -76,7 +81,7 @@ def features(records: Sequence[Record]) -> NDArray[np.float32]:
 
     if not records:
         return np.zeros((0, _SIDE**2), np.float32)
-    look = partial(_small, side=_SIDE)
+    look = partial(_small, side=_SIDE, white=white)
     empty = np.zeros((_SIDE, _SIDE), np.float32)
     grey = (
         one if one is not None else empty
@@ -98,8 +103,8 @@ def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(flat, 0, edges / np.where(flat, 1, length)).astype(np.float32)
 
 
-def _small(record: Record, side: int) -> NDArray[np.float32] | None:
-    return small(record.path, record.frame, side)
+def _small(record: Record, side: int, white: float | None) -> NDArray[np.float32] | None:
+    return small(record.path, record.frame, side, white)
 
 
 def _mean_around(grey: NDArray[np.float32]) -> NDArray[np.float32]:

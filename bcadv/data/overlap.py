@@ -147,7 +147,7 @@ def overlap(
             "correct it, or leave it out"
         )
     a, b = sets[0].records, sets[1].records
-    found = headers([record.path for record in (*a, *b)])
+    found = headers([*a, *b])
     sides = (
         _side(sets[0], found[: len(a)]),
         _side(sets[1], found[len(a) :]),

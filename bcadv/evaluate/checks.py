@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from bcadv.data.audit import Audit
+from bcadv.data.ranges import InUse
 from bcadv.evaluate.predictions import Answers, read_conditions
 from bcadv.metrics.paired import rises
 from bcadv.plan import Plan
@@ -328,3 +329,16 @@ def data_findings(task: TaskSection, audit: Audit) -> list[Finding]:
             + (", because nobody said which: set data.positive" if by_order else ""),
         ),
     ]
+
+
+def pixel_finding(pixels: InUse) -> Finding:
+    """Whether strengths mean what they seem to: not where images use little of the range."""
+    failed = pixels.mostly_little
+    return Finding(
+        id="pixel_range",
+        title="most images use a quarter of the range of their pixels or more",
+        outcome="failed" if failed else "ok",
+        evidence=pixels.sentence + (f": {pixels.remedy}" if failed else ""),
+        value=pixels.little / pixels.images,
+        threshold=0.5,
+    )

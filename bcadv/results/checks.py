@@ -38,7 +38,7 @@ NEEDED = (
 )
 """What has to hold before a model is called robust."""
 
-APART = ("positive_class", "batchnorm", "one_sided", "few_patients")
+APART = ("positive_class", "batchnorm", "one_sided", "few_patients", "pixel_range")
 """What says nothing of the attacks, or has a finding of its own."""
 
 NAMES = {

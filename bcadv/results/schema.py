@@ -179,6 +179,8 @@ class DataSection(Model):
         fold: which fold was tested, where the split has folds.
         folds: how many there are in a cross-validation by patient.
         digests: part of the split -> digest of its images and their classes, wherever they lie.
+        bits: that pixels are kept in, 8 or 16.
+        white: the value of the files that is white; ``None`` where not one value goes for all.
     """
 
     source: str
@@ -196,6 +198,8 @@ class DataSection(Model):
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     digests: Mapping[str, str] = Field(default_factory=dict)
+    bits: Literal[8, 16] = 8
+    white: float | None = None
 
     @model_validator(mode="after")
     def _tested(self) -> DataSection:

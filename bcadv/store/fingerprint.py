@@ -58,6 +58,7 @@ NOT_FOLLOWED = {
     "data.findings": _CONTENT,
     "data.audit": "tells, and changes nothing",
     "data.parts": _CONTENT,
+    "data.ranges": "tells, and changes nothing",
 }
 """Modules and definitions that a training uses and that do not name it, and why."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,31 +13,35 @@ import pandas as pd
 from PIL import Image
 
 from bcadv.errors import BcadvError
-from bcadv.pixels import BAD_IMAGE, to_rgb
+from bcadv.pixels import UnreadableImageError, decode, loses_bits, of_image
+from bcadv.raster import BAD_IMAGE
 from bcadv.text import shown
 
-Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 
 _ONE = (str, os.PathLike, Image.Image)
 _GIVE = (
-    "give a path, a Pillow image, an array (height, width, 3) of uint8 or of floats in [0, 1], or "
-    "a list of them"
+    "give a path, a Pillow image, an array (height, width, 3) of uint8, of uint16 up to 65535 or "
+    "of floats in [0, 1], or a list of them"
 )
 
 
-def images_of(given: Any) -> Iterator[Pixels]:
-    """Each image as uint8 or as float32 in [0, 1], shape (height, width, 3), read one by one.
+def images_of(given: Any, white: float | None = None) -> Iterator[Pixels]:
+    """Each image as uint8, uint16 or as float32 in [0, 1], shape (height, width, 3), one by one.
 
     Args:
         given: one image or several. One is the path of a file, an image of Pillow in any mode, or
             an array (height, width, 3) or (3, height, width) of whole numbers from 0 to 255 or of
-            floats in [0, 1]. Several are a list, a batch in one array, or a table with one column.
+            floats in [0, 1]; uint16 goes to 65535. Several are a list, a batch in one array, or a
+            table with one column.
+        white: the value of files and of Pillow's images that is white; ``None``: as their format
+            says.
 
     Raises:
         BcadvError: something else, with its place and the remedy.
     """
     for number, item in enumerate(_items(given)):
-        yield _image(item, f"image {number}")
+        yield _image(item, f"image {number}", white)
 
 
 def _items(given: Any) -> Iterable[Any]:
@@ -70,11 +73,11 @@ def _items(given: Any) -> Iterable[Any]:
     )
 
 
-def _image(item: Any, name: str) -> Pixels:
+def _image(item: Any, name: str, white: float | None) -> Pixels:
     if isinstance(item, str | os.PathLike):
-        return _read(Path(item), name)
+        return _read(Path(item), name, white)
     if isinstance(item, Image.Image):
-        return _decoded(item, name)
+        return _decoded(item, name, white)
     if isinstance(item, bytes | bytearray | dict) or item is None or np.isscalar(item):
         raise BcadvError(f"{name} is of type {type(item).__name__}: {_GIVE}.")
     try:
@@ -86,23 +89,22 @@ def _image(item: Any, name: str) -> Pixels:
     return _checked(_upright(array, name), name)
 
 
-def _read(path: Path, name: str) -> Pixels:
+def _read(path: Path, name: str, white: float | None) -> Pixels:
     name = f"{name}, {shown(str(path))},"
     try:
-        content = path.read_bytes()  # as a whole, as training does: Pillow would keep it open
-    except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise BcadvError(f"{name} cannot be read: {said}.") from None
-    try:
-        image = Image.open(BytesIO(content))
-    except BAD_IMAGE:
-        raise BcadvError(f"{name} is no image that Pillow knows: {_GIVE}.") from None
-    return _decoded(image, name)
+        return decode(path, white=white).values
+    except UnreadableImageError as error:
+        raise BcadvError(f"{name} cannot be read: {error}. Or {_GIVE}.") from None
 
 
-def _decoded(image: Image.Image, name: str) -> Pixels:
+def _decoded(image: Image.Image, name: str, white: float | None) -> Pixels:
+    if loses_bits(image):
+        raise BcadvError(
+            f"{name} has more bits than Pillow hands on, and the model is to see all of them: give "
+            "the path of its file."
+        )
     try:
-        return np.asarray(to_rgb(image))
+        return of_image(image, white).values
     except BAD_IMAGE as error:
         raise BcadvError(f"{name} cannot be decoded: {error}.") from None
 
@@ -124,11 +126,19 @@ def _checked(image: npt.NDArray[Any], name: str) -> Pixels:
     whole = np.issubdtype(image.dtype, np.integer)
     if not whole and not np.issubdtype(image.dtype, np.floating):
         raise BcadvError(f"{name} holds {image.dtype}: give uint8, or floats in [0, 1].")
-    top = 255 if whole else 1
+    deep = image.dtype == np.uint16
+    top = 65535 if deep else 255 if whole else 1
     # Written so that NaN, which compares with nothing, is refused as well.
     if image.size and not (image.min() >= 0 and image.max() <= top):
         raise BcadvError(
-            f"{name} has values from {image.min()} to {image.max()}: give uint8, or floats in "
-            "[0, 1]."
+            f"{name} has values from {image.min()} to {image.max()}: give uint8, uint16, or floats "
+            "in [0, 1]."
         )
+    if deep and image.size and image.max() <= 255:
+        raise BcadvError(
+            f"{name} has values of uint16, whose white is 65535, that go to {image.max()} only: "
+            "give uint8 if 255 is white, or floats in [0, 1]."
+        )
+    if deep:
+        return image
     return image.astype(np.uint8) if whole else image.astype(np.float32)

@@ -38,6 +38,7 @@ _PACKAGES = (
     "pillow",
     "pydantic",
     "pydantic_core",
+    "pydicom",
     "pytorch-lightning",
     "sqlalchemy",
     "torch",
@@ -65,7 +66,8 @@ def log_model(
         run_id: of the run.
         checkpoint: Lightning's; only its weights and hyperparameters are kept.
         preparation: ``classes`` (names in the order of the outputs), ``resize`` and ``crop``
-            (pixels) of the images that the model was trained on, and ``batchnorm``: the choices
+            (pixels) and ``white`` (value of the files that is white, or ``None``) of the images
+            that the model was trained on, and ``batchnorm``: the choices
             of BatchNorm statistics, of which the first that is still there is the default.
         statistics: choice -> file of its statistics, for those other than as trained.
 

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bcadv.errors import BcadvError
 from bcadv.models.classifier import Classifier
-from bcadv.pixels import resized
+from bcadv.pixels import resize_floats, resized, shortened
 from bcadv.tracking.inputs import images_of
 from bcadv.tracking.model import AS_TRAINED, INPUT, WEIGHTS
 
@@ -34,6 +33,7 @@ class ImageClassifier:
         classes: their names in the order of the model's outputs.
         crop: side of the central square that the model sees, in pixels.
         resize: length that the shorter side is brought to before, in pixels; ``None``: as it is.
+        white: the value of files that is white; ``None``: as their format says.
         statistics: BatchNorm choice -> its statistics by name; the first is the default. Of those
             as trained there need be none.
     """
@@ -45,8 +45,10 @@ class ImageClassifier:
         crop: int,
         resize: int | None,
         statistics: Mapping[str, Mapping[str, Tensor]] | None = None,
+        white: float | None = None,
     ) -> None:
         self.model, self.classes, self.crop, self.resize = model, list(classes), crop, resize
+        self.white = white
         self.statistics = dict(statistics or {AS_TRAINED: {}})
         trained = {name: value.clone() for name, value in model.state_dict().items()}
         self._states = {name: trained | dict(own) for name, own in self.statistics.items()}
@@ -56,8 +58,8 @@ class ImageClassifier:
 
         Args:
             model_input: an image or several of any sizes: paths, images of Pillow, arrays (RGB,
-                whole numbers from 0 to 255 or floats in [0, 1]), a list or a column of them; see
-                `bcadv.tracking.inputs.images_of`.
+                whole numbers from 0 to 255, uint16 or floats in [0, 1]), a list or a column of
+                them; see `bcadv.tracking.inputs.images_of`.
             params: ``batchnorm``: which BatchNorm statistics to answer with.
 
         Returns:
@@ -73,7 +75,9 @@ class ImageClassifier:
                 f"batchnorm={choice}: this model was kept with {', '.join(self._states)}."
             )
         self.model.load_state_dict(self._states[choice])
-        crops = [self._prepared(image, i) for i, image in enumerate(images_of(model_input))]
+        crops = [
+            self._prepared(image, i) for i, image in enumerate(images_of(model_input, self.white))
+        ]
         rows = [np.empty((0, len(self.classes)))]
         called: list[int] = []
         task = self.model.task
@@ -91,7 +95,7 @@ class ImageClassifier:
     def _prepared(self, image: npt.NDArray[Any], number: int) -> Floats:
         height, width = image.shape[:2]
         if self.resize is not None:
-            image = _resized(image, resized((width, height), self.resize))
+            image = _resized(image, self.resize)
             height, width = image.shape[:2]
         if min(height, width) < self.crop:
             raise BcadvError(
@@ -100,8 +104,8 @@ class ImageClassifier:
             )
         top, left = (height - self.crop) // 2, (width - self.crop) // 2
         square = image[top : top + self.crop, left : left + self.crop]
-        if square.dtype == np.uint8:
-            return square.astype(np.float32) / np.float32(255)
+        if square.dtype != np.float32:
+            return square.astype(np.float32) / np.float32(np.iinfo(square.dtype).max)
         return np.ascontiguousarray(square, dtype=np.float32)
 
 
@@ -123,16 +127,18 @@ def _load_pyfunc(path: str) -> ImageClassifier:
         for variant in preparation["batchnorm"]
     }
     return ImageClassifier(
-        model, preparation["classes"], preparation["crop"], preparation["resize"], statistics
+        model,
+        preparation["classes"],
+        preparation["crop"],
+        preparation["resize"],
+        statistics,
+        preparation.get("white"),
     )
 
 
-def _resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+def _resized(image: npt.NDArray[Any], short: int) -> npt.NDArray[Any]:
     """As the cache of decoded images does it; floats without rounding them to bytes."""
-    if image.dtype == np.uint8:
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-    channels = [
-        np.asarray(Image.fromarray(image[..., k]).resize(size, Image.Resampling.LANCZOS))
-        for k in range(3)
-    ]
-    return np.stack(channels, axis=-1).clip(0, 1)  # Lanczos overshoots at edges
+    if image.dtype != np.float32:
+        return shortened(image, short)
+    size = resized(image.shape[1::-1], short)
+    return resize_floats(image, size).clip(0, 1)  # Lanczos overshoots at edges

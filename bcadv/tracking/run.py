@@ -130,6 +130,7 @@ class Run:
                 "classes": list(result.task.classes),
                 "crop": result.model.crop,
                 "resize": result.model.resize,
+                "white": result.training.shape.get("data.white"),
                 "batchnorm": list(result.model.batchnorm),
             }
             default = log_model(

@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, Mapping[str, str]] = {
         "growth": "peak memory of a large evaluation against a small one's",
         "attacks": "the same at twice the images, with attacks of each kind",
     },
+    "decode": {"pillow": "the first decoding of a data set against bare Pillow"},
     "fgsm": {
         "torchattacks": "an FGSM curve against torchattacks, and how many predictions agree",
         "art": "the same against ART",

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from bcadv.data.batches import Crops, EpochSampler
 
 ALL = ("crop", "hflip", "vflip", "rot90")
 
 
-def images(n: int = 12, height: int = 40, width: int = 60) -> SimpleNamespace:
+class Source:
     """Images whose pixels spell out their place; the last ones are two rows shorter."""
-    pixels = np.random.default_rng(0).integers(0, 256, (n, height, width, 3), np.uint8)
-    heights = np.full(n, height)
-    heights[-2:] = height - 2
-    pixels[-2:, height - 2 :] = 0
-    return SimpleNamespace(images=pixels, heights=heights, widths=np.full(n, width))
+
+    def __init__(self, n: int = 12, height: int = 40, width: int = 60) -> None:
+        self.pixels = np.random.default_rng(0).integers(0, 256, (n, height, width, 3), np.uint8)
+        self.heights, self.widths = np.full(n, height), np.full(n, width)
+        self.heights[-2:] = height - 2
+        self.dtype = self.pixels.dtype
+
+    def image(self, i: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        return self.pixels[i, : self.heights[i], : self.widths[i]]
 
 
 def crops(augment: tuple[str, ...] = (), seed: int = 0, n: int = 12) -> Crops:
-    return Crops(images(n), np.arange(n) % 2, 32, augment, seed)
+    return Crops(Source(n), np.arange(n) % 2, 32, augment, seed)
 
 
 def test_an_image_does_not_see_its_neighbours() -> None:
@@ -46,25 +51,23 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
 
 
 def test_augmentation_does_not_depend_on_how_many_images_there_are() -> None:
-    few = Crops(images(12), np.zeros(12, np.int64), 32, ALL)
-    source = images(12)
-    fewer = SimpleNamespace(
-        images=source.images[:7], heights=source.heights[:7], widths=source.widths[:7]
-    )
+    few = Crops(Source(12), np.zeros(12, np.int64), 32, ALL)
+    fewer = Source(12)
+    fewer.pixels = fewer.pixels[:7]
     first = Crops(fewer, np.zeros(7, np.int64), 32, ALL)
     assert torch.equal(few[0, 4].image, first[0, 4].image)
 
 
 def test_without_augmentation_it_is_the_centre() -> None:
-    data = images()
-    expected = torch.from_numpy(data.images[0, 4:36, 14:46]).permute(2, 0, 1)
+    data = Source()
+    expected = torch.from_numpy(data.pixels[0, 4:36, 14:46]).permute(2, 0, 1)
     assert torch.equal(crops()[7, 0].pixels[0], expected)
 
 
-def test_every_position_is_reached_and_padding_never_seen() -> None:
-    source = images(2)
-    source.images[:] = 1
-    source.images[:, 38:] = 0
+def test_every_position_is_reached_and_nothing_beside_the_image() -> None:
+    source = Source(2)
+    source.pixels[:] = 1
+    source.pixels[:, 38:] = 0
     source.heights[:] = 38
     data = Crops(source, np.zeros(2, np.int64), 32, ("crop",))
     seen = {tuple(np.unique(data[epoch, 0].pixels.numpy()).tolist()) for epoch in range(200)}
@@ -118,3 +121,32 @@ def test_a_plain_loop_goes_on_to_the_next_epoch() -> None:
 
 def test_evaluation_keeps_the_order() -> None:
     assert [i for _, i in EpochSampler([5, 2, 9], shuffle=False)] == [5, 2, 9]
+
+
+def test_16_bits_reach_the_model_whole() -> None:
+    source = Source()
+    source.pixels = source.pixels.astype(np.uint16) * 257 + 3
+    source.dtype = np.dtype(np.uint16)
+    data = Crops(source, np.zeros(12, np.int64), 32)
+    loader = DataLoader(
+        data,
+        batch_sampler=[[(0, 0), (0, 5)], [(0, 11)]],
+        collate_fn=lambda batch: batch,
+        num_workers=1,
+    )
+    first, second = loader
+    for batch, numbers in ((first, (0, 5)), (second, (11,))):
+        assert batch.pixels.dtype == torch.uint16
+        expected = np.stack([source.image(i)[3:35, 14:46] for i in numbers])
+        if numbers == (0, 5):
+            expected = np.stack([source.image(i)[4:36, 14:46] for i in numbers])
+        exact = torch.from_numpy(expected.astype(np.float64) / 65535).permute(0, 3, 1, 2)
+        assert batch.image.dtype == torch.float32
+        torch.testing.assert_close(batch.image.double(), exact, rtol=0, atol=1e-7)
+
+
+def test_a_share_of_no_images_travels_too() -> None:
+    source = Source()
+    source.dtype = np.dtype(np.uint16)
+    batch = Crops(source, np.zeros(12, np.int64), 32).__getitems__([])
+    assert batch.image.shape == (0, 3, 32, 32)

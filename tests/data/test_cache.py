@@ -23,6 +23,7 @@ from bcadv.data.cache import build
 from bcadv.data.records import Record
 from bcadv.data.sources import breakhis
 from bcadv.errors import BcadvError
+from bcadv.pixels import Decoded
 
 SIZES = ((12, 20), (10, 20), (16, 8))
 
@@ -54,9 +55,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     original = cache._decode
 
-    def spy(path: Path, resize: int | None) -> cache.Pixels:
-        seen.append(path)
-        return original(path, resize)
+    def spy(record: Record, resize: int | None, white: float | None) -> Decoded:
+        seen.append(record.path)
+        return original(record, resize, white)
 
     monkeypatch.setattr(cache, "_decode", spy)
     return seen
@@ -68,9 +69,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     original = cache._digest
 
-    def spy(path: Path, *, skip: bool) -> str:
-        seen.append(path)
-        return original(path, skip=skip)
+    def spy(record: Record, *, skip: bool) -> str:
+        seen.append(record.path)
+        return original(record, skip=skip)
 
     monkeypatch.setattr(cache, "_digest", spy)
     return seen
@@ -79,17 +80,15 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_images_of_several_sizes_are_stored_unchanged(tmp_path: Path) -> None:
     records = make(tmp_path / "data")
     made = run(records, tmp_path / "cache", workers=2)
-    assert made.images.shape == (3, 16, 20, 3)
-    assert made.images.dtype == np.uint8
+    assert made.pixels.shape == (sum(3 * h * w for h, w in SIZES),)
+    assert made.dtype == np.uint8
     assert made.records == tuple(records)
     assert made.skipped == ()
     for i, (h, w) in enumerate(SIZES):
         assert (made.heights[i], made.widths[i]) == (h, w)
         np.testing.assert_array_equal(made.image(i), pixels(records[i]))
-        assert not made.images[i, h:].any()
-        assert not made.images[i, :, w:].any()
     with pytest.raises(ValueError, match="read-only"):
-        made.images[0] = 0
+        made.image(0)[0] = 0
 
 
 def test_the_order_is_that_of_the_records(tmp_path: Path) -> None:
@@ -108,7 +107,7 @@ def test_real_images_keep_their_pixels_and_their_sizes(shared_data: Path, tmp_pa
     for i, record in enumerate(records):
         np.testing.assert_array_equal(made.image(i), pixels(record))
     small = run(records[:4], tmp_path, resize=224)
-    assert small.images.shape == (4, 224, 341, 3)
+    assert set(small.heights) == {224}
     for i, record in enumerate(records[:4]):
         with Image.open(record.path) as image:
             h, w = small.heights[i], small.widths[i]
@@ -133,7 +132,7 @@ def test_an_unchanged_data_set_is_neither_read_nor_decoded_again(
     assert len(decoded) == len(read) == 3
     second = run(records, tmp_path / "cache")
     assert len(decoded) == len(read) == 3
-    np.testing.assert_array_equal(first.images, second.images)
+    np.testing.assert_array_equal(first.pixels, second.pixels)
     assert first.digests == second.digests
 
 
@@ -152,7 +151,7 @@ def test_the_key_is_the_content(tmp_path: Path, decoded: list[Path], read: list[
     assert (len(read), len(decoded)) == (7, 6)
     assert not changed.image(0).any()
     # Other options are other pixels.
-    assert run(records, tmp_path / "cache", resize=5).images.shape == (3, 10, 10, 3)
+    assert run(records, tmp_path / "cache", resize=5).image(2).shape == (10, 5, 3)
     assert len(read) == 7
 
 
@@ -263,7 +262,8 @@ def test_16_bits_are_scaled_and_not_stretched(tmp_path: Path) -> None:
     wide = np.array([[0, 4095], [128, 129]], np.uint16)
     Image.fromarray(wide).save(tmp_path / "w.png")
     made = run([Record(tmp_path / "w.png", "w", "a")], tmp_path / "cache")
-    np.testing.assert_array_equal(made.image(0)[..., 0], [[0, 16], [0, 1]])
+    assert made.bits == 16
+    np.testing.assert_array_equal(made.image(0)[..., 0], wide)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
@@ -273,13 +273,85 @@ def test_32_bits_are_refused(tmp_path: Path, dtype: type[np.generic]) -> None:
         run([Record(tmp_path / "f.tiff", "f", "a")], tmp_path / "cache")
 
 
+def deep(path: Path, values: Any) -> Record:
+    Image.fromarray(np.asarray(values, np.uint16)).save(path)
+    return Record(path, path.stem, "a")
+
+
+def test_8_bits_beside_16_bits_are_widened(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 1, 255]], np.uint8)).save(tmp_path / "8.png")
+    records = [Record(tmp_path / "8.png", "8", "a"), deep(tmp_path / "16.png", [[5, 65535]])]
+    made = run(records, tmp_path / "cache")
+    assert (made.bits, made.dtype) == (16, np.dtype(np.uint16))
+    assert made.image(0)[0, :, 0].tolist() == [0, 257, 65535]
+    assert made.image(1)[0, :, 2].tolist() == [5, 65535]
+    assert made.ranges.bits.tolist() == [8, 16]
+    assert made.ranges.white.tolist() == [255, 65535]
+    assert made.ranges.low.tolist() == [0, 5 / 65535]
+    back = pickle.loads(pickle.dumps(made))
+    np.testing.assert_array_equal(back.image(1), made.image(1))
+
+
+def test_another_white_is_another_cache(tmp_path: Path) -> None:
+    records = [deep(tmp_path / "it.png", [[0, 4095]])]
+    plain = run(records, tmp_path / "cache")
+    told = run(records, tmp_path / "cache", white=4095)
+    assert plain.image(0).max() == 4095
+    assert told.image(0).max() == 65535
+    with pytest.raises(BcadvError, match=r"it\.png.*value 4095, and white is 4000.*data\.white"):
+        run(records, tmp_path / "cache", white=4000)
+
+
+def test_an_odd_image_costs_itself_alone(tmp_path: Path) -> None:
+    records = make(tmp_path / "data", ((4, 4), (1000, 1000), (4, 4)))
+    made = run(records, tmp_path / "cache")
+    size = (made.folder / "images.raw").stat().st_size
+    assert size == 3 * (1_000_000 + 2 * 16)
+    for i, record in enumerate(records):
+        np.testing.assert_array_equal(made.image(i), pixels(record))
+
+
+def test_what_takes_the_space_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = make(tmp_path / "data", (*((4, 4),) * 4, (1000, 1000)))
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(BcadvError, match=r"data\.resize; .*4\.png.*data\.exclude"):
+        run(records, tmp_path / "cache")
+    with pytest.raises(BcadvError, match=r"or set data\.resize$"):
+        run(records[:4], tmp_path / "cache")
+
+
+def test_pictures_of_one_file_are_images_of_their_own(tmp_path: Path, read: list[Path]) -> None:
+    frames = [Image.fromarray(np.full((4, 6, 3), 50 * k, np.uint8)) for k in (1, 2, 1)]
+    path = tmp_path / "it.tif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    records = [Record(path, f"it/{k}", "a", frame=k) for k in range(3)]
+    made = run(records, tmp_path / "cache")
+    assert [int(made.image(k)[0, 0, 0]) for k in range(3)] == [50, 100, 50]
+    assert made.digests["it/0"] == made.digests["it/2"] != made.digests["it/1"]
+    assert len(read) == 3
+    run(records, tmp_path / "cache")
+    assert len(read) == 3
+    missing = [*records, Record(path, "it/3", "a", frame=3)]
+    with pytest.raises(BcadvError, match=r"3 of .*it\.tif.*none is 3"):
+        run(missing, tmp_path / "cache")
+    assert len(run(missing, tmp_path / "cache", on_bad_image="skip").records) == 3
+
+
+def test_how_files_were_read_is_counted(tmp_path: Path) -> None:
+    for i in range(3):
+        (tmp_path / f"{i}.ppm").write_bytes(b"P6 1 1 4095\n" + bytes(6))
+    records = [Record(tmp_path / f"{i}.ppm", str(i), "a") for i in range(3)]
+    assert list(run(records, tmp_path / "cache").said.values()) == [3]
+
+
 def test_it_pickles_as_a_path(tmp_path: Path) -> None:
     made = run(make(tmp_path / "data", ((200, 200),) * 5), tmp_path / "cache")
     packed = pickle.dumps(made)
-    assert len(packed) < made.images.nbytes / 50
+    assert len(packed) < made.pixels.nbytes / 50
     back = pickle.loads(packed)
-    assert isinstance(back.images, np.memmap)
-    np.testing.assert_array_equal(back.images, made.images)
+    assert isinstance(back.pixels, np.memmap)
+    np.testing.assert_array_equal(back.pixels, made.pixels)
     assert back.records == made.records
 
 
@@ -292,7 +364,7 @@ data, folder = map(Path, sys.argv[1:])
 records = [Record(p, p.stem, "a") for p in sorted(data.glob("*.png"))]
 print("started", flush=True)
 made = build(records, folder, workers=2, progress=False)
-print(made.folder.name, int(made.images.astype("uint64").sum()))
+print(made.folder.name, int(made.pixels.astype("uint64").sum()))
 """
 
 
@@ -300,10 +372,10 @@ STUCK = """
 import time
 from bcadv.data import cache
 decode = cache._decode
-def slow(path, resize):
-    if path.stem == "30":
+def slow(record, resize, white):
+    if record.path.stem == "30":
         time.sleep(600)
-    return decode(path, resize)
+    return decode(record, resize, white)
 cache._decode = slow
 """
 """Said first, it makes a build that never ends."""
@@ -331,7 +403,7 @@ def test_a_killed_build_does_no_harm(tmp_path: Path) -> None:
     records = make(tmp_path / "data", ((300, 300),) * 60)
     folder = tmp_path / "cache"
     process = start(tmp_path / "data", folder, STUCK)
-    while not list(folder.glob(".*.tmp/images.uint8")):
+    while not list(folder.glob(".*.tmp/images.raw")):
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
@@ -343,7 +415,7 @@ def test_a_killed_build_does_no_harm(tmp_path: Path) -> None:
         np.testing.assert_array_equal(made.image(i), pixels(record))
     # It could be another process still at work; an hour without a write says that it is not.
     assert left.exists()
-    os.utime(left / "images.uint8", (time.time() - 4000,) * 2)
+    os.utime(left / "images.raw", (time.time() - 4000,) * 2)
     run(records[:2], folder)
     assert not left.exists()
 
@@ -353,12 +425,12 @@ def test_a_damaged_cache_is_made_anew(
 ) -> None:
     records = make(tmp_path / "data")
     made = run(records, tmp_path / "cache")
-    content = (made.folder / "images.uint8").read_bytes()
-    (made.folder / "images.uint8").write_bytes(content[:-1])
+    content = (made.folder / "images.raw").read_bytes()
+    (made.folder / "images.raw").write_bytes(content[:-1])
     (tmp_path / "cache" / "digests.json").write_text("{")
     again = run(records, tmp_path / "cache")
     assert len(decoded) == 6
-    assert again.images.tobytes() == content
+    assert again.pixels.tobytes() == content
     assert caplog.text.count("is damaged") == 2
     assert len(json.loads((tmp_path / "cache" / "digests.json").read_text())) == 3
 
@@ -370,7 +442,7 @@ def test_a_cache_without_its_sizes_is_made_anew(tmp_path: Path, content: str | N
     (made.folder / "meta.json").unlink()
     if content is not None:
         (made.folder / "meta.json").write_text(content)
-    np.testing.assert_array_equal(run(records, tmp_path / "cache").images, made.images)
+    np.testing.assert_array_equal(run(records, tmp_path / "cache").pixels, made.pixels)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -384,7 +456,7 @@ def test_too_little_space_is_told_before_the_work(
     tmp_path: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = make(tmp_path / "data")
-    usage = shutil.disk_usage(tmp_path)._replace(free=3 * 16 * 20 * 3 - 1)
+    usage = shutil.disk_usage(tmp_path)._replace(free=sum(3 * h * w for h, w in SIZES) - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(BcadvError, match="free some space"):
         run(records, tmp_path / "cache")

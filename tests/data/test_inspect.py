@@ -280,7 +280,11 @@ def test_a_file_of_a_length_of_its_own_is_not_hashed(tmp_path: Path) -> None:
     two = write(tmp_path / "b.png", 2, size=(64, 64))
     three = tmp_path / "c.png"
     shutil.copy(one, three)
-    found = [each.digest for each in headers([one, two, three]) if isinstance(each, Header)]
+    found = [
+        each.digest
+        for each in headers([Record(p, p.name, "x") for p in (one, two, three)])
+        if isinstance(each, Header)
+    ]
     assert found[1] is None
     assert found[0] == found[2] is not None
 
@@ -546,7 +550,7 @@ def test_values_are_in_the_units_of_the_file(tmp_path: Path) -> None:
     pixels, white = values(tmp_path / "a.png")
     assert (str(pixels.dtype), int(pixels.max()), white) == ("uint16", 4000, 65535)
     pixels, white = values(write(tmp_path / "b.png", 0))
-    assert (pixels.shape, white) == ((SIDE, SIDE, 3), 255)
+    assert (pixels.shape, white) == ((SIDE, SIDE), 255)
 
 
 def test_what_pillow_warns_of_stays_out_of_the_terminal(
@@ -557,3 +561,16 @@ def test_what_pillow_warns_of_stays_out_of_the_terminal(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIDE * SIDE - 1)
     assert look(tmp_path).usable
     assert list(recwarn) == []
+
+
+def test_the_white_of_a_job_is_that_of_the_range(tmp_path: Path) -> None:
+    for label in ("benign", "malignant"):
+        for i in range(6):
+            twelve_bits(tmp_path / label / f"{i}.png", 4000)
+    seen = look(tmp_path, white=4095)
+    assert seen.pixels is not None
+    assert [(used.white, used.high) for used in seen.pixels.ranges] == [(4095, 4000)]
+    assert "narrow_range" not in ids(seen)
+    above = look(tmp_path, white=1023)
+    assert len(above.broken) == 12
+    assert "data.white" in above.broken[0].why

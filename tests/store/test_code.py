@@ -104,7 +104,7 @@ CHANGES = {
     "crops": ("data/batches.py", "int(down * (free_rows + 1))", "int(down * free_rows)"),
     "order": ("data/batches.py", "[self.seed, self.epoch, 2]", "[self.seed, self.epoch, 3]"),
     "scaling": ("typing.py", "div_(255)", "div_(256)"),
-    "resizing": ("data/cache.py", "LANCZOS", "BILINEAR"),
+    "resizing": ("pixels.py", "LANCZOS", "BILINEAR"),
     "ragged batches": ("data/datamodule.py", "min(8, size)", "min(4, size)"),
     "initial weights": ("build.py", "torch.manual_seed(config.seed)", "torch.manual_seed(1)"),
     "trainer": ("trainer.py", "num_sanity_val_steps=0", "num_sanity_val_steps=1"),

@@ -53,6 +53,7 @@ OTHER: Mapping[str, Any] = {
     "data.width": 66,
     "data.crop": 40,
     "data.resize": 44,
+    "data.white": 300.0,
     "data.augment": ["crop"],
     "data.batch_size": 8,
     "data.on_bad_image": "skip",
@@ -140,6 +141,7 @@ UNTRAINABLE_HERE = {
     "model.weights_url",
     "model.compile",  # takes a compiler and a minute
     "data.root",  # other pictures, or none
+    "data.white",  # these pictures have 8 bits and use all of them
     "trainer.devices",  # several processes; see tests/test_distributed.py
     "trainer.nodes",
 }

@@ -160,6 +160,43 @@ def test_files_of_any_mode_are_read_as_in_training(
     assert classifier.predict(tmp_path / "it.png").equals(classifier.predict(cached.image(0)))
 
 
+@pytest.mark.parametrize("resize", [None, 40])
+def test_16_bits_are_prepared_as_in_training(
+    tmp_path: Path, model: Classifier, resize: int | None
+) -> None:
+    wide = images(1)[0][..., 0].astype(np.uint16) * 16 + 3
+    path = tmp_path / "it.png"
+    Image.fromarray(wide).save(path)
+    cached = cache.build(
+        [Record(path, "it", "benign")],
+        tmp_path / "cache",
+        resize=resize,
+        white=4095,
+        progress=False,
+    )
+    batch = Crops(cached, np.zeros(1, np.int64), 32)[0, 0]
+    with torch.inference_mode():
+        expected = model(batch.image).softmax(1).numpy()
+    classifier = ImageClassifier(model, made.CLASSES, 32, resize, white=4095)
+    for given in (path, Image.open(path)):
+        found = classifier.predict(given)[made.CLASSES].to_numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    dark = ImageClassifier(model, made.CLASSES, 32, resize).predict(path)
+    assert not np.allclose(dark[made.CLASSES].to_numpy(), expected, atol=1e-3)
+
+
+def test_arrays_of_16_bits_go_to_65535(model: Classifier) -> None:
+    classifier = ImageClassifier(model, made.CLASSES, 32, None)
+    wide = images(1).astype(np.uint16) * 257
+    np.testing.assert_allclose(
+        classifier.predict(wide)[made.CLASSES],
+        classifier.predict(images(1))[made.CLASSES],
+        atol=1e-6,
+    )
+    with pytest.raises(BcadvError, match="uint16, whose white is 65535, that go to 2"):
+        classifier.predict(images(1).astype(np.uint16))
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -176,9 +213,9 @@ def test_files_of_any_mode_are_read_as_in_training(
         (np.zeros((1, 20, 71, 3), np.uint8), "71 x 20"),
         ("nowhere.png", "image 0, nowhere.png, cannot be read: No such file"),
         ([images(1)[0], Path("nowhere.png")], "image 1, nowhere.png, cannot be read"),
-        ([__file__], "test_pyfunc.py, is no image that Pillow knows"),
+        ([__file__], "test_pyfunc.py, cannot be read: it is text"),
         ("a\0b", "cannot be read"),
-        (Image.new("F", (71, 50)), "image 0 cannot be decoded: 32-bit pixels"),
+        (Image.new("F", (71, 50)), "image 0 cannot be decoded: 32-bit numbers"),
         (b"png", "bytes cannot be classified: give a path, a Pillow image"),
         ([b"png"], "image 0 is of type bytes"),
         ([None], "image 0 is of type NoneType"),

@@ -26,14 +26,46 @@ _NO_PIXELS = frozenset(
 """Endings that Pillow knows and has no pixels of without another program."""
 
 
+_DICOM = frozenset({".dcm", ".dicom", ".ima"})
+
+
 @cache
 def suffixes() -> frozenset[str]:
-    """Endings of the files that are read: all that Pillow decodes itself."""
+    """Endings of the files that are read: all that Pillow decodes itself, and DICOM."""
     from PIL import Image
 
     Image.init()
     readable = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return frozenset(readable - _NO_PIXELS)
+    return frozenset(readable - _NO_PIXELS) | _DICOM
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is read: by its ending, or as a DICOM file, which often has none.
+
+    What looks like an ending may be the last number of the identifier that such a file is called.
+    """
+    end = path.suffix.lower()
+    if end in suffixes():
+        return not _is_index(path)
+    return (end == "" or end[1:].isdigit()) and not _is_index(path) and _is_dicom(path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is read as a DICOM file."""
+    return path.suffix.lower() in _DICOM or _is_dicom(path)
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _is_index(path: Path) -> bool:
+    """Whether a file is the list of the DICOM files beside it."""
+    return path.name.upper().startswith("DICOMDIR")
 
 
 @dataclass
@@ -85,7 +117,6 @@ def chosen(
     Raises:
         BcadvError: a pattern that matches nothing, or no image.
     """
-    readable = suffixes()
     kept, endings = [], Counter[str]()
     used: set[str] = set()
     for path in sorted(image_files(root, None)):
@@ -95,8 +126,10 @@ def chosen(
         against = [one for one in exclude if fnmatchcase(where, one)]
         used.update(against)
         end = path.suffix.lower()
-        if end not in readable:
-            if end in _PLAIN:
+        if not is_image(path):
+            if _is_index(path):
+                out.add("as a DICOMDIR, which lists other files", path)
+            elif end in _PLAIN:
                 out.plain.setdefault(f"for {end} is no image", []).append(path)
             else:
                 endings[end or "no ending"] += 1
@@ -119,7 +152,7 @@ def chosen(
         raise BcadvError(
             f"data.root={root} must hold a folder of images for each of at least two classes; "
             f"found none. Files there: {seen}{out.clause()}. Read are, among others, .png, .jpg, "
-            ".tif, .bmp, .gif and .webp"
+            ".tif, .bmp, .gif, .webp and .dcm"
         )
     return kept
 

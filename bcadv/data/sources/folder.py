@@ -14,8 +14,16 @@ from pydantic import BeforeValidator, Field
 from bcadv.config import DataConfig
 from bcadv.data.records import Record, Selection
 from bcadv.data.sources import words
-from bcadv.data.sources.choose import LeftOut, chosen, folders, without_copies, without_masks
+from bcadv.data.sources.choose import (
+    LeftOut,
+    chosen,
+    folders,
+    suffixes,
+    without_copies,
+    without_masks,
+)
 from bcadv.data.sources.disease import note_on_order, positive_classes
+from bcadv.data.sources.headers import with_patients
 from bcadv.data.sources.layout import Layout, guess, named
 from bcadv.errors import BcadvError
 from bcadv.section import Name, as_list_or_none
@@ -149,6 +157,9 @@ def find(
         )
     if told is None:
         _same_in_parts(records, root)
+    by_header: list[str] = []
+    if pattern is None and "patient" not in read.steps:
+        records, by_header = with_patients(records)
     unknown = sum(record.patient is None for record in records)
     if pattern is not None and unknown == len(records):
         raise BcadvError(
@@ -156,7 +167,7 @@ def find(
             f"instance '{_searched(pattern, records[0].path, root)}': "
             f"{_mended(pattern, records, root)}"
         )
-    notes = out.notes()
+    notes = [*out.notes(), *by_header]
     if unknown:
         notes.append(f"The patient is unknown for {unknown} of {len(records)} images.")
     disease = positive_classes(classes, positive)
@@ -198,11 +209,17 @@ def _records(
             continue
         yield Record(
             path=path,
-            image_id=path.relative_to(root).with_suffix("").as_posix(),
+            image_id=_image_id(path, root),
             label=label,
             patient=said.get("patient") or _patient(pattern, path, root),
             part=part,
         )
+
+
+def _image_id(path: Path, root: Path) -> str:
+    """The path below the root without its ending, where that is one."""
+    inner = path.relative_to(root)
+    return (inner.with_suffix("") if path.suffix.lower() in suffixes() else inner).as_posix()
 
 
 def _part(folder: str, path: Path, told: Layout | None) -> str | None:

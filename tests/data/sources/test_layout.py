@@ -210,18 +210,18 @@ def test_the_patient_is_found_in_the_path_too(tmp_path: Path) -> None:
 def test_all_that_pillow_reads_is_read_and_the_rest_named(tmp_path: Path) -> None:
     ends = ("jpg", "webp", "jfif", "gif", "PNG", "tif", "bmp", "ppm", "jp2")
     touch(tmp_path, *(f"{label}/{end}.{end}" for label in "ab" for end in ends))
-    touch(tmp_path, "a/1.dcm", "b/2.dcm", "a/3.nii", "b/readme.txt")
+    touch(tmp_path, "a/1.mha", "b/2.mha", "a/3.nii", "b/readme.txt")
     chosen = find(tmp_path)
     assert chosen.found == {"a": len(ends), "b": len(ends)}
     said = " ".join(chosen.notes)
-    assert "2 files are left out, for .dcm is not read" in said
+    assert "2 files are left out, for .mha is not read" in said
     assert "1 file is left out, for .nii is not read" in said
     assert "readme" not in said
 
 
 def test_a_folder_of_nothing_that_is_read_names_what_there_is(tmp_path: Path) -> None:
-    tree(tmp_path, "a", "b", ending="dcm")
-    with pytest.raises(BcadvError, match=r"Files there: 4 of \.dcm.*Read are"):
+    tree(tmp_path, "a", "b", ending="mha")
+    with pytest.raises(BcadvError, match=r"Files there: 4 of \.mha.*Read are"):
         find(tmp_path)
 
 
