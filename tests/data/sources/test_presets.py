@@ -120,7 +120,7 @@ def nih(frame: pd.DataFrame) -> tuple[dict[str, set[str]], dict[str, str], list[
 
 
 def test_nih(tmp_path: Path) -> None:
-    frame = shipped(tmp_path, NIH, 1500)
+    frame = shipped(tmp_path, NIH, 800)
     shows, patients, files = nih(frame)
     touch(tmp_path, files)
     chosen = held_to_pandas(settings(tmp_path, "data=nih"), shows, patients)
@@ -148,15 +148,13 @@ def test_nih_by_its_official_lists(tmp_path: Path) -> None:
 
 
 def test_part_of_nih_is_enough(tmp_path: Path) -> None:
-    """All 112,120 rows, of which some thousand have a file."""
+    """All 112,120 rows, of which some hundred have a file."""
     frame = shipped(tmp_path, NIH, None)
-    touch(tmp_path / "images", frame["Image Index"][:2000])
+    touch(tmp_path / "images", frame["Image Index"][:400])
     chosen = settings(tmp_path, "data=nih", "data.missing=skip").find()
-    assert len(chosen.records) == 2000
-    note = "2000 of 112120 rows of Data_Entry_2017_v2020.csv are used; left out: 110120 rows whose"
+    assert len(chosen.records) == 400
+    note = "400 of 112120 rows of Data_Entry_2017_v2020.csv are used; left out: 111720 rows whose"
     assert any(said.startswith(note) for said in chosen.notes)
-    with pytest.raises(BcadvError, match="in 110120 of 112120 rows"):
-        settings(tmp_path, "data=nih").find()
 
 
 @pytest.mark.long
@@ -202,7 +200,7 @@ def chexpert(frame: pd.DataFrame, *, one: tuple[str, ...]) -> dict[str, set[str]
 
 
 def test_chexpert(tmp_path: Path) -> None:
-    frame = shipped(tmp_path, CHEXPERT, 2000)
+    frame = shipped(tmp_path, CHEXPERT, 1000)
     touch(tmp_path, frame["Path"])
     with pytest.raises(BcadvError, match=r"cells that are -1: .*data.uncertain=ignore\|zero\|one"):
         settings(tmp_path, "data=chexpert").find()
@@ -230,7 +228,7 @@ def test_chexpert_from_within_its_folder(tmp_path: Path) -> None:
 
 
 def test_padchest(tmp_path: Path) -> None:
-    frame = shipped(tmp_path, PADCHEST, 1500)
+    frame = shipped(tmp_path, PADCHEST, 1000)
     touch(tmp_path / "7", frame["ImageID"])
     shows, patients = {}, {}
     useless = {"exclude", "suboptimal study", "unchanged"}
@@ -243,13 +241,13 @@ def test_padchest(tmp_path: Path) -> None:
         if names and not names & useless:
             shows["7/" + image.removesuffix(".png")] = names - {"normal"}
             patients["7/" + image.removesuffix(".png")] = patient
-    assert 500 < len(shows) < 1500
+    assert 500 < len(shows) < 1000
     held_to_pandas(settings(tmp_path, "data=padchest"), shows, patients)
 
 
 def test_vindr_cxr(tmp_path: Path) -> None:
     frame = shipped(tmp_path, "train.csv", None)
-    images = sorted(set(frame["image_id"]))[:700]
+    images = sorted(set(frame["image_id"]))[:300]
     frame = frame[frame["image_id"].isin(images)]
     frame.to_csv(tmp_path / "train.csv", index=False)
     touch(tmp_path / "train", (f"{image}.dicom" for image in images))
