@@ -140,7 +140,9 @@ def quick_size(head: bytes) -> tuple[int, int, int] | None:
 
 def _turned(image: Image.Image) -> Image.Image:
     """The image as its orientation says; itself where that is nothing to do."""
-    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+    # Most files have no such words, and asking for their tags takes as long as a small copy.
+    plain = image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}
+    if plain or image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
         return image  # Pillow would copy it
     return ImageOps.exif_transpose(image)
 
