@@ -23,6 +23,7 @@ __all__ = (
     "UnreadableImageError",
     "decode",
     "header",
+    "is_grey",
     "loses_bits",
     "of_image",
     "raw",
@@ -50,7 +51,8 @@ class Decoded:
     """An image as it is trained on and shown.
 
     Attributes:
-        values: RGB, shape (height, width, 3), uint8 or uint16, over their full range.
+        values: RGB, shape (height, width, 3), uint8 or uint16, over their full range; of grey a
+            view that repeats one channel.
         white: the value of the file that is white; ``None`` where a window or a table stands
             between the file's values and these.
         low: the lowest value in use, as a share of the range from black to white.
@@ -80,11 +82,19 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image before it is decoded: size in pixels, and 8 or 16 bits."""
+    """What a file says of its image before it is decoded.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        bits: 8 or 16.
+        channels: 1 where it is known to be grey, else 3.
+    """
 
     width: int
     height: int
     bits: int
+    channels: int = 3
 
 
 def decode(path: Path, frame: int | None = None, white: float | None = None) -> Decoded:
@@ -159,7 +169,7 @@ def scaled(raw: Raw, white: float | None = None) -> Decoded:
     if raw.inverted:
         values = full - values
     if values.ndim == 2:
-        values = np.repeat(values[..., None], 3, axis=2)
+        values = np.broadcast_to(values[..., None], (*values.shape, 3))
     return Decoded(values, at if raw.own else None, low / at, top / at, raw.said)
 
 
@@ -197,6 +207,11 @@ def of_image(image: Image.Image, white: float | None = None) -> Decoded:
     return scaled(raster.of_image(image), white)
 
 
+def is_grey(values: Pixels) -> bool:
+    """Whether an image is a view that repeats one channel."""
+    return values.strides[2] == 0
+
+
 def shortened(values: Pixels, short: int | None) -> Pixels:
     """Brings the shorter side to a length, aspect kept, antialiased (Lanczos).
 
@@ -209,6 +224,9 @@ def shortened(values: Pixels, short: int | None) -> Pixels:
     if short is None:
         return values
     size = resized(values.shape[1::-1], short)
+    if values.dtype == np.uint8 and is_grey(values):
+        grey = Image.fromarray(values[..., 0]).resize(size, Image.Resampling.LANCZOS)
+        return np.broadcast_to(np.asarray(grey)[..., None], (*grey.size[::-1], 3))
     if values.dtype == np.uint8:
         return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.LANCZOS))
     # Lanczos overshoots at edges.

@@ -34,6 +34,10 @@ _SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height (CIPA DC-008, tag 274)."""
 
 
+_GREY = (0, 4)
+"""Colour types of PNG: grey, and grey beside alpha."""
+
+
 @dataclass(frozen=True)
 class Raw:
     """Pixels as a file has them.
@@ -117,14 +121,16 @@ def size_of(image: Image.Image) -> tuple[int, int, int]:
     return width, height, 16 if deep else 8
 
 
-def quick_size(head: bytes) -> tuple[int, int, int] | None:
+def quick_size(head: bytes) -> tuple[int, int, int, int] | None:
     """The same from the first bytes of a PNG or JPEG without opening it, but for the turn.
+
+    And whether it has one channel, which is grey, or three.
 
     Ten times as quick as Pillow, where only the space is asked that an image takes.
     """
     if head.startswith(b"\x89PNG\r\n\x1a\n") and head[12:16] == b"IHDR" and len(head) >= 26:
         width, height, bits = struct.unpack(">IIB", head[16:25])
-        return width, height, 16 if bits == 16 else 8
+        return width, height, 16 if bits == 16 else 8, 1 if head[25] in _GREY else 3
     if not head.startswith(b"\xff\xd8"):
         return None
     place = 2
@@ -133,7 +139,7 @@ def quick_size(head: bytes) -> tuple[int, int, int] | None:
         # The start of a frame, of all kinds; between them stand three other markers.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", head[place + 5 : place + 9])
-            return width, height, 8
+            return width, height, 8, 1 if head[place + 9] == 1 else 3
         place += 2 + int.from_bytes(head[place + 2 : place + 4], "big")
     return None
 

@@ -10,24 +10,22 @@ import os
 import shutil
 import time
 import uuid
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import track
 
+from bcadv.data.digests import REMEDY, digests_of, named
+from bcadv.data.parallel import TOGETHER, in_parallel, shown
 from bcadv.data.ranges import Ranges
 from bcadv.data.records import Record
 from bcadv.errors import BcadvError
-from bcadv.files import write_atomically
 from bcadv.pixels import (
     Decoded,
     Header,
@@ -35,37 +33,28 @@ from bcadv.pixels import (
     UnreadableImageError,
     decode,
     header,
-    raw,
+    is_grey,
     resized,
     shortened,
 )
-from bcadv.raster import BAD_IMAGE
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Part of every key: raise it whenever the same file would be decoded to other pixels."""
 
 OnBadImage = Literal["raise", "skip"]
 
-_INDEX = "digests.json"
 _IMAGES = "images.raw"
 _META = "meta.json"
 
 # A build writes all the time it lives; one that has not for this long was killed.
 _STALE_SECONDS = 3600
 
-_TOGETHER = 16
-"""So many small images are decoded in a thread before it hands them over."""
 _CHUNK = 2**21
 """Bytes of decoded images that it hands over."""
 _FEW = 3
 """So many files are named where the space is short."""
-
-_REMEDY = "replace it, or leave such images out with data.on_bad_image=skip"
-
-_T = TypeVar("_T")
-_S = TypeVar("_S")
 
 
 @dataclass(frozen=True)
@@ -79,6 +68,7 @@ class ImageCache:
             has more than 8 bits (those with 8 are then multiplied by 257).
         heights: of each image, int64, shape (n,).
         widths: of each image, int64, shape (n,).
+        channels: of each image as it is stored, int64, shape (n,): 1 of grey, else 3.
         records: of each image, in the order given to `build`.
         digests: digest of the content per image id: of the file, or of a file's picture where it
             holds several.
@@ -90,6 +80,7 @@ class ImageCache:
     pixels: Pixels
     heights: npt.NDArray[np.int64]
     widths: npt.NDArray[np.int64]
+    channels: npt.NDArray[np.int64]
     records: tuple[Record, ...]
     digests: Mapping[str, str]
     skipped: tuple[tuple[Record, str], ...]
@@ -100,7 +91,7 @@ class ImageCache:
     @cached_property
     def _begins(self) -> npt.NDArray[np.int64]:
         """Where each image begins, in values."""
-        sizes = 3 * self.heights * self.widths
+        sizes = self.channels * self.heights * self.widths
         begins: npt.NDArray[np.int64] = np.cumsum(sizes) - sizes
         return begins
 
@@ -117,9 +108,10 @@ class ImageCache:
     def image(self, i: int) -> Pixels:
         """Image ``i``, RGB, shape (heights[i], widths[i], 3)."""
         shape = (int(self.heights[i]), int(self.widths[i]), 3)
-        begin = int(self._begins[i])
-        view: Pixels = self.pixels[begin : begin + math.prod(shape)].reshape(shape)
-        return view
+        begin, channels = int(self._begins[i]), int(self.channels[i])
+        stored = self.pixels[begin : begin + shape[0] * shape[1] * channels]
+        view: Any = np.broadcast_to(stored.reshape(*shape[:2], channels), shape)
+        return cast("Pixels", view)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"pixels": self.dtype.str}
@@ -170,7 +162,7 @@ def build(
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         skip = on_bad_image == "skip"
-        digests = _digests(records, cache_dir, pool_size, progress=progress, skip=skip)
+        digests = digests_of(records, cache_dir, pool_size, progress=progress, skip=skip)
         folder = cache_dir / _key(digests, resize, white)
         if not _complete(folder):
             _decode_all(
@@ -203,88 +195,6 @@ def _header(record: Record) -> Header | None:
         return None
 
 
-def _digests(
-    records: Sequence[Record], cache_dir: Path, workers: int, *, progress: bool, skip: bool
-) -> list[str]:
-    """The content digest of every file, read from disk only where the file may have changed.
-
-    Under ``skip`` one that cannot be read has a digest that says so.
-    """
-    index_path = cache_dir / _INDEX
-    index = _read_index(index_path)
-    keys = [_place(record) for record in records]
-    stamps: dict[Path, list[int]] = {}
-    for record in records:
-        if record.path not in stamps:
-            stamps[record.path] = _stamp(record.path, skip=skip)
-    stale = [
-        i
-        for i, (key, record) in enumerate(zip(keys, records, strict=True))
-        if index.get(key, ())[:2] != stamps[record.path]
-    ]
-    if stale:
-        read = partial(_digest, skip=skip)
-        hashed = _in_parallel(read, [records[i] for i in stale], workers, _TOGETHER)
-        for i, digest in zip(
-            stale, _shown(hashed, "Reading images", len(stale), progress), strict=True
-        ):
-            index[keys[i]] = [*stamps[records[i].path], digest]
-        # What another process has learnt meanwhile is kept.
-        write_atomically(index_path, json.dumps(_read_index(index_path) | index))
-    return [index[key][2] for key in keys]
-
-
-def _place(record: Record) -> str:
-    """What names an image among all of this machine."""
-    path = os.path.abspath(record.path)  # noqa: PTH100
-    # No path has a character of value 0.
-    return path if record.frame is None else f"{path}\0{record.frame}"
-
-
-def _read_index(path: Path) -> dict[str, list[Any]]:
-    try:
-        index: dict[str, list[Any]] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        log.warning("%s is damaged; every image is read again", path)
-        path.unlink(missing_ok=True)
-        return {}
-    return index
-
-
-def _stamp(path: Path, *, skip: bool) -> list[int]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        if skip:
-            return [-1, time.time_ns()]  # never the same again, so that it is tried again
-        raise BcadvError(
-            f"the image {path} is gone or out of reach ({error.strerror}): {_REMEDY}"
-        ) from None
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _digest(record: Record, *, skip: bool) -> str:
-    """Names a file by its bytes, and one of several pictures in a file by its values."""
-    try:
-        if record.frame is None:
-            return hashlib.sha256(record.path.read_bytes()).hexdigest()
-        found = raw(record.path, record.frame)
-        kind = [found.values.dtype.str, found.values.shape, found.white, found.inverted]
-        values = np.ascontiguousarray(found.values).tobytes()
-        return hashlib.sha256(json.dumps(kind).encode() + values).hexdigest()
-    except BAD_IMAGE as error:
-        why = getattr(error, "strerror", None) or str(error)
-        if skip:
-            return f"unreadable: {why}"
-        raise BcadvError(f"the image {_named(record)} cannot be read ({why}): {_REMEDY}") from None
-
-
-def _named(record: Record) -> str:
-    return str(record.path) if record.frame is None else f"{record.frame} of {record.path}"
-
-
 def _key(digests: Iterable[str], resize: int | None, white: float | None) -> str:
     what = {"version": VERSION, "resize": resize, "white": white, "digests": list(digests)}
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
@@ -302,28 +212,29 @@ def _decode_all(
 ) -> None:
     """Decodes into a folder of its own, which takes its name when it is complete."""
     _remove_stale(folder.parent)
-    headers = list(_in_parallel(_header, records, workers, _TOGETHER))
+    headers = list(in_parallel(_header, records, workers, TOGETHER))
     dtype = np.dtype(np.uint16 if any(h is not None and h.bits > 8 for h in headers) else np.uint8)
     needed = _check_space(records, headers, resize, dtype.itemsize, folder.parent)
     log.info("decoding %d images (%.2f GB) into %s", len(records), needed / 1e9, folder)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     temporary.mkdir()
     try:
-        shapes: list[tuple[int, int]] = []
+        shapes: list[tuple[int, int, int]] = []
         ranges: list[tuple[int, float | None, float, float]] = []
         skipped: dict[int, str] = {}
         said: Counter[str] = Counter()
-        together = max(1, min(_TOGETHER, _CHUNK * len(records) // max(needed, 1)))
-        decoded = _in_parallel(lambda r: _try_decode(r, resize, white), records, workers, together)
+        together = max(1, min(TOGETHER, _CHUNK * len(records) // max(needed, 1)))
+        decoded = in_parallel(lambda r: _try_decode(r, resize, white), records, workers, together)
         with (temporary / _IMAGES).open("wb") as file:
-            for i, image in enumerate(_shown(decoded, "Decoding images", len(records), progress)):
+            for i, image in enumerate(shown(decoded, "Decoding images", len(records), progress)):
                 if isinstance(image, str):
                     _bad_image(records[i], image, on_bad_image)
                     skipped[i] = image
                     continue
                 # Written, not mapped: a full disk is an exception here and a crash there.
-                file.write(_widened(image.values, dtype).data)
-                shapes.append((image.values.shape[0], image.values.shape[1]))
+                values = image.values[..., :1] if is_grey(image.values) else image.values
+                file.write(_widened(values, dtype).data)
+                shapes.append((values.shape[0], values.shape[1], values.shape[2]))
                 ranges.append((image.bits, image.white, image.low, image.top))
                 said.update([image.said] if image.said else [])
         meta = {
@@ -352,7 +263,7 @@ def _check_space(
         BcadvError: there are not as many, with the files that need most of them.
     """
     sizes = [
-        0 if h is None else 3 * itemsize * math.prod(resized((h.width, h.height), resize))
+        0 if h is None else h.channels * itemsize * math.prod(resized((h.width, h.height), resize))
         for h in headers
     ]
     needed, free = sum(sizes), shutil.disk_usage(place).free
@@ -364,7 +275,7 @@ def _check_space(
     share = sum(sizes[i] for i in largest)
     large = ""
     if share > needed / 4:
-        each = ", ".join(f"{_named(records[i])} ({sizes[i] / 1e9:.2f} GB)" for i in largest)
+        each = ", ".join(f"{named(records[i])} ({sizes[i] / 1e9:.2f} GB)" for i in largest)
         large = f"; {share / needed:.0%} of it are for {each}: leave them out with data.exclude"
     raise BcadvError(
         f"the decoded images need {needed / 1e9:.2f} GB in {place}, where {free / 1e9:.2f} GB are "
@@ -390,7 +301,7 @@ def _try_decode(record: Record, resize: int | None, white: float | None) -> Deco
 
 def _bad_image(record: Record, why: str, on_bad_image: OnBadImage) -> None:
     if on_bad_image == "raise":
-        raise BcadvError(f"the image {_named(record)} cannot be decoded ({why}): {_REMEDY}")
+        raise BcadvError(f"the image {named(record)} cannot be decoded ({why}): {REMEDY}")
 
 
 def _publish(temporary: Path, folder: Path) -> None:
@@ -429,7 +340,7 @@ def _complete(folder: Path) -> bool:
         return False
     meta = _read_meta(folder)
     if meta is not None:
-        values = sum(3 * height * width for height, width in meta["shapes"])
+        values = sum(map(math.prod, meta["shapes"]))
         size = values * np.dtype(meta["dtype"]).itemsize
         images = folder / _IMAGES
         if images.is_file() and images.stat().st_size == size:
@@ -460,6 +371,7 @@ def _open(
         pixels=_map(folder, np.dtype(meta["dtype"])),
         heights=shapes[:, 0],
         widths=shapes[:, 1],
+        channels=shapes[:, 2],
         records=tuple(records[i] for i in kept),
         digests={records[i].image_id: digests[i] for i in kept},
         skipped=tuple((records[i], why) for i, why in sorted(skipped.items())),
@@ -472,39 +384,3 @@ def _open(
 def _map(folder: Path, dtype: np.dtype[Any]) -> Pixels:
     pixels: Pixels = np.memmap(folder / _IMAGES, dtype, "r")
     return pixels
-
-
-def _in_parallel(
-    function: Callable[[_S], _T], arguments: Sequence[_S], workers: int, together: int = 1
-) -> Iterator[_T]:
-    """Maps in threads, results in order, never more than a few of them waiting in memory.
-
-    Args:
-        function: what is done.
-        arguments: to each of these.
-        workers: number of threads.
-        together: so many are done at once in a thread: waking it costs as much as a small image.
-    """
-    waiting: deque[Future[list[_T]]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for begin in range(0, len(arguments), together):
-            some = arguments[begin : begin + together]
-            waiting.append(pool.submit(_each, function, some))
-            if len(waiting) >= 4 * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _each(function: Callable[[_S], _T], some: Sequence[_S]) -> list[_T]:
-    return [function(one) for one in some]
-
-
-def _shown(items: Iterable[_T], what: str, total: int, progress: bool) -> Iterable[_T]:
-    console = Console(stderr=True)
-    if not (progress and console.is_terminal):
-        return items
-    return track(items, what, total, console=console, transient=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bcadv.data import cache
+from bcadv.data import cache, digests
 from bcadv.data.cache import build
 from bcadv.data.records import Record
 from bcadv.data.sources import breakhis
@@ -67,13 +67,13 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files hashed from here on."""
     seen: list[Path] = []
-    original = cache._digest
+    original = digests._digest
 
     def spy(record: Record, *, skip: bool) -> str:
         seen.append(record.path)
         return original(record, skip=skip)
 
-    monkeypatch.setattr(cache, "_digest", spy)
+    monkeypatch.setattr(digests, "_digest", spy)
     return seen
 
 
@@ -494,3 +494,21 @@ def test_the_progress_goes_to_a_terminal_on_stderr(
     assert said.out == ""
     assert ("Decoding images" in said.err) == shown
     assert bool(said.err) == shown
+
+
+def test_grey_is_stored_once_and_comes_out_as_rgb(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    grey, colour = rng.integers(0, 256, (9, 7), np.uint8), rng.integers(0, 256, (5, 6, 3), np.uint8)
+    for name, values in (("a.png", grey), ("b.png", colour), ("c.png", grey[:, :5])):
+        Image.fromarray(values).save(tmp_path / name)
+    records = [Record(tmp_path / f"{name}.png", name, "x") for name in "abc"]
+    made = cache.build(records, tmp_path / "cache", progress=False)
+    assert made.pixels.size == 9 * 7 + 5 * 6 * 3 + 9 * 5
+    np.testing.assert_array_equal(made.image(0), np.stack([grey] * 3, axis=-1))
+    np.testing.assert_array_equal(made.image(1), colour)
+    np.testing.assert_array_equal(made.image(2), np.stack([grey[:, :5]] * 3, axis=-1))
+    smaller = cache.build(records, tmp_path / "cache", resize=4, progress=False)
+    expected = Image.fromarray(np.stack([grey] * 3, axis=-1)).resize(
+        (smaller.image(0).shape[1], smaller.image(0).shape[0]), Image.Resampling.LANCZOS
+    )
+    np.testing.assert_array_equal(smaller.image(0), np.asarray(expected))
