@@ -2,7 +2,7 @@
 
 A command is read from the page, judged as it is written, and run with smaller settings appended
 (`tests.readme.SMALLER`) in a folder where what it names exists: FOLDER and data/breakhis hold
-painted tissue under official names, chest_xray noise. Pictures are drawn for the first job alone.
+painted tissue under official names, chest_xray and images noise. Pictures are drawn for the first job alone.
 """
 
 from __future__ import annotations
@@ -117,6 +117,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "data" / "breakhis").symlink_to(tree)
     for part, number in (("train", 10), ("test", 6)):
         noise(place / "chest_xray" / part, number, NORMAL="IM-{}.jpeg", PNEUMONIA="person{}_1.jpeg")
+    noise(place, 12, images="{}.png")
+    rows = [f"{i},{('naevus', 'melanoma')[i % 2]},p{i}" for i in range(12)]
+    (place / "labels.csv").write_text("\n".join(["id,diagnosis,patient", *rows]))
     return place
 
 

@@ -76,6 +76,8 @@ def columns(seen: Inspection) -> tuple[list[str], list[list[str]]]:
 def disease(seen: Inspection) -> str:
     """Which classes count as the disease, and who said so."""
     names = [one.name for one in seen.classes if one.disease]
+    if seen.kind == "multilabel" and seen.disease_by != "user":
+        return "Several findings per image; each counts as a disease."
     if not names:
         return "No class counts as the disease."
     return f"Disease: {listed(names)}, {_DISEASE_BY[seen.disease_by]}."

@@ -360,7 +360,8 @@ class Finder:
         ]
         order = s.positive is None and findings is None
         if several:
-            disease = () if s.positive is None else positive_classes(classes, s.positive)
+            every = tuple(range(len(classes)))
+            disease = every if s.positive is None else positive_classes(classes, s.positive)
             notes += on_findings(records, findings or (), classes)
         else:
             disease = positive_classes(classes, s.positive)
