@@ -224,8 +224,8 @@ def _sizes(found: Pixels) -> Iterator[Doubt]:
         yield Doubt(
             "odd_size",
             f"{largest.example} has {largest.width} x {largest.height} pixels, the most common "
-            f"size is {common.width} x {common.height}: the cache of decoded images has room for "
-            "the largest.",
+            f"size is {common.width} x {common.height}: it may be of another kind, and a crop "
+            "shows little of it.",
             "data.resize brings all to one shorter side, data.exclude leaves a file out.",
         )
     aspects = [size.width / size.height for size in found.sizes]
