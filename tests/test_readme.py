@@ -2,7 +2,8 @@
 
 A command is read from the page, judged as it is written, and run with smaller settings appended
 (`tests.readme.SMALLER`) in a folder where what it names exists: FOLDER and data/breakhis hold
-painted tissue under official names, chest_xray and images noise. Pictures are drawn for the first job alone.
+painted tissue under official names, chest_xray and images noise. Pictures are drawn for the first
+job alone.
 """
 
 from __future__ import annotations
