@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bcadv.data.deal import carve
 from bcadv.data.records import PARTS, Record
 from bcadv.data.sources import words
-from bcadv.data.splits import Split, carve, checked
+from bcadv.data.splits import Split, checked
 from bcadv.errors import BcadvError
 from bcadv.files import write_atomically
 from bcadv.text import first_line, shown

@@ -6,31 +6,18 @@ records, the platform or the version of a library.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from bcadv.data import findings
+from bcadv.data.deal import assign, by, carve, group_of, lot
 from bcadv.data.records import PARTS, Record
 from bcadv.errors import BcadvError
 
 FOLDS = (1, 2, 3, 4, 5)
-
-# A grouped draw is good enough when no class's share of validation or test is off by more than
-# this (and by what rounding to whole images costs). Stopping there, rather than at the best of all
-# draws, is what lets different seeds give different splits of a few large patients.
-_TOLERANCE = 0.02
-
-# Draws of the grouped search: many where there are few groups and luck decides, few where there
-# are thousands and every draw comes out even.
-_MAX_DRAWS = 500
-_MIN_DRAWS = 25
-_PLACEMENTS = 50_000
 
 
 @dataclass(frozen=True)
@@ -75,16 +62,16 @@ def paper(records: Sequence[Record], *, seed: int) -> Split:
     """
     if findings.several(records):
         alone = {record.image_id: [i] for i, record in enumerate(records)}
-        order = partial(_lot, seed)
+        order = partial(lot, seed)
         return checked(records, *findings.assign(records, alone, (0.8, 0.1, 0.1), order))
     placed: list[list[int]] = [[], [], []]
-    for label, members in sorted(_by(records, range(len(records)), lambda r: r.label).items()):
+    for label, members in sorted(by(records, range(len(records)), lambda r: r.label).items()):
         if len(members) < 3:
             raise BcadvError(
                 f"class '{label}' has {len(members)} image(s): data.split=paper needs at least "
                 "three per class, one for each part"
             )
-        members.sort(key=lambda i: _lot(seed, records[i].image_id))
+        members.sort(key=lambda i: lot(seed, records[i].image_id))
         train, val, _ = paper_counts(len(members))
         placed[0] += members[:train]
         placed[1] += members[train : train + val]
@@ -116,7 +103,7 @@ def patient(
     """
     if min(fractions) <= 0 or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise BcadvError(f"fractions={list(fractions)} must be three positive shares that sum to 1")
-    return checked(records, *_assign(records, range(len(records)), fractions, seed))
+    return checked(records, *assign(records, range(len(records)), fractions, seed))
 
 
 def patient_cv(
@@ -143,7 +130,7 @@ def patient_cv(
             f"data.fold={fold} of data.folds={folds} does not exist: there are 3 folds or more, "
             "numbered from 1"
         )
-    dealt = _assign(records, range(len(records)), (1 / folds,) * folds, seed, parts="folds")
+    dealt = assign(records, range(len(records)), (1 / folds,) * folds, seed, parts="folds")
     test = dealt.pop(fold - 1)
     rest = sorted(i for part in dealt for i in part)
     train, val = carve(records, rest, seed, val_fraction)
@@ -235,7 +222,7 @@ def parts(records: Sequence[Record], *, seed: int, val_fraction: float = 0.1) ->
     Raises:
         BcadvError: an image has no part, or there is no training or no test part.
     """
-    members = _by(records, range(len(records)), lambda r: r.part or "none")
+    members = by(records, range(len(records)), lambda r: r.part or "none")
     missing = [part for part in ("train", "test") if part not in members]
     if "none" in members or missing:
         what = (
@@ -300,171 +287,11 @@ def limit(
                     f"{len(members)}: ask for a number from 1 to that"
                 )
             members.sort(
-                key=lambda i: (_lot(seed, _group(records[i])), _lot(seed, records[i].image_id))
+                key=lambda i: (lot(seed, group_of(records[i])), lot(seed, records[i].image_id))
             )
             dropped = set(members[n:])
             cut[part] = [i for i in cut[part] if i not in dropped]
     return checked(records, cut["train"], cut["val"], cut["test"])
-
-
-def _lot(seed: int, key: str, draw: int = 0) -> bytes:
-    """A place in a seeded random order."""
-    return hashlib.blake2b(f"{seed}:{draw}:{key}".encode(), digest_size=8).digest()
-
-
-def _group(record: Record) -> str:
-    """The key of what must stay together; an image without a known patient stands alone."""
-    return f"image {record.image_id}" if record.patient is None else f"patient {record.patient}"
-
-
-def _by(
-    records: Sequence[Record], members: Iterable[int], key: Callable[[Record], str]
-) -> dict[str, list[int]]:
-    grouped: dict[str, list[int]] = defaultdict(list)
-    for i in members:
-        grouped[key(records[i])].append(i)
-    return dict(grouped)
-
-
-def carve(
-    records: Sequence[Record], members: Sequence[int], seed: int, val_fraction: float = 0.1
-) -> list[list[int]]:
-    """Divides training images into training and validation, by patient.
-
-    Args:
-        records: all images.
-        members: numbers of those to divide.
-        seed: of the draw.
-        val_fraction: share of each class's images that becomes validation.
-
-    Raises:
-        BcadvError: a class has a single patient, or the share is none.
-    """
-    if not 0 < val_fraction < 1:
-        raise BcadvError(f"val_fraction={val_fraction} must lie between 0 and 1")
-    return _assign(records, members, (1 - val_fraction, val_fraction), seed)
-
-
-def _assign(
-    records: Sequence[Record],
-    members: Iterable[int],
-    fractions: Sequence[float],
-    seed: int,
-    *,
-    parts: Literal["parts", "folds"] = "parts",
-) -> list[list[int]]:
-    """Assigns whole groups to parts, each class as near to the fractions as groups allow."""
-    groups = _by(records, members, _group)
-    if findings.several(records):
-        return findings.assign(records, groups, fractions, partial(_lot, seed))
-    totals = Counter(records[i].label for group in groups.values() for i in group)
-    labels = sorted(totals)
-    sizes = {
-        key: sorted(Counter(labels.index(records[i].label) for i in group).items())
-        for key, group in groups.items()
-    }
-    patients = Counter(c for size in sizes.values() for c, _ in size)
-    remedy = "data.split=paper" if parts == "parts" else "fewer data.folds"
-    for c, label in enumerate(labels):
-        n_groups = patients[c]
-        if n_groups < len(fractions):
-            raise BcadvError(
-                f"class '{label}' has {n_groups} patient(s), too few to stand in "
-                f"{len(fractions)} {parts} with no patient in two: choose {remedy}, or classes "
-                "with more patients"
-            )
-    ceiling = _TOLERANCE + 0.5 / min(totals.values(), default=1)
-    draws = min(_MAX_DRAWS, max(_MIN_DRAWS, _PLACEMENTS // max(1, len(groups))))
-    best: list[list[str]] | None = None
-    best_cost = math.inf
-    for draw in range(draws):
-        order = sorted(groups, key=lambda key: _lot(seed, key, draw))
-        place = _place if parts == "parts" else _deal
-        placed, cost = place(order, sizes, [totals[label] for label in labels], fractions)
-        if cost < best_cost:
-            best, best_cost = placed, cost
-        if best_cost <= ceiling:
-            break
-    if best is None:
-        raise BcadvError(
-            f"none of {draws} draws put every class into each of {len(fractions)} {parts} with no "
-            f"patient in two: choose {remedy}, or classes with more patients"
-        )
-    return [[i for key in part for i in groups[key]] for part in best]
-
-
-def _place(
-    order: Sequence[str],
-    sizes: Mapping[str, Sequence[tuple[int, int]]],
-    totals: Sequence[int],
-    fractions: Sequence[float],
-) -> tuple[list[list[str]], float]:
-    """Deals groups out in the given order; the first part takes what the others do not.
-
-    Args:
-        order: the groups.
-        sizes: per group, (class, images) of the classes it has.
-        totals: images per class.
-        fractions: share of every class due to each part.
-
-    Returns:
-        The groups per part, and the largest distance of a class's share of a part, the first part
-        aside, from the fraction asked for: infinite where any part lacks a class.
-    """
-    placed: list[list[str]] = [[] for _ in fractions]
-    counts = [[0] * len(totals) for _ in fractions]
-    due = [[fraction * total for total in totals] for fraction in fractions]
-    for key in order:
-        size = sizes[key]
-        into = 0
-        for part in range(len(fractions) - 1, 0, -1):
-            have, goal = counts[part], due[part]
-            # The change in squared distance from the goals, each class relative to its total.
-            change = sum(s * (s + 2 * (have[c] - goal[c])) / totals[c] ** 2 for c, s in size)
-            if change < 0 or any(not have[c] for c, _ in size):
-                into = part
-                break
-        placed[into].append(key)
-        for c, s in size:
-            counts[into][c] += s
-    if not all(map(all, counts)):
-        return placed, math.inf
-    return placed, max(
-        abs(have - goal) / total
-        for part in range(1, len(fractions))
-        for have, goal, total in zip(counts[part], due[part], totals, strict=True)
-    )
-
-
-def _deal(
-    order: Sequence[str],
-    sizes: Mapping[str, Sequence[tuple[int, int]]],
-    totals: Sequence[int],
-    fractions: Sequence[float],
-) -> tuple[list[list[str]], float]:
-    """Deals groups out to parts that are to be alike: each goes where its classes are rarest.
-
-    So every part has every class as long as there are patients enough, however unequal they are.
-    Arguments and results are those of `_place`, with no part aside.
-    """
-    placed: list[list[str]] = [[] for _ in fractions]
-    counts = [[0] * len(totals) for _ in fractions]
-    for key in order:
-        size = sizes[key]
-
-        # As in `_place`, of parts that are due the same.
-        change = [sum(s * (s + 2 * have[c]) / totals[c] ** 2 for c, s in size) for have in counts]
-        into = change.index(min(change))
-        placed[into].append(key)
-        for c, s in size:
-            counts[into][c] += s
-    if not all(map(all, counts)):
-        return placed, math.inf
-    return placed, max(
-        abs(have / total - fraction)
-        for part, fraction in zip(counts, fractions, strict=True)
-        for have, total in zip(part, totals, strict=True)
-    )
 
 
 def checked(

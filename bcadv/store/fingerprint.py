@@ -55,6 +55,7 @@ NOT_FOLLOWED = {
     "data.records._checked": _CONTENT,
     "data.records.parse_name": _CONTENT,
     "data.splits": _CONTENT,
+    "data.deal": _CONTENT,
     "data.findings": _CONTENT,
     "data.audit": "tells, and changes nothing",
     "data.parts": _CONTENT,
