@@ -122,22 +122,22 @@ def npz(**arrays: Any) -> bytes:
 OBJECTS = np.array([{"a": 1}], dtype=object)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "no .npz file"),
-        (b"<html>", "no .npz file"),
-        (npz(train_images=images(5, 0, 8, 8))[:200], "no .npz file"),
-        (npz(train_images=images(5, 0, 8, 8).astype(np.float32)), "holds float32"),
-        (npz(train_images=images(5, 0, 8, 8).astype(np.int64)), "holds int64"),
-        (npz(train_images=OBJECTS), "holds object"),
-        (npz(train_images=images(2, 0, 8, 8, 8)), r"\(2, 8, 8, 8\), which are volumes"),
-        (npz(train_images=images(2, 0, 8, 8, 4)), r"\(2, 8, 8, 4\); images have the shape"),
-        (npz(train_images=images(5, 0)), r"\(5,\); images have the shape"),
-        (npz(train_images=np.asfortranarray(images(5, 0, 8, 8))), "Fortran"),
-        (npz(images=images(5, 0, 8, 8)), "no image with the number 0"),
-    ],
-)
+WRONG = [
+    (b"", "no .npz file"),
+    (b"<html>", "no .npz file"),
+    (npz(train_images=images(5, 0, 8, 8))[:200], "no .npz file"),
+    (npz(train_images=images(5, 0, 8, 8).astype(np.float32)), "holds float32"),
+    (npz(train_images=images(5, 0, 8, 8).astype(np.int64)), "holds int64"),
+    (npz(train_images=OBJECTS), "holds object"),
+    (npz(train_images=images(2, 0, 8, 8, 8)), r"\(2, 8, 8, 8\), which are volumes"),
+    (npz(train_images=images(2, 0, 8, 8, 4)), r"\(2, 8, 8, 4\); images have the shape"),
+    (npz(train_images=images(5, 0)), r"\(5,\); images have the shape"),
+    (npz(train_images=np.asfortranarray(images(5, 0, 8, 8))), "Fortran"),
+    (npz(images=images(5, 0, 8, 8)), "no image with the number 0"),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), WRONG, ids=[said for _, said in WRONG])
 def test_what_is_no_file_of_images_is_answered(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(ValueError, match=said):

@@ -85,7 +85,7 @@ def test_a_table_may_be_packed_or_typed(tmp_path: Path) -> None:
     with zipfile.ZipFile(zipped, "w") as archive:
         archive.writestr("inside/labels.csv", PLAIN)
         archive.writestr("__MACOSX/._labels.csv", "x")
-    unzipped = made(tmp_path, gzip.compress(PLAIN.encode()), name="labels.csv.gz")
+    unzipped = made(tmp_path, gzip.compress(PLAIN.encode(), mtime=0), name="labels.csv.gz")
     typed = tmp_path / "labels.parquet"
     frame = pd.DataFrame(
         {"image": ABC, "dx": ["sick", "well", "sick"], "grade": [1.0, None, 0.0], "flag": [1, 0, 1]}
@@ -359,7 +359,11 @@ def test_images_in_a_linked_folder_and_of_one_name(tmp_path: Path) -> None:
         ),
         (b"\x00\x01,\x02\n", {"label": "dx"}, ["no table of text", "Parquet"]),
         (b"PAR1 and no more", {"label": "dx"}, ["cannot be read", "whole file"]),
-        (gzip.compress(PLAIN.encode())[:30], {"label": "dx"}, ["cannot be read", "whole file"]),
+        (
+            gzip.compress(PLAIN.encode(), mtime=0)[:30],
+            {"label": "dx"},
+            ["cannot be read", "whole file"],
+        ),
         (b"PK\x03\x04 and no more", {"label": "dx"}, ["cannot be read", "whole file"]),
         (
             "image,A\na.png,1\nb.png,2\n",
