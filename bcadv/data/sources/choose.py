@@ -182,7 +182,10 @@ def without_copies(files: Sequence[Path], root: Path, out: LeftOut) -> list[Path
     copies = {
         name
         for name, inner in tops.items()
-        if len(tops) > 2 and len(inner) > 1 and inner >= set(tops) - {name}
+        if len(tops) > 2
+        and len(inner) > 1
+        and inner >= set(tops) - {name}
+        and not words.part_of(name)
     }
     kept = []
     for path in files:

@@ -83,6 +83,7 @@ def guess(paths: Iterable[tuple[str, ...]], root: str) -> Layout:
         above, paths = (*above, "*"), [path[1:] for path in paths]
     if any(words.part_of(name) for name in top):
         _one_folder_a_part(top, root)
+        _no_class_beside_parts(paths, root)
         inner = [path[1:] for path in paths if words.part_of(path[0]) and len(path) > 1]
         _settle(inner, root, (*above, "part"))
         return Layout((*above, "part", "class"))
@@ -108,6 +109,25 @@ def _one_folder_a_part(top: Iterable[str], root: str) -> None:
                 "one out with data.exclude=[FOLDER/*], or say data.layout=part/class if they "
                 "belong together"
             )
+
+
+def _no_class_beside_parts(paths: Sequence[tuple[str, ...]], root: str) -> None:
+    """Asks where folders beside the parts are, or hold, what the classes are called.
+
+    Raises:
+        BcadvError: one does; its images would be left out.
+    """
+    classes = {path[1] for path in paths if words.part_of(path[0]) and len(path) > 1}
+    parts = sorted({path[0] for path in paths if words.part_of(path[0])})
+    beside = {path[0] for path in paths if not classes.isdisjoint(path[:2])} - {*parts}
+    if beside:
+        names = sorted(beside)
+        raise BcadvError(
+            f"data.root={root}: {named(names)} beside {named(parts)}, called like parts of a "
+            f"split, {'is or has' if len(names) == 1 else 'are or have'} the same classes: rename "
+            f"what is a part to train, val or test, or leave it out with "
+            f"data.exclude=[{names[0]}/*]"
+        )
 
 
 def _settle(paths: Sequence[tuple[str, ...]], root: str, above: tuple[str, ...]) -> None:
@@ -161,7 +181,8 @@ def _settle(paths: Sequence[tuple[str, ...]], root: str, above: tuple[str, ...])
         )
     if words.are_people(names):
         raise asked(
-            f"the {len(names)} folders {named(names)} are called like patients",
+            f"the {len(names)} folders {named(names)} are called like patients, slides, "
+            "days or places",
             template("patient", "class"),
             f"{template('class')} if each is a class",
         )

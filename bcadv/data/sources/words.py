@@ -12,6 +12,7 @@ from collections.abc import Iterable
 _PART_WORDS = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
@@ -20,6 +21,7 @@ _PART_WORDS = {
     "development": "val",
     "test": "test",
     "testing": "test",
+    "tst": "test",
 }
 _BESIDE_PART = frozenset(
     {"set", "data", "dataset", "images", "image", "imgs", "img", "part", "split"}
@@ -27,8 +29,9 @@ _BESIDE_PART = frozenset(
 
 _FOLD = re.compile(r"(fold|cv|split|partition)[-_ ]?\d{1,2}", re.IGNORECASE)
 _PERSON = re.compile(
-    r"(patient|patients|pat|pt|person|subject|subj|sub|case|participant|study|series|id|p|s|c)"
-    r"[-_ #]?\d+\w{0,2}",
+    r"(patient|patients|pat|pt|person|subject|subj|sub|case|participant|study|series|id|p|s|c"
+    r"|slide|specimen|sample|scan|visit|session|site|cent(er|re)|hospital|scanner|batch)"
+    r"[-_ #]?\d+\w{0,2}|\d{4}-?\d{2}-?\d{2}",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\d{3,}|[0-9a-f]{8,}", re.IGNORECASE)
@@ -43,11 +46,16 @@ _MASKS = re.compile(
 _MASK_ENDING = re.compile(
     r"[-_. ]?(mask|segmentation|seg|annotation|gt|label)(_?\d+)?$", re.IGNORECASE
 )
+_MASK_BEGINNING = re.compile(r"^(mask|segmentation|seg|annotation|gt|label)[-_. ]", re.IGNORECASE)
 
 _HEALTHY = frozenset(
     {"normal", "normals", "healthy", "health", "negative", "negatives", "neg", "benign", "control"}
     | {"controls", "clear", "clean", "none", "no", "non", "not", "without", "absent", "absence"}
-    | {"free", "unaffected"}
+    | {"free", "unaffected", "cn", "hc", "nc", "ctrl", "ctl", "wt", "wildtype", "unremarkable"}
+    # In the other languages that sets are named in.
+    | {"sano", "sana", "sanos", "sanas", "saludable", "saudavel", "sain", "saine", "sains"}
+    | {"gesund", "gesunde", "gezond", "normale", "normales", "normaux", "benigno", "benigna"}
+    | {"benigne", "gutartig", "negativo", "negativa", "negatif", "kontrolle", "controle", "zdrowy"}
 )
 _HEALTHY_BEGINNINGS = ("non", "un")
 _DISEASES = frozenset(
@@ -71,11 +79,21 @@ def words(name: str) -> list[str]:
 
 def part_of(name: str) -> str | None:
     """The part of a split that a folder is named after: ``Training``, ``test_set``, ``dev``."""
-    found = words(name)
+    # An ordinal in front, as in 1_train, says nothing.
+    name = re.sub(r"^\d+[-_. ]+", "", name)
+    found = [part for word in words(name) for part in _apart(word)]
     parts = {_PART_WORDS[word] for word in found if word in _PART_WORDS}
     rest = [word for word in found if word not in _PART_WORDS and word not in _BESIDE_PART]
     digits = re.search(r"\d", name)
     return parts.pop() if len(parts) == 1 and not rest and not digits else None
+
+
+def _apart(word: str) -> tuple[str, ...]:
+    """``trainset`` is train and set."""
+    for beside in _BESIDE_PART:
+        if word.endswith(beside) and word.removesuffix(beside) in _PART_WORDS:
+            return word.removesuffix(beside), beside
+    return (word,)
 
 
 def is_fold(name: str) -> bool:
@@ -84,7 +102,10 @@ def is_fold(name: str) -> bool:
 
 
 def are_people(names: Iterable[str]) -> bool:
-    """Whether folders are named like patients: ``patient_07`` and the like, or long numbers."""
+    """Whether folders are named like patients: ``patient_07`` and the like, or long numbers.
+
+    Slides, visits, days and hospitals are as little classes as patients are.
+    """
     names = list(names)
     by_word = sum(_PERSON.fullmatch(name) is not None for name in names)
     by_number = sum(_NUMBER.fullmatch(name) is not None for name in names)
@@ -100,7 +121,9 @@ def is_mask(folder: str) -> bool:
 
 def without_mask(stem: str) -> str | None:
     """The name of the image that a file is named as the mask of; ``None``: of none."""
-    shorter = _MASK_ENDING.sub("", stem)
+    shorter = _MASK_BEGINNING.sub("", stem)
+    if shorter == stem:
+        shorter = _MASK_ENDING.sub("", stem)
     return shorter if shorter and shorter != stem else None
 
 

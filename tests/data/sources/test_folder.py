@@ -37,7 +37,7 @@ def test_classes_on_top(tmp_path: Path) -> None:
 def test_parts_on_top(tmp_path: Path) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/1.png", "valid/a/2.png", "valid/b/2.png")
     touch(tmp_path, "Test/a/4.png", "Test/b/3.bmp")
-    touch(tmp_path, "other/a/9.png", "8.png")
+    touch(tmp_path, "other/x/9.png", "8.png")
     chosen = find(tmp_path)
     assert {r.image_id: (r.part, r.label) for r in chosen.records} == {
         "Test/a/4": ("test", "a"),

@@ -43,6 +43,9 @@ def crossed(outer: str, inner: str) -> list[str]:
         ("TRAIN dev TEST", {"train", "val", "test"}),
         ("train_set test_set", {"train", "test"}),
         ("Training-Data Validation-Data Test-Data", {"train", "val", "test"}),
+        ("Trainset Testset", {"train", "test"}),
+        ("trn tst", {"train", "test"}),
+        ("1_train 2_test", {"train", "test"}),
         ("wrapper/train wrapper/val wrapper/test", {"train", "val", "test"}),
     ],
 )
@@ -65,6 +68,11 @@ def test_folders_called_like_parts_are_the_parts(
         (crossed("benign malignant", "40X 100X"), "data.layout=class .the outer ones are"),
         (["patient_01", "patient_02", "patient_03"], "called like patients"),
         (["case1", "case2", "case3", "case4"], "called like patients"),
+        (["slide_1", "slide_2", "slide_3"], "called like patients, slides"),
+        (["2020-01-01", "2020-02-01"], "days or places"),
+        (["hospital-1", "hospital-2"], "days or places"),
+        (crossed("train eval", "a b"), "'eval' beside 'train'.*is or has the same classes"),
+        (["train/a", "train/b", "a", "b"], "'a' and 'b' beside 'train'.*data.exclude=.a/"),
         ([f"1000{i}" for i in range(9)], "called like patients"),
         ([f"n{'abcdefgh'[i // 8]}{'abcdefgh'[i % 8]}" for i in range(51)], "there would be 51 cl"),
         (["fold1", "fold2", "fold3"], r"data.layout=\*/class"),
@@ -98,6 +106,10 @@ def test_names_that_contradict_every_reading_are_asked_about(
         ("Normal", "Abnormal"),
         ("covid_negative", "bacterial"),
         ("tumor_free", "tumor"),
+        ("sano", "enfermo"),
+        ("Gutartig", "Boesartig"),
+        ("HC", "AD"),
+        ("wildtype", "mutant"),
     ],
 )
 def test_a_disease_by_alphabet_that_sounds_healthy_is_asked_about(
@@ -122,11 +134,12 @@ def test_masks_beside_their_images_are_left_out_with_a_word(tmp_path: Path) -> N
     tree(tmp_path, *crossed("COVID Normal", "images masks"))
     tree(tmp_path / "COVID", "ground truth", "Segmentations")
     touch(tmp_path, "COVID/images/0_mask.png", "COVID/images/1-seg.png", "COVID/images/a_mask.png")
+    touch(tmp_path, "Normal/images/mask_0.png")
     chosen = find(tmp_path, positive=["COVID"])
     assert chosen.found == {"COVID": 3, "Normal": 2}
     said = " ".join(chosen.notes)
     assert "8 files are left out, in a folder that is called like one of masks" in said
-    assert "2 files are left out, called like a mask of another file" in said
+    assert "3 files are left out, called like a mask of another file" in said
 
 
 def test_where_all_is_called_masks_nothing_is_left_out(tmp_path: Path) -> None:
