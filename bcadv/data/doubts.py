@@ -228,6 +228,14 @@ def _sizes(found: Pixels) -> Iterator[Doubt]:
             "shows little of it.",
             "data.resize brings all to one shorter side, data.exclude leaves a file out.",
         )
+    small = found.smallest
+    if small and min(common.width, common.height) > 4 * min(small.width, small.height):
+        yield Doubt(
+            "tiny_size",
+            f"{small.example} has {small.width} x {small.height} pixels, the most common size is "
+            f"{common.width} x {common.height}: enlarged it shows nothing that the others show.",
+            "It may be a thumbnail or a failed export: data.exclude leaves a file out.",
+        )
     aspects = [size.width / size.height for size in found.sizes]
     if max(aspects) / min(aspects) > _ASPECTS:
         yield Doubt(

@@ -574,3 +574,17 @@ def test_the_white_of_a_job_is_that_of_the_range(tmp_path: Path) -> None:
     above = look(tmp_path, white=1023)
     assert len(above.broken) == 12
     assert "data.white" in above.broken[0].why
+
+
+def test_a_thumbnail_among_images_is_a_doubt(tmp_path: Path) -> None:
+    for label in "ab":
+        for i in range(6):
+            Image.new("RGB", (60, 60), (i * 30, 9, 9)).save(made(tmp_path / label) / f"{i}.png")
+    assert "tiny_size" not in ids(look(tmp_path))
+    Image.new("RGB", (9, 9)).save(tmp_path / "a" / "thumb.png")
+    assert "tiny_size" in ids(look(tmp_path))
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder

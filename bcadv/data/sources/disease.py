@@ -39,10 +39,15 @@ def positive_classes(classes: tuple[str, ...], positive: Sequence[str] | None) -
     """Numbers of the classes that count as the disease: as named, else the second of two.
 
     Raises:
-        BcadvError: a name that is no class.
+        BcadvError: a name that is no class, or all classes.
     """
     if positive is None:
         return (1,) if len(classes) == 2 else ()
+    if {*positive} >= {*classes}:
+        raise BcadvError(
+            f"data.positive names every class, {', '.join(classes)}: one at least has to be the "
+            "absence of the disease"
+        )
     for name in positive:
         if name not in classes:
             raise BcadvError(

@@ -25,6 +25,7 @@ from bcadv.data.sources.choose import (
 from bcadv.data.sources.disease import note_on_order, positive_classes
 from bcadv.data.sources.headers import with_patients
 from bcadv.data.sources.layout import Layout, guess, named
+from bcadv.data.sources.naming import apart
 from bcadv.errors import BcadvError
 from bcadv.section import Name, as_list_or_none
 from bcadv.text import shown
@@ -150,6 +151,12 @@ def find(
 
     found = Counter(record.label for record in records)
     classes = tuple(sorted(found))
+    if told is not None and files and all(read.read(folders(p, root)) is None for p in files):
+        raise BcadvError(
+            f"data.layout={told} fits none of the {len(files)} images below {root}, for instance "
+            f"{files[0]}: it needs {len(told.steps)} folder(s) between the root and a file"
+        )
+    apart(classes)
     if len(classes) < 2:
         raise BcadvError(
             f"data.root={root} must hold a folder of images for each of at least two classes, on "

@@ -55,7 +55,7 @@ def apart(names: Iterable[str]) -> None:
         if len(several) > 1:
             one, other = several[:2]
             raise BcadvError(
-                f"the table has the classes '{shown(one)}' and '{shown(other)}', which differ in "
+                f"there are the classes '{shown(one)}' and '{shown(other)}', which differ in "
                 f"capitals, spaces or zeros alone: put them together with data.class_map="
                 f"{{{shown(one)}: {shown(other)}}}"
             )

@@ -361,7 +361,8 @@ class Finder:
         order = s.positive is None and findings is None
         if several:
             every = tuple(range(len(classes)))
-            disease = every if s.positive is None else positive_classes(classes, s.positive)
+            own = s.positive is None or {*s.positive} >= {*classes}
+            disease = every if own else positive_classes(classes, s.positive)
             notes += on_findings(records, findings or (), classes)
         else:
             disease = positive_classes(classes, s.positive)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,3 +128,19 @@ def test_the_chest_x_rays_are_split_as_asked(shared_data: Path) -> None:
     assert not people["train"] & people["test"]
     assert not people["train"] & people["val"]
     assert not people["val"] & people["test"]
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "said"),
+    [
+        ("Tumor/1.png tumor/2.png well/3.png", {"positive": ["tumor"]}, "differ in capitals"),
+        ("a/1.png b/2.png", {"positive": ["a", "b"]}, "names every class, a, b"),
+        ("a/1.png b/2.png", {"layout": "patient/class"}, "fits none of the 2 images.*needs 2 fold"),
+    ],
+)
+def test_readings_that_mean_nothing_are_answered(
+    tmp_path: Path, files: str, options: dict[str, Any], said: str
+) -> None:
+    touch(tmp_path, *files.split())
+    with pytest.raises(BcadvError, match=said):
+        find(tmp_path, **options)

@@ -78,7 +78,7 @@ def test_folders_called_like_parts_are_the_parts(
         (["fold1", "fold2", "fold3"], r"data.layout=\*/class"),
         (crossed("fold_1 fold_2", "a b"), "called like folds"),
         (["train/a", "train/b", "test/a", "test/b", "test/c"], "train has no 'c'"),
-        (["train/a", "train/B", "test/a", "test/b"], "train has no 'b'; test has no 'B'|test has"),
+        (["train/a", "train/B", "test/a", "test/b"], "'B' and 'b', which differ in capitals"),
         (
             crossed("train test Testing", "a b"),
             "'Testing' and 'test' are both called like the test",
