@@ -57,7 +57,8 @@ def _table(console: Console, seen: Inspection) -> Table:
 
 
 def _below(seen: Inspection) -> Iterator[str]:
-    yield f"Split: data.split={seen.split}, seed={seen.seed}."
+    fold = "" if seen.fold is None else f", fold {seen.fold}"
+    yield f"Split: data.split={seen.split}{fold}, seed={seen.seed}."
     yield said.disease(seen)
     yield said.patients(seen)
     if seen.overlap is not None:

@@ -132,6 +132,7 @@ def seen_in(
         disease_by=selection.positive_by,
         patients=_patients(selection, config),
         split=config.split,
+        fold=config.fold,
         seed=seed,
         parts=_parts(records, part_of) if parts is not None else (),
         overlap=overlap,

@@ -295,6 +295,7 @@ class Inspection:
         disease_by: who chose the classes that count as the disease.
         patients: whom they are of.
         split: the rule, as in ``data.split=``.
+        fold: that is tested, where the split has folds.
         seed: of the split and of the sample.
         parts: of the split; empty where it cannot be made.
         overlap: what the parts share; ``None`` where there are none.
@@ -321,6 +322,7 @@ class Inspection:
     disease_by: Literal["user", "source", "order"]
     patients: Patients
     split: str
+    fold: int | None
     seed: int
     parts: tuple[Part, ...]
     overlap: Audit | None
