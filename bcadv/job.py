@@ -10,7 +10,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -338,7 +338,8 @@ def _announce(console: Console, config: Config, data: ImageDataModule) -> None:
     sizes = set(zip(data.images.widths.tolist(), data.images.heights.tolist(), strict=True))
     for line in compact(seen, sorted(sizes)):
         say(console, line)
-    for note in notes(seen):
+    # With what the decoding showed of the pixels.
+    for note in notes(replace(seen, notes=data.notes)):
         label(console, "NOTE", "bold yellow", note)
     for skipped in data.skipped:
         label(console, "SKIPPED", "bold yellow", skipped)

@@ -69,3 +69,21 @@ def test_a_job_begins_with_what_it_took_the_images_for(images: Path, tmp_path: P
     assert [line.partition(":")[0] for line in said[14:]] == ["DOUBT"] * len(said[14:])
     assert any("The test part has 5 patients" in line for line in said[14:])
     assert len(said) <= 20
+
+
+def test_what_the_decoding_showed_of_the_pixels_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("ill", "well"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for i in range(8):
+            pixels = rng.integers(0, 4096, (40, 40)).astype(np.uint16)
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
+    options = ("data=folder", f"data.root={tmp_path / 'images'}", "data.positive=[ill]")
+    options += ("data.split=paper", "data.crop=32", "data.resize=32", f"paths.outputs={tmp_path}")
+    for white, said in ((), "under a quarter"), (("data.white=4095",), "4/255 = 64.24 of 4095"):
+        config = compose_config(*options, *white)
+        data = ImageDataModule(config.data, config.paths.cache, config.seed)
+        data.prepare()
+        stream = io.StringIO()
+        _announce(Console(file=stream, width=300), config, data)
+        assert said in stream.getvalue()
