@@ -78,8 +78,8 @@ def test_what_the_decoding_showed_of_the_pixels_is_said(tmp_path: Path) -> None:
         for i in range(8):
             pixels = rng.integers(0, 4096, (40, 40)).astype(np.uint16)
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
-    options = ("data=folder", f"data.root={tmp_path / 'images'}", "data.positive=[ill]")
-    options += ("data.split=paper", "data.crop=32", "data.resize=32", f"paths.outputs={tmp_path}")
+    options = ["data=folder", f"data.root={tmp_path / 'images'}", "data.positive=[ill]"]
+    options += ["data.split=paper", "data.crop=32", "data.resize=32", f"paths.outputs={tmp_path}"]
     for white, said in ((), "under a quarter"), (("data.white=4095",), "4/255 = 64.24 of 4095"):
         config = compose_config(*options, *white)
         data = ImageDataModule(config.data, config.paths.cache, config.seed)
