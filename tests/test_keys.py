@@ -78,3 +78,21 @@ def test_a_table_counts_by_its_content_and_a_job_by_its_place(tmp_path: Path) ->
         moved = {**raw, "data": {**raw["data"], option: copied}}
         assert keys.job_key(moved) != keys.job_key(raw)
         assert keys._settings(moved) == keys._settings(raw)
+
+
+@pytest.mark.parametrize("name", ["split.csv", "set.npz"])
+def test_a_split_of_ones_own_and_a_file_of_images_count_by_their_content(
+    tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / name
+    file.write_text("as it was")
+    os.utime(file, (1, 1))
+    options = ["data=medmnist", f"data.root={file}"]
+    if name == "split.csv":
+        options = [f"data.split={file}"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        raw = settings(compose_job(options))
+    before = result_key(raw)
+    assert result_key(raw) == before
+    os.utime(file, (2, 2))
+    assert result_key(raw) != before
