@@ -6,7 +6,10 @@ is compressed is unpacked in its order, once for each pass over the images.
 
 from __future__ import annotations
 
+import lzma
+import math
 import threading
+import tokenize
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -23,8 +26,11 @@ Numbers: TypeAlias = npt.NDArray[Any]
 PARTS = ("train", "val", "test")
 """In whose order images are numbered over a whole .npz file."""
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
-"""What a ZIP archive or an array in it raises where it cannot be read."""
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OverflowError),
+    *(RuntimeError, TypeError, SyntaxError, MemoryError, tokenize.TokenError),
+)
+"""What a ZIP archive or an array in it raises where it cannot be read, or needs a password."""
 
 _KEPT = 256
 """Images of a compressed array that wait for the threads that asked for them."""
@@ -85,7 +91,7 @@ def open_npz(path: Path) -> zipfile.ZipFile:
     """
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"it is no .npz file, or a part of one ({error})") from None
 
 
@@ -105,6 +111,11 @@ def small(archive: zipfile.ZipFile, name: str, most: int = 2**28) -> Numbers:
         raise ValueError(f"{name} has {info.file_size:,} bytes, too many for labels")
     try:
         with archive.open(info) as file:
+            shape, dtype, begin, _ = _header(file)
+        # NumPy would reserve what the header asks for, before it finds that there is less.
+        if not dtype.hasobject and info.file_size < begin + math.prod(shape) * dtype.itemsize:
+            raise ValueError("it ends before its last value")
+        with archive.open(info) as file:
             array: Numbers = np.lib.format.read_array(file, allow_pickle=False)
             return array
     except _DAMAGE as error:
@@ -120,19 +131,21 @@ def images_of(archive: zipfile.ZipFile, name: str) -> Images:
     info = members(archive)[f"{name}.npy"]
     try:
         with archive.open(info) as file:
-            shape, dtype, begin = _header(file)
+            shape, dtype, begin, fortran = _header(file)
+        if fortran:
+            raise ValueError("its values lie in Fortran's order")
     except _DAMAGE as error:
         raise ValueError(f"{name} cannot be read: {error}") from None
     _check(name, shape, dtype)
-    if info.file_size < begin + int(np.prod(shape)) * dtype.itemsize:
+    if info.file_size < begin + math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{name} ends before its last image")
     if info.compress_type == zipfile.ZIP_STORED:
         return _mapped(archive, info, begin, shape, dtype)
     return Packed(archive, info, begin, shape, dtype)
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Shape and type of an array in NumPy's format, and where its values begin."""
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int, bool]:
+    """Shape and type of an array in NumPy's format, where its values begin, if in columns."""
     version = np.lib.format.read_magic(file)
     reader = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -141,9 +154,9 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     if reader is None:
         raise ValueError(f"version {version} of NumPy's format")
     shape, fortran, dtype = reader(file)
-    if fortran:
-        raise ValueError("its values lie in Fortran's order")
-    return shape, dtype, file.tell()
+    if any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError(f"its header says the shape {shape}")
+    return shape, dtype, file.tell(), fortran
 
 
 def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -154,6 +167,8 @@ def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """
     if dtype not in (np.uint8, np.uint16):
         raise ValueError(f"{name} holds {dtype}; images are uint8 or uint16")
+    if len(shape) in (3, 4) and 0 in shape[1:]:
+        raise ValueError(f"{name} has the shape {shape}, which are images without a pixel")
     if len(shape) == 3 or (len(shape) == 4 and shape[3] == 3):
         return
     what = f"{name} has the shape {shape}"
@@ -209,7 +224,7 @@ class Packed:
     ) -> None:
         self.archive, self.info, self.begin = archive, info, begin
         self.shape, self.dtype = shape, dtype
-        self._size = int(np.prod(shape[1:])) * dtype.itemsize
+        self._size = math.prod(shape[1:]) * dtype.itemsize
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._file: IO[bytes] | None = None
@@ -286,9 +301,16 @@ def dataset(path: Path, name: str) -> Any:
     except OSError as error:
         raise ValueError(f"it is no HDF5 file, or a part of one ({str(error)[:80]})") from None
     found = None
-    with suppress(KeyError):
+    with suppress(KeyError, RuntimeError):
         found = file[name]
     if not isinstance(found, h5py.Dataset):
-        names = ", ".join(sorted(file)[:8]) or "nothing"
-        raise ValueError(f"it has no data set '{name}'; there is {names}")
+        raise ValueError(f"it has no data set '{name}'; there is {_names(file)}")
     return found
+
+
+def _names(file: Any) -> str:
+    """What an HDF5 file holds, in words."""
+    try:
+        return ", ".join(sorted(map(str, file))[:8]) or "nothing"
+    except (KeyError, RuntimeError):
+        return "a list of contents that is damaged"

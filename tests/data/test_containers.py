@@ -181,3 +181,60 @@ def test_labels_that_run_code_are_refused(tmp_path: Path) -> None:
         pytest.raises(ValueError, match="train_labels cannot be read"),
     ):
         containers.small(archive, "train_labels")
+
+
+def member(header: str, values: int) -> bytes:
+    """An array in NumPy's format, whose header is made up."""
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(values)
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ("(20, 8, 8", "cannot be read"),
+        ("(-5, 8, 8)", r"the shape \(-5"),
+        ("(True, 8, 8)", r"the shape \(True"),
+        ("(20, 0, 0)", "without a pixel"),
+        ("(4611686018427387904, 4, 4)", "ends before its last image"),
+    ],
+)
+def test_headers_that_lie_are_answered(tmp_path: Path, how: int, shape: str, said: str) -> None:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", how) as archive:
+        archive.writestr("train_images.npy", member(header, 1280))
+    with pytest.raises(ValueError, match=said):
+        read(tmp_path / "x.npz", 0)
+
+
+def test_labels_that_ask_for_memory_are_refused_before_it_is_reserved(tmp_path: Path) -> None:
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776, 1), }"
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("train_labels.npy", member(header, 20))
+    with (
+        containers.open_npz(tmp_path / "x.npz") as archive,
+        pytest.raises(ValueError, match="ends before its last value"),
+    ):
+        containers.small(archive, "train_labels")
+
+
+def test_an_archive_with_a_password_is_answered(tmp_path: Path) -> None:
+    content = bytearray(npz(train_images=images(5, 0, 8, 8)))
+    content[content.index(b"PK\x03\x04") + 6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="encrypted"):
+        read(tmp_path / "x.npz", 0)
+
+
+def test_damage_in_other_compressions_is_answered(tmp_path: Path) -> None:
+    values = BytesIO()
+    np.save(values, images(200, 0, 8, 8))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("train_images.npy", values.getvalue())
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[3000:3400] = bytes(400)
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged|cannot be read"):
+        [read(tmp_path / "x.npz", i) for i in range(200)]

@@ -62,7 +62,21 @@ class MedMnistData(DataConfig):
         """The images of the file."""
         self.check()
         assert self.root is not None
-        return find(self.root, class_map=self.class_map, labels=self.labels, positive=self.positive)
+        found = find(
+            self.root, class_map=self.class_map, labels=self.labels, positive=self.positive
+        )
+        return replace(found, notes=(*found.notes, *self._note_on_size()))
+
+    def _note_on_size(self) -> tuple[str, ...]:
+        """That images are enlarged, which adds pixels and no detail."""
+        assert self.root is not None
+        side = min(_arrays(self.root)["train"][1])
+        if self.resize is None or self.resize <= side:
+            return ()
+        return (
+            f"Images are enlarged: their shorter side has {side} pixels, and data.resize="
+            f"{self.resize}. A model sees interpolated pixels, and eps is a change of those.",
+        )
 
 
 @dataclass(frozen=True)
@@ -150,6 +164,25 @@ CARDS: Mapping[str, Card] = {
 }
 """By the name of the file without its size (MedMNIST, info.py)."""
 
+_LAST = 65535
+"""The largest number of a class; what lies above is damage, or no label."""
+
+COUNTS: Mapping[str, tuple[int, int, int]] = {
+    "pathmnist": (89996, 10004, 7180),
+    "chestmnist": (78468, 11219, 22433),
+    "dermamnist": (7007, 1003, 2005),
+    "octmnist": (97477, 10832, 1000),
+    "pneumoniamnist": (4708, 524, 624),
+    "retinamnist": (1080, 120, 400),
+    "breastmnist": (546, 78, 156),
+    "bloodmnist": (11959, 1712, 3421),
+    "tissuemnist": (165466, 23640, 47280),
+    "organamnist": (34581, 6491, 17778),
+    "organcmnist": (13000, 2392, 8268),
+    "organsmnist": (13940, 2452, 8829),
+}
+"""Images of train, val and test as published (MedMNIST 2.1.0, info.py)."""
+
 _SIZE = re.compile(r"_(28|64|128|224)$")
 
 
@@ -192,10 +225,24 @@ def find(
     notes = (
         f"{path.name}: images of {width} x {height} pixels, split as its authors do. It does not "
         "say whose images they are, so patients are unknown.",
+        *_note_on_counts(path, arrays),
     )
     if card.several:
         return _of_findings(records, card, class_map or {}, labels, notes)
     return _of_classes(records, card, class_map or {}, positive, notes)
+
+
+def _note_on_counts(path: Path, arrays: Arrays) -> tuple[str, ...]:
+    """That a file holds other numbers of images than the published one of its name."""
+    official = COUNTS.get(_SIZE.sub("", path.stem.lower()))
+    here = tuple(len(arrays[part][0]) if part in arrays else 0 for part in PARTS)
+    if official is None or here == official:
+        return ()
+    numbers = [" / ".join(f"{n:,}" for n in of) for of in (here, official)]
+    return (
+        f"{path.name} holds {numbers[0]} images to train, validate and test; the published set of "
+        f"this name holds {numbers[1]}: results on it cannot be compared with published ones.",
+    )
 
 
 def _arrays(path: Path) -> Arrays:
@@ -241,8 +288,9 @@ def _part(archive: zipfile.ZipFile, part: str) -> tuple[npt.NDArray[np.int64], t
     labels = labels.reshape(-1, 1) if labels.ndim == 1 else labels
     if labels.ndim != 2 or len(labels) != images.shape[0]:
         raise ValueError(f"{name} has the shape {labels.shape}, for {images.shape[0]} images")
-    if labels.size and labels.min() < 0:
-        raise ValueError(f"{name} holds {labels.min()}; classes are numbered from 0")
+    if labels.size and not (labels.min() >= 0 and labels.max() <= _LAST):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"{name} holds {wrong}; classes are numbered from 0 to at most {_LAST}")
     return labels.astype(np.int64), (images.shape[1], images.shape[2])
 
 

@@ -143,7 +143,7 @@ def _slides(path: Path, n: int) -> list[str | None]:
         return [None] * n
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            slides = [row["wsi"] or None for row in csv.DictReader(file)]
+            slides = [(row["wsi"] or "").strip() or None for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise BcadvError(f"{path} has no readable column 'wsi' ({error}): remove it") from None
     if len(slides) != n:

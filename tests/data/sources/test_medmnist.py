@@ -11,7 +11,7 @@ import pytest
 
 from bcadv.data.containers import read
 from bcadv.data.records import NO_FINDING
-from bcadv.data.sources.medmnist import CARDS, MedMnistData, find
+from bcadv.data.sources.medmnist import CARDS, COUNTS, MedMnistData, find
 from bcadv.data.splits import parts
 from bcadv.errors import BcadvError
 
@@ -119,6 +119,31 @@ def test_a_set_that_nobody_knows_is_called_by_its_numbers(tmp_path: Path) -> Non
     assert "only because its name comes last" in " ".join(chosen.notes)
 
 
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_other_numbers_of_images_than_published_are_said(tmp_path: Path, name: str) -> None:
+    notes = " ".join(find(write(tmp_path, name)).notes)
+    assert (
+        f"60 / 20 / 30 images to train, validate and test; the published set of this name holds "
+        f"{COUNTS[name][0]:,} / " in notes
+    )
+
+
+def test_the_published_numbers_and_unknown_names_say_nothing(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {}
+    for part, n in zip(("train", "val", "test"), COUNTS["breastmnist"], strict=True):
+        arrays[f"{part}_images"] = np.zeros((n, 28, 28), np.uint8)
+        arrays[f"{part}_labels"] = (np.arange(n) % 2)[:, None]
+    assert len(find(write(tmp_path, "breastmnist_64", **arrays)).notes) == 1
+    assert "published" not in " ".join(find(write(tmp_path, "mine")).notes)
+
+
+def test_enlarged_images_are_said_to_be(tmp_path: Path) -> None:
+    path = write(tmp_path, "pneumoniamnist", side=40)
+    for resize, said in ((64, True), (40, False), (32, False), (None, False)):
+        notes = MedMnistData(root=path, split="parts", resize=resize, crop=32).find().notes
+        assert any("enlarged" in note for note in notes) == said
+
+
 FLOATS = np.linspace(0, 1, 60)[:, None]
 
 
@@ -130,6 +155,10 @@ FLOATS = np.linspace(0, 1, 60)[:, None]
         ("pathmnist", {"train_labels": FLOATS}, "float64, and not whole"),
         ("pathmnist", {"train_labels": np.full((60, 1), np.nan)}, "float64, and not whole"),
         ("pathmnist", {"train_labels": np.full((60, 1), -1)}, "holds -1"),
+        ("pathmnist", {"train_labels": np.full((60, 1), np.inf)}, "holds inf"),
+        ("mine", {"train_labels": np.full((60, 1), 1e30)}, r"holds 1e\+30"),
+        ("mine", {"train_labels": np.full((60, 1), 2**64 - 1, np.uint64)}, "18446744073709551615"),
+        ("mine", {"train_labels": np.full((60, 1), 2**40)}, "at most 65535"),
         ("pathmnist", {"train_labels": np.array(["a"] * 60)}, "<U1, and not whole"),
         ("pathmnist", {"train_labels": np.full((60, 1), 9)}, "called like pathmnist.*0 to 9"),
         ("pathmnist", {"train_labels": np.zeros((60, 2), int)}, "different numbers of columns"),

@@ -54,6 +54,12 @@ def test_without_the_table_the_slide_is_unknown_and_said_to_be(tmp_path: Path) -
     assert "The slide is unknown for 68 of 68 images" in chosen.notes[0]
 
 
+def test_a_blank_slide_is_an_unknown_one(tmp_path: Path) -> None:
+    meta = write(tmp_path) / f"{STEM}train_meta.csv"
+    meta.write_text(meta.read_text().replace("camelyon16_train_000", "  "))
+    assert "The slide is unknown for 8 of 68 images" in find(tmp_path).notes[0]
+
+
 def test_files_that_are_wrong_are_answered(tmp_path: Path) -> None:
     def answer(said: str) -> None:
         with pytest.raises(BcadvError, match=said):
