@@ -160,12 +160,12 @@ def alike(places: Sequence[tuple[Record, str | None]], digests: Sequence[str | N
 
     Args:
         places: images, each with its part.
-        digests: of their files; ``None``: unlike every other one.
+        digests: equal for equal images alone; ``None``: unlike every other one.
     """
-    sets: dict[tuple[str, int | None], list[int]] = defaultdict(list)
-    for i, ((record, _), digest) in enumerate(zip(places, digests, strict=True)):
+    sets: dict[str, list[int]] = defaultdict(list)
+    for i, digest in enumerate(digests):
         if digest is not None:
-            sets[digest, record.frame].append(i)
+            sets[digest].append(i)
     return summed(places, [members for members in sets.values() if len(members) > 1])
 
 

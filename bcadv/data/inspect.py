@@ -153,11 +153,7 @@ def _part_of(records: Sequence[Record], parts: Split | None) -> dict[str, str]:
 
 def _contents(records: Sequence[Record], read: Iterable[tuple[Record, Header]]) -> dict[str, str]:
     """Image id -> what is equal for equal files alone."""
-    known = {
-        record.image_id: f"{header.digest}:{record.frame}"
-        for record, header in read
-        if header.digest is not None
-    }
+    known = {record.image_id: header.digest for record, header in read if header.digest is not None}
     return {record.image_id: known.get(record.image_id, record.image_id) for record in records}
 
 

@@ -5,13 +5,14 @@ Imports neither torch nor numpy before a pixel is wanted.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _MANY = 2000
 """Files from which on a bar is drawn."""
+
+_ARRAYS = {".npz": "NPZ", ".h5": "HDF5", ".hdf5": "HDF5"}
+"""Formats of files that hold an array of many images, by ending."""
 
 _ORIENTATION = 274
 """Tag of EXIF (CIPA DC-008): 1 is upright, 2 to 8 turn or mirror."""
@@ -43,8 +47,9 @@ class Header:
         width: in pixels, as a viewer shows it.
         height: likewise.
         turned: whether an orientation tag turns or mirrors it.
-        digest: SHA-256 of the file; ``None`` where no other file has its length, and so none its
-            bytes.
+        digest: equal for equal images alone: SHA-256 of the file, with the number of its frame,
+            or of the values of an image in an array; ``None`` where no other file has its length,
+            and so none its bytes.
     """
 
     format: str
@@ -63,16 +68,34 @@ def headers(records: Sequence[Record]) -> list[Header | str]:
     Args:
         records: images, several of which may lie in one file.
     """
-    frames = {record.path: record.frame for record in reversed(records)}
-    lengths = [_length(path) for path in frames]
-    common = Counter(lengths)
+    places = list(dict.fromkeys(map(_place, records)))
+    lengths = {path: _length(path) for path in dict.fromkeys(path for path, _ in places)}
+    common = Counter(lengths.values())
     wanted = [
-        (path, frame, length is not None and common[length] > 1)
-        for (path, frame), length in zip(frames.items(), lengths, strict=True)
+        (path, frame, lengths[path] is not None and common[lengths[path]] > 1)
+        for path, frame in places
     ]
     read = in_threads(lambda one: _header(*one), wanted)
-    found = dict(zip(frames, shown(read, "Reading files", len(frames)), strict=True))
-    return [found[record.path] for record in records]
+    found = dict(zip(places, shown(read, "Reading files", len(places)), strict=True))
+    return [_of_frame(found[_place(record)], record) for record in records]
+
+
+def _place(record: Record) -> tuple[Path, int | None]:
+    """What is opened once: an image of an array, or a file with all of its frames."""
+    return record.path, record.frame if _in_array(record.path, record.frame) else None
+
+
+def _in_array(path: Path, frame: int | None) -> bool:
+    return frame is not None and path.suffix.lower() in _ARRAYS
+
+
+def _of_frame(header: Header | str, record: Record) -> Header | str:
+    """The header of a file as that of one of its frames."""
+    if isinstance(header, str) or header.digest is None:
+        return header
+    if record.frame is None or _in_array(record.path, record.frame):
+        return header
+    return replace(header, digest=f"{header.digest}:{record.frame}")
 
 
 def shown(work: Iterable[_T], what: str, total: int) -> Iterable[_T]:
@@ -99,6 +122,8 @@ def _header(path: Path, frame: int | None, whole: bool) -> Header | str:
     from bcadv.pixels import UnreadableImageError
 
     try:
+        if _in_array(path, frame):
+            return _of_array(path, frame)
         digest = sha256_of(path) if whole else None
         return _of_pillow(path, digest) or _of_others(path, frame, digest)
     except UnreadableImageError as error:
@@ -132,8 +157,26 @@ def _of_others(path: Path, frame: int | None, digest: str | None) -> Header:
     from bcadv.pixels import header
 
     seen = header(path, frame)
-    named = {".npz": "NPZ", ".h5": "HDF5", ".hdf5": "HDF5"}.get(path.suffix.lower(), "DICOM")
-    return Header(named, f"{seen.bits} bits", seen.width, seen.height, False, digest)
+    return Header("DICOM", f"{seen.bits} bits", seen.width, seen.height, False, digest)
+
+
+def _of_array(path: Path, frame: int | None) -> Header:
+    """An image of an array, which has no header: Pillow would take all of HDF5 for one pixel.
+
+    Raises:
+        UnreadableImageError: it cannot be read, and why in words.
+    """
+    from bcadv.pixels import BAD_IMAGE, UnreadableImageError, raw
+
+    try:
+        found = raw(path, frame)
+    except BAD_IMAGE as error:
+        raise UnreadableImageError(str(error)) from None
+    height, width = found.values.shape[:2]
+    what = hashlib.sha256(f"{found.values.dtype.str}{found.values.shape}".encode())
+    what.update(found.values.tobytes())
+    kind = _ARRAYS[path.suffix.lower()]
+    return Header(kind, f"{found.bits} bits", width, height, False, what.hexdigest())
 
 
 def picture(path: Path, frame: int | None = None, white: float | None = None) -> Image.Image:

@@ -588,3 +588,22 @@ def test_a_thumbnail_among_images_is_a_doubt(tmp_path: Path) -> None:
 def made(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def test_images_of_an_array_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    import h5py
+
+    values = np.random.default_rng(0).integers(0, 256, (4, 40, 50, 3), np.uint8)
+    values[3] = values[1]
+    np.savez(tmp_path / "x.npz", train_images=values)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("x", data=values)
+    for name, kind in (("x.npz", "NPZ"), ("x.h5", "HDF5")):
+        seen = headers([Record(tmp_path / name, f"a/{i}", "a", frame=i) for i in range(5)])
+        one = [each for each in seen if not isinstance(each, str)]
+        assert [(h.format, h.mode, h.width, h.height) for h in one] == [
+            (kind, "8 bits", 50, 40)
+        ] * 4
+        assert one[1].digest == one[3].digest
+        assert len({each.digest for each in one}) == 3
+        assert isinstance(seen[4], str)
