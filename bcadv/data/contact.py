@@ -10,7 +10,7 @@ from functools import partial
 
 from bcadv.data.contents import drawn
 from bcadv.data.inspection import Strip, Thumbnail
-from bcadv.data.look import in_threads, picture
+from bcadv.data.look import of_each, picture
 from bcadv.data.records import Record
 
 _SIDE, _QUALITY = 112, 72
@@ -45,7 +45,7 @@ def contact_sheet(
     each = max(1, min(_PER_CELL, _IN_ALL // max(1, len(names))))
     chosen = {name: drawn(cells[name], seed)[:each] for name in names}
     every = [record for records in chosen.values() for record in records]
-    made = iter(list(in_threads(partial(_thumbnail, white=white), every)))
+    made = iter(of_each(partial(_thumbnail, white=white), every))
     return tuple(
         Strip(label, part, len(cells[label, part]), tuple(next(made) for _ in records))
         for (label, part), records in chosen.items()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bcadv.data.inspection import Alike, Giveaway, Pixels, Place, Range, Size
-from bcadv.data.look import Header, in_threads, values, why
+from bcadv.data.look import Header, of_each, values, why
 from bcadv.data.records import Record
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def sampled(read: Sequence[tuple[Record, Header]], seed: int, white: float | Non
         white: as ``data.white``.
     """
     chosen = _sample(read, seed)
-    looked = list(zip(chosen, in_threads(partial(_look, white=white), chosen), strict=True))
+    looked = list(zip(chosen, of_each(partial(_look, white=white), chosen), strict=True))
     good = [(record, one) for record, one in looked if not isinstance(one, str)]
     ranges = []
     for at in sorted({one.white for _, one in good}):

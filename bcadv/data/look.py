@@ -260,3 +260,17 @@ def in_threads(work: Callable[[_S], _T], things: Sequence[_S]) -> Iterator[_T]:
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(work, thing) for thing in islice(left, 1))
+
+
+def of_each(work: Callable[[Record], _T], records: Sequence[Record]) -> list[_T]:
+    """Maps images that lie anywhere, in threads; results in order.
+
+    Those of an array are asked for one after another and in its order: compressed, it begins anew
+    for an image that lies behind.
+    """
+    inside = [i for i, record in enumerate(records) if _in_array(record.path, record.frame)]
+    inside.sort(key=lambda i: (str(records[i].path), records[i].frame or 0))
+    found = {i: work(records[i]) for i in inside}
+    others = [i for i in range(len(records)) if i not in found]
+    found |= zip(others, in_threads(lambda i: work(records[i]), others), strict=True)
+    return [found[i] for i in range(len(records))]

@@ -16,7 +16,7 @@ from PIL import Image
 from bcadv.data.contents import drawn, giveaways
 from bcadv.data.inspect import inspect, seen_in
 from bcadv.data.inspection import Inspection
-from bcadv.data.look import Header, headers, in_threads, values
+from bcadv.data.look import Header, headers, in_threads, of_each, values
 from bcadv.data.records import Record, Selection
 from bcadv.data.said import columns, compact, facts, head, notes
 from bcadv.data.sources.breakhis import BreakHisData
@@ -607,3 +607,23 @@ def test_images_of_an_array_are_looked_at_one_by_one(tmp_path: Path) -> None:
         assert one[1].digest == one[3].digest
         assert len({each.digest for each in one}) == 3
         assert isinstance(seen[4], str)
+
+
+def test_images_of_an_array_are_asked_for_in_its_order(tmp_path: Path) -> None:
+    asked: list[str] = []
+    places = [
+        ("b.npz", 2),
+        ("a.png", None),
+        ("b.npz", 0),
+        ("a.npz", 9),
+        ("b.npz", 1),
+        ("c.png", None),
+    ]
+    records = [Record(tmp_path / name, f"{name}/{n}", "a", frame=n) for name, n in places]
+
+    def work(record: Record) -> str:
+        asked.append(record.image_id)
+        return record.image_id
+
+    assert of_each(work, records) == [record.image_id for record in records]
+    assert [one for one in asked if "npz" in one] == ["a.npz/9", "b.npz/0", "b.npz/1", "b.npz/2"]
