@@ -177,11 +177,9 @@ COUNTS: Mapping[str, tuple[int, int, int]] = {
     "breastmnist": (546, 78, 156),
     "bloodmnist": (11959, 1712, 3421),
     "tissuemnist": (165466, 23640, 47280),
-    "organamnist": (34581, 6491, 17778),
-    "organcmnist": (13000, 2392, 8268),
-    "organsmnist": (13940, 2452, 8829),
 }
-"""Images of train, val and test as published (MedMNIST 2.1.0, info.py)."""
+"""Images of train, val and test as published (MedMNIST 2.1.0, info.py); of the organs they differ
+between versions."""
 
 _SIZE = re.compile(r"_(28|64|128|224)$")
 
